@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""inspect: what the farm has to know about a scene before anybody pays for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import bpy
+
+from . import compositing
+from .failure import Failure
+from .files import scene_files
+from .loading import loaded
+from .overriding import overridden
+from .region import border_rect, full_size, picture_rect
+
+# The list is for a person to read; a rig with 500 scripted drivers is one problem, not 500.
+MAX_NAMED = 3
+
+
+def can_denoise() -> bool:
+    """Whether this build has OpenImageDenoise."""
+    try:
+        import _cycles
+    except ImportError:
+        return False
+    return bool(getattr(_cycles, "with_openimagedenoise", False))
+
+
+def uses_denoising(scene: bpy.types.Scene) -> bool:
+    """Whether Cycles would denoise, were it able to."""
+    return scene.render.engine == "CYCLES" and bool(scene.cycles.use_denoising)
+
+
+def uses_sequencer(scene: bpy.types.Scene) -> bool:
+    """Whether the picture would come from the video sequencer instead of the camera."""
+    editor = scene.sequence_editor
+    strips = getattr(editor, "sequences", None) or getattr(editor, "strips", None) if editor else None
+    return scene.render.use_sequencer and bool(strips)
+
+
+def samples_of(scene: bpy.types.Scene) -> int:
+    """Samples per pixel; 1 for engines that have no such number."""
+    if scene.render.engine == "CYCLES":
+        return int(scene.cycles.samples)
+    if "EEVEE" in scene.render.engine:
+        return int(scene.eevee.taa_render_samples)
+    return 1
+
+
+def passes_of(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[str]:
+    """The passes that a render command writes for this layer (it never denoises)."""
+    if scene.render.engine != "CYCLES":
+        return ["Combined"]
+    from cycles import engine
+
+    with overridden(scene.cycles, use_denoising=False):
+        return list(dict.fromkeys(name for name, *_rest in engine.list_render_passes(scene, layer)))
+
+
+def scripted_drivers() -> Iterator[str]:
+    """Names of data whose drivers need Python, which is never run."""
+    for collection in (bpy.data.objects, bpy.data.materials, bpy.data.meshes, bpy.data.node_groups, bpy.data.scenes,
+                       bpy.data.shape_keys, bpy.data.armatures, bpy.data.cameras, bpy.data.lights, bpy.data.worlds):
+        for item in collection:
+            for curve in item.animation_data.drivers if item.animation_data else ():
+                if curve.driver.type == "SCRIPTED" and not curve.driver.is_simple_expression:
+                    yield item.name
+                    break
+
+
+def unsupported(scene: bpy.types.Scene) -> list[str]:
+    """Why the farm's picture would not be Blender's, one sentence each."""
+    reasons: list[str] = []
+    if scene.render.engine != "CYCLES":
+        reasons.append(f"The render engine is {scene.render.engine}; only Cycles renders without a display.")
+    if scene.render.use_multiview:
+        reasons.append("The scene is stereoscopic (multiview).")
+    if scene.render.use_freestyle:
+        reasons.append("The scene draws Freestyle lines.")
+    if uses_sequencer(scene):
+        reasons.append("The picture comes from the video sequencer.")
+    if uses_denoising(scene) and can_denoise():
+        reasons.append("The scene is denoised by Cycles; tiles are rendered without.")
+    return reasons + compositing.foreign_scenes(scene)
+
+
+def warnings(scene: bpy.types.Scene) -> list[str]:
+    """What the artist should know, though Blender alone would do the same."""
+    sentences: list[str] = []
+    if uses_denoising(scene) and not can_denoise():
+        sentences.append("The scene asks for denoising, but this build of Blender has no denoiser: it stays noisy.")
+    if scene.render.use_stamp:
+        sentences.append("Metadata is burnt into the picture; it has the date of the rendering.")
+    drivers = list(scripted_drivers())
+    if drivers:
+        rest = f" and {len(drivers) - MAX_NAMED} more" if len(drivers) > MAX_NAMED else ""
+        named = ", ".join(drivers[:MAX_NAMED])
+        sentences.append(f"Drivers of {named}{rest} need Python scripts, which are never run.")
+    scripts = [text.name for text in bpy.data.texts if text.use_module]
+    if scripts:
+        sentences.append(f"The script {scripts[0]} would run when the file is opened; it is never run.")
+    return sentences
+
+
+def inspect(_arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
+    """Everything about the active scene."""
+    scene = bpy.context.scene
+    render, image = scene.render, scene.render.image_settings
+    width, height = full_size(scene)
+    files = scene_files(loaded["root"])
+    reasons = unsupported(scene)
+    try:
+        region, picture = border_rect(scene), picture_rect(scene)
+    except Failure as failure:
+        reasons.append(f"{failure.message[0].upper()}{failure.message[1:]}.")
+        region = picture = {"x": 0, "y": 0, "width": width, "height": height}
+    return {
+        "frameStart": scene.frame_start,
+        "frameEnd": scene.frame_end,
+        "frameStep": scene.frame_step,
+        "frameCurrent": scene.frame_current,
+        "framesPerSecond": render.fps / render.fps_base,
+        "resolution": {"width": width, "height": height},
+        "region": region,
+        "picture": picture,
+        "renderEngine": render.engine,
+        "samples": samples_of(scene),
+        "hasCamera": scene.camera is not None,
+        "viewLayers": [
+            {"name": layer.name, "passes": passes_of(scene, layer)} for layer in scene.view_layers if layer.use
+        ],
+        "usesCompositor": compositing.is_used(scene),
+        "usesSequencer": uses_sequencer(scene),
+        "usesDenoising": uses_denoising(scene),
+        "canDenoise": can_denoise(),
+        "usesMultiview": render.use_multiview,
+        "outputFormat": {
+            "fileFormat": image.file_format,
+            "colorMode": image.color_mode,
+            "colorDepth": image.color_depth,
+        },
+        "files": files,
+        "missingFiles": [file for file in files if not file["exists"]],
+        "unsupported": reasons,
+        "warnings": warnings(scene),
+    }

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""render: one pixel rectangle of one frame, all passes, as one float EXR."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import bpy
+
+from . import pixels
+from .failure import Failure
+from .inspection import samples_of
+from .memory import peak_bytes, reset_peak
+from .overriding import image_format, overridden
+from .region import bordered
+
+# Five a second is as fast as anybody reads a progress bar.
+PROGRESS_SECONDS = 0.2
+SAMPLE = re.compile(r"Sample (\d+)/(\d+)")
+
+
+def check_renderable(scene: bpy.types.Scene) -> None:
+    """Refuses what Blender would refuse late, or worse, not at all."""
+    if scene.render.engine != "CYCLES":
+        raise Failure("ENGINE_NOT_HEADLESS", f"the render engine is {scene.render.engine}; only Cycles renders without a display")
+    if scene.camera is None:
+        raise Failure("SCENE_NO_CAMERA", f"scene {scene.name!r} has no camera")
+    if scene.render.use_multiview:
+        raise Failure("SCENE_UNSUPPORTED", "the scene is stereoscopic (multiview)")
+
+
+@contextmanager
+def reporting(scene: bpy.types.Scene, progress: Callable[[float, str], None]) -> Iterator[None]:
+    """Passes on what Cycles says while it renders."""
+    layers = [layer.name for layer in scene.view_layers if layer.use]
+    last = 0.0
+
+    def on_stats(text: str, *_rest: Any) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < PROGRESS_SECONDS:
+            return
+        last = now
+        match = SAMPLE.search(text)
+        part = int(match[1]) / max(1, int(match[2])) if match else 0.0
+        # The text names the view layer it works on; they come one after another.
+        done = max((index for index, name in enumerate(layers) if f", {name} |" in text), default=0)
+        progress(min(1.0, (done + part) / max(1, len(layers))), text.rsplit("|", 1)[-1].strip()[:200])
+
+    bpy.app.handlers.render_stats.append(on_stats)
+    try:
+        yield
+    finally:
+        bpy.app.handlers.render_stats.remove(on_stats)
+
+
+def settings_for(scene: bpy.types.Scene, arguments: dict[str, Any]) -> ExitStack:
+    """All settings of a tile, to be put back when the stack closes."""
+    stack = ExitStack()
+    stack.enter_context(bordered(scene, arguments["rect"], crop=True))
+    stack.enter_context(
+        overridden(
+            scene.render,
+            filepath=arguments["output"],
+            use_file_extension=False,
+            use_compositing=False,
+            use_sequencer=False,
+            use_single_layer=False,
+            # A date in the picture would be another picture every second.
+            use_stamp=False,
+        )
+    )
+    stack.enter_context(
+        image_format(
+            scene.render.image_settings,
+            file_format="OPEN_EXR_MULTILAYER",
+            color_depth="32",
+            exr_codec="ZIP",
+            use_preview=False,
+        )
+    )
+    stack.enter_context(overridden(scene.cycles, use_denoising=False))
+    if arguments.get("samples") is not None:
+        stack.enter_context(overridden(scene.cycles, samples=arguments["samples"]))
+        # A layer's own number would win over the one that was asked for.
+        for layer in scene.view_layers:
+            stack.enter_context(overridden(layer, samples=0))
+    return stack
+
+
+def render(arguments: dict[str, Any], progress: Callable[[float, str], None]) -> dict[str, Any]:
+    """Renders, writes, reads back, digests."""
+    scene = bpy.context.scene
+    check_renderable(scene)
+    rect = arguments["rect"]
+    reset_peak()
+    started = time.monotonic()
+    with settings_for(scene, arguments), reporting(scene, progress):
+        samples = samples_of(scene)
+        scene.frame_set(arguments["frame"])
+        try:
+            bpy.ops.render.render(write_still=True)
+        except RuntimeError as error:
+            raise Failure("RENDER_FAILED", str(error).strip()) from error
+    rendered = pixels.decode(arguments["output"], (rect["width"], rect["height"]))
+    return {
+        "pixelDigest": pixels.digest(rendered),
+        "renderMs": round((time.monotonic() - started) * 1000, 1),
+        "peakMemoryBytes": peak_bytes(),
+        "samples": samples,
+    }

@@ -1,0 +1,89 @@
+/** A farm's API as the command line uses it. */
+import { z } from 'zod';
+import type { FarmAddress } from '../platform/blobs/http-blobs.ts';
+import { farmFetch } from '../platform/http/farm-fetch.ts';
+import { toJson } from '../platform/json.ts';
+import { whileUnreachable } from '../platform/retry.ts';
+import { FarmError } from '../protocol/errors.ts';
+import { API_BASE, type FarmInfo, farmInfoSchema, type SceneReply, sceneReplySchema } from '../protocol/http.ts';
+import type { JobId } from '../protocol/ids.ts';
+import {
+  type FrameView,
+  frameViewSchema,
+  type JobRequest,
+  type JobView,
+  jobViewSchema,
+  type NodeView,
+  nodeViewSchema,
+  type SceneManifest,
+} from '../protocol/job.ts';
+import { type BatchView, batchViewSchema } from '../protocol/verdict.ts';
+
+/** A coordinator that is started again answers within seconds; reading is repeated that long. */
+const PATIENCE_MS = 60_000;
+
+export class FarmClient {
+  readonly address: FarmAddress;
+
+  constructor(address: FarmAddress) {
+    this.address = address;
+  }
+
+  info(signal: AbortSignal): Promise<FarmInfo> {
+    return this.#call('GET', '/farm', farmInfoSchema, undefined, signal);
+  }
+
+  submitScene(manifest: SceneManifest, signal: AbortSignal): Promise<SceneReply> {
+    return this.#call('POST', '/scenes', sceneReplySchema, manifest, signal);
+  }
+
+  submitJob(request: JobRequest, signal: AbortSignal): Promise<JobView> {
+    return this.#call('POST', '/jobs', jobViewSchema, request, signal);
+  }
+
+  jobs(signal: AbortSignal): Promise<JobView[]> {
+    return this.#read('/jobs', z.array(jobViewSchema), signal);
+  }
+
+  job(id: JobId, signal: AbortSignal): Promise<JobView> {
+    return this.#read(`/jobs/${id}`, jobViewSchema, signal);
+  }
+
+  frames(id: JobId, signal: AbortSignal): Promise<FrameView[]> {
+    return this.#read(`/jobs/${id}/frames`, z.array(frameViewSchema), signal);
+  }
+
+  batches(id: JobId, signal: AbortSignal): Promise<BatchView[]> {
+    return this.#read(`/jobs/${id}/batches`, z.array(batchViewSchema), signal);
+  }
+
+  cancel(id: JobId, signal: AbortSignal): Promise<JobView> {
+    return this.#call('POST', `/jobs/${id}/cancel`, jobViewSchema, {}, signal);
+  }
+
+  nodes(signal: AbortSignal): Promise<NodeView[]> {
+    return this.#read('/nodes', z.array(nodeViewSchema), signal);
+  }
+
+  /** Reading can be repeated, so a farm that is away for a moment is waited for. */
+  #read<S extends z.ZodType>(path: string, schema: S, signal: AbortSignal): Promise<z.output<S>> {
+    return whileUnreachable(() => this.#call('GET', path, schema, undefined, signal), signal, PATIENCE_MS);
+  }
+
+  async #call<S extends z.ZodType>(
+    method: string,
+    path: string,
+    schema: S,
+    body: unknown,
+    signal: AbortSignal,
+  ): Promise<z.output<S>> {
+    const response = await farmFetch(this.address, `${API_BASE}${path}`, {
+      method,
+      signal,
+      ...(body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: toJson(body) }),
+    });
+    const parsed = schema.safeParse(await response.json());
+    if (!parsed.success) throw new FarmError('MESSAGE_INVALID', `the farm's answer to ${path}: ${parsed.error.message}`);
+    return parsed.data;
+  }
+}

@@ -1,0 +1,66 @@
+/** How each process of an embedded farm is started. */
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import type { CoordinatorConfig, CoordinatorSecrets } from '../../coordinator/config.ts';
+import { writeFileAtomic } from '../../platform/files.ts';
+import { packageRoot } from '../../platform/package-root.ts';
+import { type Child, startOwnProgram, startProgram } from '../../platform/process/child.ts';
+import { FarmError } from '../../protocol/errors.ts';
+import type { VerifierConfig, VerifierSecrets } from '../../verifier/config.ts';
+import type { WorkerConfig, WorkerSecrets } from '../../worker/config.ts';
+import type { FarmFolder } from './data-folder.ts';
+
+type ProgramFile =
+  | { config: CoordinatorConfig; secrets: CoordinatorSecrets }
+  | { config: VerifierConfig; secrets: VerifierSecrets }
+  | { config: WorkerConfig; secrets: WorkerSecrets };
+
+/** The main file of one of our programs: from source when this runs from source, from dist/ otherwise. */
+export function ownEntry(program: 'coordinator' | 'verifier' | 'worker'): string {
+  return import.meta.url.endsWith('.ts')
+    ? join(packageRoot(), program, 'main.ts')
+    : join(packageRoot(), 'dist', program, 'main.js');
+}
+
+/** Starts one of our programs with its configuration in a file that only its owner can read. */
+export async function startOwn(
+  folder: FarmFolder,
+  name: string,
+  entry: string,
+  file: ProgramFile,
+): Promise<Child & { info: Record<string, string> }> {
+  const path = join(folder.run, `${name}.json`);
+  await writeFileAtomic(path, JSON.stringify(file));
+  const loader = entry.endsWith('.ts') ? ['--import', import.meta.resolve('tsx')] : [];
+  return await startOwnProgram({
+    name,
+    command: process.execPath,
+    args: [...loader, '--enable-source-maps', entry, path],
+    logFile: join(folder.log, `${name}.log`),
+    cwd: packageRoot(),
+  });
+}
+
+/** Starts the message server on a configuration file that holds the passwords. */
+export async function startNatsServer(folder: FarmFolder, config: string): Promise<Child> {
+  const path = join(folder.run, 'nats.conf');
+  await writeFileAtomic(path, config);
+  return await startProgram({
+    name: 'nats-server',
+    command: requireProgram('nats-server', 'nats-server'),
+    args: ['-c', path],
+    logFile: join(folder.log, 'nats-server.log'),
+  });
+}
+
+/** Folders that Debian's packages install into and that a user's PATH may lack. */
+const USUAL_FOLDERS = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/usr/local/sbin'];
+
+function requireProgram(program: string, debianPackage: string): string {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), ...USUAL_FOLDERS];
+  const found = folders.map((folder) => join(folder, program)).find((path) => existsSync(path));
+  if (found !== undefined) return found;
+  throw new FarmError('PROGRAM_NOT_FOUND', `${program} is not installed (Debian and Ubuntu: apt-get install ${debianPackage})`, {
+    kept: 'nothing was started',
+  });
+}

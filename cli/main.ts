@@ -1,0 +1,151 @@
+#!/usr/bin/env node
+/** The `tessera` command. */
+import { resolve } from 'node:path';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { toJson } from '../platform/json.ts';
+import { packageVersion } from '../platform/package-root.ts';
+import { ERRORS, FarmError, toFarmError } from '../protocol/errors.ts';
+import { jobIdSchema } from '../protocol/ids.ts';
+import { defaultDataFolder } from './farm/data-folder.ts';
+import { FarmClient } from './farm-client.ts';
+import { printError } from './print-error.ts';
+import { ProgressLine } from './progress-line.ts';
+import { followJob } from './render/follow-job.ts';
+import { formatTokens } from './render/parse-options.ts';
+import { findFarm, type RenderOptions, renderCommand, report } from './render/render-command.ts';
+import { processTerminal } from './terminal.ts';
+import { type UpOptions, upCommand } from './up-command.ts';
+
+/** A second Ctrl-C does not wait for anything. */
+const stopping = new AbortController();
+const stop = (): void => {
+  if (stopping.signal.aborted) process.exit(ERRORS.INTERRUPTED.exitCode);
+  stopping.abort(new FarmError('INTERRUPTED', 'stopped by Ctrl-C'));
+};
+process.on('SIGINT', stop);
+process.on('SIGTERM', stop);
+process.on('SIGHUP', stop);
+
+const terminal = processTerminal(stopping.signal);
+const data = (): Option =>
+  new Option('--data <folder>', 'folder of the farm')
+    .default(defaultDataFolder(process.env), defaultDataFolder(process.env))
+    .argParser((text) => resolve(text));
+const farm = (): Option => new Option('--farm <url>', 'another farm; its key in TESSERA_API_KEY');
+
+const program = new Command('tessera')
+  .description('A Blender render farm that checks every node by rendering drawn crops again before anybody is paid.')
+  .version(packageVersion())
+  .exitOverride()
+  .configureOutput({ writeErr: () => undefined });
+
+program
+  .command('up')
+  .description('run a farm on this machine until Ctrl-C')
+  .addOption(data())
+  .option('--nodes <count>', 'render nodes to start', wholeNumber(1, 64), '2')
+  .option('--port <port>', 'port of the API; 0 takes any free one', wholeNumber(0, 65_535), '7733')
+  .action((options: UpOptions) => upCommand(options, terminal));
+
+program
+  .command('render')
+  .description('render a scene; on the farm that runs here, or on a temporary one')
+  .argument('<scene>', 'a .blend file')
+  .option('--frames <list>', 'frames such as 1-24, 1,5,9 or 1-100x10 (default: those of the scene)')
+  .option('--tiles <grid>', 'columns x rows such as 4x4, or auto', 'auto')
+  .option('--samples <count>', 'samples per pixel (default: those of the scene)')
+  .option('--budget <amount>', 'the most it may cost, in TESS (default: the quote)')
+  .option('--out <folder>', 'where the frames go (default: NAME-frames)')
+  .option('--root <folder>', "folder whose files may be sent with the scene (default: the scene's own)")
+  .option('--wait', 'wait for the frames and download them')
+  .option('--json', 'print one JSON object on stdout')
+  .option('--nodes <count>', 'nodes of a temporary farm', wholeNumber(1, 64), '1')
+  .addOption(farm())
+  .addOption(data())
+  .action((scene: string, options: RenderOptions) => renderCommand(scene, options, terminal));
+
+program
+  .command('wait')
+  .description('wait for a job and download its frames')
+  .argument('<job>', 'id of the job')
+  .option('--out <folder>', 'where the frames go (default: the id of the job)')
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (text: string, options: { out?: string; json?: boolean; farm?: string; data: string }) => {
+    const id = jobIdSchema.safeParse(text);
+    if (!id.success) throw new FarmError('NOT_FOUND', `${text} is not the id of a job`);
+    await using found = await running(options);
+    const client = new FarmClient(found);
+    const outFolder = resolve(options.out ?? text);
+    const progress = new ProgressLine(terminal.err, terminal.now);
+    const done = await followJob(id.data, { client, outFolder, progress, now: terminal.now, signal: terminal.signal });
+    report(done.job, done.files, outFolder, options.json === true, terminal);
+  });
+
+program
+  .command('jobs')
+  .description('list the jobs of a farm')
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (options: { json?: boolean; farm?: string; data: string }) => {
+    await using found = await running(options);
+    const jobs = await new FarmClient(found).jobs(terminal.signal);
+    if (options.json) return terminal.result(toJson({ jobs }));
+    if (jobs.length === 0) terminal.say('no jobs yet');
+    for (const job of jobs) {
+      const share = `${Math.floor(job.progress * 100)} %`.padStart(5);
+      terminal.result(`${job.id}  ${job.state.padEnd(9)} ${share}  ${formatTokens(job.spent)} TESS  ${job.name}${job.reason === null ? '' : `  (${job.reason})`}`);
+    }
+  });
+
+program
+  .command('nodes')
+  .description('list the nodes of a farm: state, work, earnings')
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (options: { json?: boolean; farm?: string; data: string }) => {
+    await using found = await running(options);
+    const nodes = await new FarmClient(found).nodes(terminal.signal);
+    if (options.json) return terminal.result(toJson({ nodes }));
+    for (const node of nodes) {
+      const why = node.state === 'quarantined' ? `  (${node.reason})` : '';
+      terminal.result(`${node.id.padEnd(12)} ${node.state.padEnd(11)} ${node.engine} ${node.deviceClass}  tasks paid ${node.tasksVerified}, forfeited ${node.tasksForfeited}  earned ${formatTokens(node.earned)} TESS${why}`);
+    }
+  });
+
+process.exitCode = await run();
+
+async function run(): Promise<number> {
+  const json = process.argv.includes('--json');
+  try {
+    await program.parseAsync();
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return 0;
+      return printError(new FarmError('USAGE', error.message.replace(/^error: /, '')), json, terminal);
+    }
+    const interrupted = stopping.signal.aborted ? stopping.signal.reason : error;
+    return printError(toFarmError(interrupted), json, terminal);
+  }
+}
+
+/** A farm that already runs: these commands have nothing to say about a new one. */
+async function running(options: { farm?: string; data: string }) {
+  const { runningFarm, farmFolder } = await import('./farm/data-folder.ts');
+  if (options.farm === undefined && (await runningFarm(farmFolder(options.data)))?.apiUrl == null) {
+    throw new FarmError('FARM_UNREACHABLE', `no farm runs on ${options.data}`);
+  }
+  return await findFarm({ ...options, nodes: '1' }, terminal);
+}
+
+function wholeNumber(least: number, most: number): (text: string) => string {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= least && value <= most) return text;
+    throw new InvalidArgumentError(`a whole number from ${least} to ${most}`);
+  };
+}

@@ -1,0 +1,83 @@
+/** Watches a job to its end and fetches frames as they are done. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { HttpBlobs } from '../../platform/blobs/http-blobs.ts';
+import { diskError } from '../../platform/files.ts';
+import { pause } from '../../platform/wait.ts';
+import { FarmError } from '../../protocol/errors.ts';
+import type { Digest, JobId } from '../../protocol/ids.ts';
+import type { FrameView, JobView } from '../../protocol/job.ts';
+import type { FarmClient } from '../farm-client.ts';
+import { ProgressLine, progressText } from '../progress-line.ts';
+
+/** Fast enough that a person sees it move, slow enough to cost nothing. */
+const LOOK_MS = 500;
+
+export type FrameFiles = { frame: number; picture: string; exr: string };
+
+export type FollowOptions = {
+  client: FarmClient;
+  outFolder: string;
+  progress: ProgressLine;
+  now: () => number;
+  signal: AbortSignal;
+};
+
+/**
+ * Resolves when the job's money is settled and every frame is on this disk. Throws JOB_FAILED with the job's reason
+ * (frames that were done are kept), or INTERRUPTED.
+ */
+export async function followJob(id: JobId, options: FollowOptions): Promise<{ job: JobView; files: FrameFiles[] }> {
+  const { client, progress, signal } = options;
+  const files = new Map<number, FrameFiles>();
+  for (;;) {
+    const job = await client.job(id, signal);
+    progress.show(progressText(job, options.now()));
+    if (job.framesDone > files.size) {
+      for (const frame of await client.frames(id, signal)) {
+        if (frame.state !== 'done' || files.has(frame.frame)) continue;
+        files.set(frame.frame, await download(job, frame, options));
+      }
+    }
+    if (job.escrow === 'closed' && files.size >= job.framesDone) {
+      progress.clear();
+      if (job.state === 'completed') return { job, files: [...files.values()] };
+      throw new FarmError('JOB_FAILED', `job ${id} ${job.state}: ${job.reason ?? 'no reason was given'}`, {
+        kept: `${files.size} frame(s) in ${options.outFolder}; ${job.refunded} of ${job.quote} units are back`,
+        details: { jobId: id, refunded: job.refunded.toString() },
+      });
+    }
+    await pause(LOOK_MS, signal);
+    if (signal.aborted) throw new FarmError('INTERRUPTED', `stopped watching job ${id}; the farm goes on with it`);
+  }
+}
+
+async function download(job: JobView, frame: FrameView, options: FollowOptions): Promise<FrameFiles> {
+  const blobs = new HttpBlobs(options.client.address);
+  const stem = join(options.outFolder, `${fileStem(job.name)}_${frameNumber(frame.frame)}`);
+  const fetch = async (digest: Digest | null, path: string): Promise<string> => {
+    if (digest === null) throw new FarmError('INTERNAL', `frame ${frame.frame} is done without a file`);
+    await blobs.fetchTo(digest, path, options.signal);
+    return path;
+  };
+  try {
+    await mkdir(options.outFolder, { recursive: true });
+  } catch (error) {
+    throw diskError(error, stem);
+  }
+  return {
+    frame: frame.frame,
+    picture: await fetch(frame.picture, `${stem}.png`),
+    exr: await fetch(frame.exr, `${stem}.exr`),
+  };
+}
+
+/** Blender's own spelling: four digits at least. */
+function frameNumber(frame: number): string {
+  return `${frame < 0 ? '-' : ''}${String(Math.abs(frame)).padStart(4, '0')}`;
+}
+
+/** A job's name becomes part of a file name: only plain letters survive. */
+function fileStem(name: string): string {
+  return name.replace(/\.blend$/i, '').replace(/[^A-Za-z0-9._-]+/g, '-').replace(/^[.-]+/, '') || 'frame';
+}

@@ -1,0 +1,126 @@
+/** `tessera render`: from a .blend to finished frames. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, extname, join, resolve } from 'node:path';
+import { toJson } from '../../platform/json.ts';
+import type { JobRequest, JobView } from '../../protocol/job.ts';
+import { readApiKey, farmFolder, runningFarm } from '../farm/data-folder.ts';
+import { startFarm } from '../farm/start-farm.ts';
+import { FarmClient } from '../farm-client.ts';
+import { ProgressLine } from '../progress-line.ts';
+import type { Terminal } from '../terminal.ts';
+import { requireBlendFile } from './check-blend.ts';
+import { type FrameFiles, followJob } from './follow-job.ts';
+import { parseFrames } from './parse-frames.ts';
+import { formatTokens, parseBudget, parseSamples, parseTiles } from './parse-options.ts';
+import { submitScene } from './submit-scene.ts';
+
+export type RenderOptions = {
+  frames?: string;
+  tiles: string;
+  samples?: string;
+  budget?: string;
+  out?: string;
+  root?: string;
+  farm?: string;
+  data: string;
+  nodes: string;
+  wait?: boolean;
+  json?: boolean;
+};
+
+export async function renderCommand(scene: string, options: RenderOptions, terminal: Terminal): Promise<void> {
+  // Everything that can be refused without a farm is refused before one is started.
+  const choices = {
+    ...(options.frames === undefined ? {} : { frames: parseFrames(options.frames) }),
+    ...(options.samples === undefined ? {} : { samples: parseSamples(options.samples) }),
+    ...(options.budget === undefined ? {} : { budget: parseBudget(options.budget).toString() }),
+    tiles: parseTiles(options.tiles),
+  };
+  await requireBlendFile(scene);
+  await using farm = await findFarm(options, terminal);
+  const client = new FarmClient(farm);
+  const { signal } = terminal;
+
+  terminal.say(`inspecting ${basename(scene)}`);
+  const submitted = await submitScene(client, scene, options.root, signal);
+  for (const warning of submitted.summary?.warnings ?? []) terminal.say(`warning: ${warning}`);
+  const request: JobRequest = { scene: submitted.scene, name: basename(scene), ...choices };
+  const job = await client.submitJob(request, signal);
+  terminal.say(describe(job));
+
+  if (options.wait !== true && !farm.temporary) {
+    if (options.json) terminal.result(toJson({ job }));
+    else terminal.say(`submitted as ${job.id}; fetch the frames with: tessera wait ${job.id}`);
+    return;
+  }
+  const outFolder = resolve(options.out ?? `${basename(scene, extname(scene))}-frames`);
+  const progress = new ProgressLine(terminal.err, terminal.now);
+  const done = await followJob(job.id, { client, outFolder, progress, now: terminal.now, signal });
+  report(done.job, done.files, outFolder, options.json === true, terminal);
+}
+
+/** Says what a finished job gave and cost. */
+export function report(job: JobView, files: FrameFiles[], outFolder: string, json: boolean, terminal: Terminal): void {
+  if (json) return terminal.result(toJson({ job, files }));
+  const seconds = ((job.finishedAtMs ?? terminal.now()) - job.createdAtMs) / 1_000;
+  terminal.say(`${files.length} frame(s) in ${outFolder} after ${seconds.toFixed(1)} s`);
+  terminal.say(`paid ${formatTokens(job.spent)} TESS, refunded ${formatTokens(job.refunded)} TESS`);
+}
+
+function describe(job: JobView): string {
+  const { frames, tiles, samples, fullFrame } = job.spec;
+  const grid = `${tiles.columns}x${tiles.rows} tile${tiles.columns * tiles.rows === 1 ? '' : 's'}`;
+  const count = `${frames.length} frame${frames.length === 1 ? '' : 's'}`;
+  return `${count} of ${fullFrame.width}x${fullFrame.height}, ${samples} samples, ${grid} each: ${formatTokens(job.quote)} TESS`;
+}
+
+type FoundFarm = { apiUrl: string; credential: string; temporary: boolean } & AsyncDisposable;
+
+const nothingToClose = async (): Promise<void> => undefined;
+
+/** The farm that was named, the one that runs on the data folder, or a temporary one for this job. */
+export async function findFarm(
+  options: Pick<RenderOptions, 'farm' | 'data' | 'nodes'>,
+  terminal: Terminal,
+): Promise<FoundFarm> {
+  const folder = farmFolder(options.data);
+  const credential = terminal.environment['TESSERA_API_KEY'] ?? (await readApiKey(folder)) ?? '';
+  if (options.farm !== undefined) {
+    return { apiUrl: options.farm, credential, temporary: false, [Symbol.asyncDispose]: nothingToClose };
+  }
+  const running = await runningFarm(folder);
+  if (running?.apiUrl) {
+    return { apiUrl: running.apiUrl, credential, temporary: false, [Symbol.asyncDispose]: nothingToClose };
+  }
+  terminal.say('no farm runs here: starting a temporary one (tessera up keeps one running)');
+  const dataFolder = await mkdtemp(join(tmpdir(), 'tessera-'));
+  const remove = (): Promise<void> => rm(dataFolder, { recursive: true, force: true });
+  try {
+    const farm = await startFarm({
+      dataFolder,
+      nodes: nodeNames(options.nodes).map((id) => ({ id })),
+      httpPort: 0,
+      blenderPath: terminal.environment['TESSERA_BLENDER'],
+      signal: terminal.signal,
+      onNote: (note) => terminal.say(note),
+    });
+    return {
+      apiUrl: farm.apiUrl,
+      credential: farm.apiKey,
+      temporary: true,
+      async [Symbol.asyncDispose]() {
+        await farm[Symbol.asyncDispose]();
+        await remove();
+      },
+    };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
+
+/** `3` nodes are node-1, node-2, node-3. */
+export function nodeNames(count: string): string[] {
+  return Array.from({ length: Number(count) }, (_, index) => `node-${index + 1}`);
+}

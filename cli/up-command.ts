@@ -1,0 +1,23 @@
+/** `tessera up`: a farm on this machine until Ctrl-C. */
+import { startFarm } from './farm/start-farm.ts';
+import { aborted } from '../platform/wait.ts';
+import { nodeNames } from './render/render-command.ts';
+import type { Terminal } from './terminal.ts';
+
+export type UpOptions = { data: string; nodes: string; port: string };
+
+export async function upCommand(options: UpOptions, terminal: Terminal): Promise<void> {
+  await using farm = await startFarm({
+    dataFolder: options.data,
+    nodes: nodeNames(options.nodes).map((id) => ({ id })),
+    httpPort: Number(options.port),
+    blenderPath: terminal.environment['TESSERA_BLENDER'],
+    signal: terminal.signal,
+    onNote: (note) => terminal.say(note),
+  });
+  terminal.say(`the farm works at ${farm.apiUrl}, data in ${farm.folder.root}`);
+  terminal.say(`${[...farm.processes.keys()].join(', ')}; logs in ${farm.folder.log}`);
+  terminal.say('render with: tessera render SCENE.blend    stop with: Ctrl-C');
+  await aborted(terminal.signal);
+  terminal.say('stopping');
+}

@@ -1,0 +1,103 @@
+/** The HTTP API under /api/v1. */
+import express, { type Express } from 'express';
+import { FarmError } from '../../protocol/errors.ts';
+import { API_BASE, type FarmInfo } from '../../protocol/http.ts';
+import { digestSchema, jobIdSchema } from '../../protocol/ids.ts';
+import { jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
+import { parseBody, parseParameter, problemHandler, requireCredential, sendJson } from '../../platform/http/express-kit.ts';
+import { packageVersion } from '../../platform/package-root.ts';
+import type { CoordinatorContext } from '../context.ts';
+import { endJob } from '../scheduling/end-job.ts';
+import { submitJob } from '../submission/jobs.ts';
+import type { Scenes } from '../submission/scenes.ts';
+import { streamJobEvents } from './job-events.ts';
+import { batchViews, frameViews, jobView, jobViews, nodeViews } from './views.ts';
+
+/** One file of a scene, or one frame's EXR: far above what is usual, far below what fills a disk unnoticed. */
+const MAX_BLOB_BYTES = 16 * 1024 ** 3;
+
+/** A manifest of 20,000 files, or a list of 100,000 frames. */
+const MAX_BODY = '8mb';
+
+export function createApp(
+  context: CoordinatorContext,
+  scenes: Scenes,
+  onProgress: () => void,
+  signal: AbortSignal,
+): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.get('/healthz', (_request, response) => sendJson(response, { ok: true }));
+  const person = requireCredential([context.secrets.apiKey]);
+  const anyone = requireCredential([context.secrets.apiKey, context.secrets.blobToken]);
+  const json = express.json({ limit: MAX_BODY });
+
+  app.get(`${API_BASE}/blobs/:digest`, anyone, async (request, response) => {
+    const digest = parseParameter(digestSchema, request, 'digest');
+    const size = await context.blobs.size(digest);
+    if (size === null) throw new FarmError('NOT_FOUND', `no blob ${digest}`);
+    response.set({ 'content-type': 'application/octet-stream', 'content-length': String(size), etag: `"${digest}"` });
+    // Express answers HEAD through the GET route.
+    if (request.method === 'HEAD') return void response.end();
+    const stream = await context.blobs.read(digest);
+    stream.on('error', (error) => response.destroy(error));
+    stream.pipe(response);
+  });
+  app.put(`${API_BASE}/blobs/:digest`, anyone, async (request, response) => {
+    const digest = parseParameter(digestSchema, request, 'digest');
+    const stored = await context.blobs.put(digest, request, MAX_BLOB_BYTES);
+    sendJson(response, { digest, ...stored }, 201);
+  });
+
+  app.get(`${API_BASE}/farm`, person, (_request, response) => sendJson(response, farmInfo(context)));
+  app.post(`${API_BASE}/scenes`, person, json, async (request, response) => {
+    sendJson(response, await scenes.submit(parseBody(sceneManifestSchema, request), signal));
+  });
+  app.post(`${API_BASE}/jobs`, person, json, async (request, response) => {
+    const id = await submitJob(context, scenes, parseBody(jobRequestSchema, request));
+    onProgress();
+    sendJson(response, await jobView(context, id), 201);
+  });
+  app.get(`${API_BASE}/jobs`, person, async (_request, response) => sendJson(response, await jobViews(context)));
+  app.get(`${API_BASE}/jobs/:job`, person, async (request, response) => {
+    sendJson(response, await jobView(context, parseParameter(jobIdSchema, request, 'job')));
+  });
+  app.get(`${API_BASE}/jobs/:job/frames`, person, async (request, response) => {
+    sendJson(response, await frameViews(context, parseParameter(jobIdSchema, request, 'job')));
+  });
+  app.get(`${API_BASE}/jobs/:job/batches`, person, async (request, response) => {
+    sendJson(response, await batchViews(context, parseParameter(jobIdSchema, request, 'job')));
+  });
+  app.get(`${API_BASE}/jobs/:job/events`, person, async (request, response) => {
+    const id = parseParameter(jobIdSchema, request, 'job');
+    await jobView(context, id);
+    await streamJobEvents(context, id, request, response, signal);
+  });
+  app.post(`${API_BASE}/jobs/:job/cancel`, person, async (request, response) => {
+    const id = parseParameter(jobIdSchema, request, 'job');
+    await jobView(context, id);
+    await context.db.transaction().execute((tx) => endJob(context, tx, id, 'cancelled', 'cancelled on request'));
+    onProgress();
+    sendJson(response, await jobView(context, id));
+  });
+  app.get(`${API_BASE}/nodes`, person, async (_request, response) => sendJson(response, await nodeViews(context)));
+
+  app.use((request, _response, next) => next(new FarmError('NOT_FOUND', `there is no ${request.method} ${request.path}`)));
+  app.use(problemHandler(context.log));
+  return app;
+}
+
+function farmInfo(context: CoordinatorContext): FarmInfo {
+  const { engine } = context.runtime;
+  return {
+    name: 'tessera',
+    version: packageVersion(),
+    engine: engine.id,
+    deviceClass: engine.deviceClass,
+    chainId: context.chain.chainId,
+    escrow: context.chain.escrowAddress,
+    token: context.chain.tokenAddress,
+    tokenSymbol: 'TESS',
+    tokenDecimals: 6,
+  };
+}

@@ -1,0 +1,133 @@
+/** Rows as the API shows them. */
+import { sql } from 'kysely';
+import { FarmError } from '../../protocol/errors.ts';
+import type { JobId } from '../../protocol/ids.ts';
+import type { FrameView, JobView, NodeView } from '../../protocol/job.ts';
+import { type BatchView, type Evidence, evidenceSchema } from '../../protocol/verdict.ts';
+import type { CoordinatorContext } from '../context.ts';
+import type { BatchRow } from '../settlement/apply-outcome.ts';
+import type { JobRow } from '../settlement/job-escrow.ts';
+import { onlineSince } from '../scheduling/nodes.ts';
+
+type Counts = { queued: number; leased: number; delivered: number; verified: number; total: number; done: string | number };
+
+export async function jobView(context: CoordinatorContext, id: JobId): Promise<JobView> {
+  const row = await context.db.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirst();
+  if (row === undefined) throw new FarmError('NOT_FOUND', `there is no job ${id}`);
+  return await viewOf(context, row);
+}
+
+export async function jobViews(context: CoordinatorContext): Promise<JobView[]> {
+  const rows = await context.db.selectFrom('jobs').selectAll().orderBy('seq', 'desc').limit(100).execute();
+  const views: JobView[] = [];
+  for (const row of rows) views.push(await viewOf(context, row));
+  return views;
+}
+
+async function viewOf(context: CoordinatorContext, row: JobRow): Promise<JobView> {
+  // Progress by price: a price is proportional to the pixels and samples of a task, so it is the work's own measure.
+  const { rows } = await sql<Counts>`
+    select count(*) filter (where state in ('queued', 'waiting'))::int as queued,
+           count(*) filter (where state = 'leased')::int as leased,
+           count(*) filter (where state = 'delivered')::int as delivered,
+           count(*) filter (where state = 'verified')::int as verified,
+           count(*)::int as total,
+           coalesce(sum(price * case state when 'delivered' then 1 when 'verified' then 1 when 'leased' then progress::numeric
+                                else 0 end) / nullif(sum(price), 0), 0)::float8 as done
+    from tasks where job_id = ${row.id}`.execute(context.db);
+  const counts = rows[0];
+  const frames = await sql<{ done: number }>`
+    select count(*)::int as done from frames where job_id = ${row.id} and state = 'done'`.execute(context.db);
+  return {
+    id: row.id,
+    name: row.spec.name,
+    state: row.state,
+    reason: row.reason,
+    spec: row.spec,
+    warnings: row.warnings,
+    tasks: {
+      total: counts?.total ?? 0,
+      queued: counts?.queued ?? 0,
+      leased: counts?.leased ?? 0,
+      delivered: counts?.delivered ?? 0,
+      verified: counts?.verified ?? 0,
+    },
+    framesDone: frames.rows[0]?.done ?? 0,
+    progress: row.state === 'completed' ? 1 : Number(counts?.done ?? 0),
+    escrow: row.escrow,
+    quote: BigInt(row.quote),
+    spent: BigInt(row.spent),
+    refunded: BigInt(row.refunded),
+    createdAtMs: row.created_at.getTime(),
+    finishedAtMs: row.finished_at?.getTime() ?? null,
+  };
+}
+
+export async function frameViews(context: CoordinatorContext, id: JobId): Promise<FrameView[]> {
+  const rows = await context.db.selectFrom('frames').selectAll().where('job_id', '=', id).orderBy('position').execute();
+  return rows.map((row) => ({
+    frame: row.frame,
+    state: row.state,
+    tilesTotal: row.tiles_total,
+    tilesVerified: row.tiles_verified,
+    picture: row.picture,
+    exr: row.exr,
+  }));
+}
+
+export async function batchViews(context: CoordinatorContext, id: JobId): Promise<BatchView[]> {
+  const rows = await context.db
+    .selectFrom('batches')
+    .selectAll()
+    .where('job_id', '=', id)
+    .where('receipts', '>', 0)
+    .orderBy('seq')
+    .execute();
+  const views: BatchView[] = [];
+  for (const row of rows) {
+    views.push({
+      id: row.id,
+      jobId: row.job_id,
+      nodeId: row.node_id,
+      kind: row.kind,
+      state: row.state,
+      receipts: row.receipts,
+      amount: row.amount,
+      root: row.root,
+      seed: row.seed,
+      outcome: row.outcome,
+      evidence: await evidenceOf(context, row),
+    });
+  }
+  return views;
+}
+
+async function evidenceOf(context: CoordinatorContext, row: BatchRow): Promise<Evidence | null> {
+  if (row.evidence === null) return null;
+  const chunks: Buffer[] = [];
+  for await (const chunk of await context.blobs.read(row.evidence)) chunks.push(chunk as Buffer);
+  return evidenceSchema.parse(JSON.parse(Buffer.concat(chunks).toString('utf8')));
+}
+
+export async function nodeViews(context: CoordinatorContext): Promise<NodeView[]> {
+  const now = context.clock.now();
+  const since = onlineSince(now, context.config.leaseMs);
+  const rows = await context.db.selectFrom('nodes').selectAll().orderBy('id').execute();
+  const views: NodeView[] = [];
+  for (const row of rows) {
+    const quarantined = row.quarantined_until !== null && row.quarantined_until.getTime() > now;
+    views.push({
+      id: row.id,
+      address: row.address,
+      engine: row.engine,
+      deviceClass: row.device_class,
+      state: quarantined ? 'quarantined' : row.last_seen_at > since ? 'online' : 'offline',
+      reason: row.reason,
+      lastSeenAtMs: row.last_seen_at.getTime(),
+      tasksVerified: row.tasks_verified,
+      tasksForfeited: row.tasks_forfeited,
+      earned: await context.chain.credit(row.address),
+    });
+  }
+  return views;
+}

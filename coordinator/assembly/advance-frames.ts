@@ -1,0 +1,49 @@
+/** Verified tiles make a frame ready to be finished; a verified finish makes it done; the last one ends the job. */
+import { sql } from 'kysely';
+import type { Selectable } from 'kysely';
+import type { CoordinatorContext } from '../context.ts';
+import type { FarmQuery, FarmTables } from '../database/schema.ts';
+import { endJob } from '../scheduling/end-job.ts';
+import { receiptOf } from '../settlement/receipts.ts';
+
+type BatchRow = Selectable<FarmTables['batches']>;
+
+/** Moves on the frames that the tasks of a passed batch belong to. */
+export async function advanceFrames(context: CoordinatorContext, tx: FarmQuery, batch: BatchRow): Promise<void> {
+  if (batch.kind === 'render') await countTiles(tx, batch);
+  else await deliverFrames(context, tx, batch);
+}
+
+async function countTiles(tx: FarmQuery, batch: BatchRow): Promise<void> {
+  await sql`
+    update frames f set tiles_verified = tiles_verified + n.tiles
+    from (select frame, count(*)::int as tiles from tasks where batch_id = ${batch.id} group by frame) n
+    where f.job_id = ${batch.job_id} and f.frame = n.frame`.execute(tx);
+  await sql`
+    update tasks t set state = 'queued', published = false
+    from frames f
+    where t.job_id = ${batch.job_id} and t.kind = 'finish' and t.state = 'waiting'
+      and f.job_id = t.job_id and f.frame = t.frame and f.tiles_verified = f.tiles_total`.execute(tx);
+}
+
+async function deliverFrames(context: CoordinatorContext, tx: FarmQuery, batch: BatchRow): Promise<void> {
+  const now = new Date(context.clock.now());
+  const finished = await tx.selectFrom('tasks').selectAll().where('batch_id', '=', batch.id).execute();
+  for (const task of finished) {
+    const receipt = receiptOf(task);
+    await tx
+      .updateTable('frames')
+      .set({ state: 'done', exr: receipt.exrDigest, picture: receipt.pictureDigest })
+      .where('job_id', '=', batch.job_id)
+      .where('frame', '=', task.frame)
+      .execute();
+    await context.events.add(tx, batch.job_id, { type: 'frame.done', frame: task.frame }, now);
+  }
+  const open = await tx
+    .selectFrom('frames')
+    .select('frame')
+    .where('job_id', '=', batch.job_id)
+    .where('state', '<>', 'done')
+    .executeTakeFirst();
+  if (open === undefined) await endJob(context, tx, batch.job_id, 'completed', null);
+}

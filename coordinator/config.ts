@@ -1,0 +1,39 @@
+/** What a coordinator is told at start. Secrets are a type of their own, so that printing a config prints none. */
+import { z } from 'zod';
+import { addressSchema, bytes32Schema } from '../protocol/ids.ts';
+
+export const coordinatorConfigSchema = z.strictObject({
+  dataFolder: z.string(),
+  /** 0 takes any free port. */
+  httpPort: z.number().int().min(0).max(65_535),
+  natsUrl: z.string(),
+  chainUrl: z.string(),
+  /** Where the embedded chain keeps its state: a payment counts once it is in there. */
+  chainStateFile: z.string(),
+  tokenAddress: addressSchema,
+  escrowAddress: addressSchema,
+  verifierAddress: addressSchema,
+  blenderPath: z.string().optional(),
+  threads: z.number().int().min(1),
+  logLevel: z.string(),
+  /** A lease without a heartbeat for this long is over. */
+  leaseMs: z.number().int().min(200),
+  /** A batch is closed this long after its first receipt, full or not, so that nobody waits long for money. */
+  batchMaxAgeMs: z.number().int().min(100),
+  /** How long a node that failed a verdict gets no work. */
+  quarantineMs: z.number().int().min(0),
+});
+export type CoordinatorConfig = z.infer<typeof coordinatorConfigSchema>;
+
+export const coordinatorSecretsSchema = z.strictObject({
+  natsPassword: z.string(),
+  /** Sends transactions and pays their gas. */
+  coordinatorKey: bytes32Schema,
+  /** The managed account that jobs are paid from. */
+  requesterKey: bytes32Schema,
+  /** For people and scripts: everything. */
+  apiKey: z.string().min(16),
+  /** For nodes and verifiers: blobs only. */
+  blobToken: z.string().min(16),
+});
+export type CoordinatorSecrets = z.infer<typeof coordinatorSecretsSchema>;

@@ -1,0 +1,121 @@
+/** The tables of migrations/ as Kysely sees them. Money is numeric in SQL and text on the way in and out. */
+import type { Generated, JSONColumnType, Kysely, Transaction } from 'kysely';
+import type { FarmEvent } from '../../protocol/events.ts';
+import type { Address, BatchId, Bytes32, Digest, JobId, NodeId, Signature, TaskId } from '../../protocol/ids.ts';
+import type { JobSpec, JobState, SceneManifest } from '../../protocol/job.ts';
+import type { TaskKind } from '../../protocol/receipt.ts';
+import type { BatchState, Outcome } from '../../protocol/verdict.ts';
+import type { SceneInspection } from '../../platform/render/runtime.ts';
+
+/** Receipts are stored as they travel: money as text. */
+export type StoredReceipt = Record<string, unknown>;
+
+export type TaskState = 'waiting' | 'queued' | 'leased' | 'delivered' | 'verified' | 'failed' | 'dropped';
+
+type Tables = {
+  scenes: {
+    digest: Digest;
+    manifest: JSONColumnType<SceneManifest>;
+    inspection: JSONColumnType<SceneInspection>;
+    created_at: Generated<Date>;
+  };
+  jobs: {
+    id: JobId;
+    seq: Generated<string>;
+    scene: Digest;
+    spec: JSONColumnType<JobSpec>;
+    warnings: JSONColumnType<string[]>;
+    state: JobState;
+    reason: string | null;
+    escrow: Generated<'none' | 'open' | 'closed'>;
+    quote: string;
+    max_task_price: string;
+    deadline_at: Date;
+    spent: Generated<string>;
+    refunded: Generated<string>;
+    created_at: Date;
+    finished_at: Date | null;
+  };
+  frames: {
+    job_id: JobId;
+    frame: number;
+    position: number;
+    tiles_total: number;
+    tiles_verified: Generated<number>;
+    state: Generated<'pending' | 'done'>;
+    exr: Digest | null;
+    picture: Digest | null;
+  };
+  nodes: {
+    id: NodeId;
+    address: Address;
+    engine: string;
+    device_class: string;
+    last_seen_at: Date;
+    quarantined_until: Date | null;
+    reason: string | null;
+    tasks_verified: Generated<number>;
+    tasks_forfeited: Generated<number>;
+  };
+  batches: {
+    id: BatchId;
+    seq: Generated<string>;
+    job_id: JobId;
+    node_id: NodeId;
+    node_address: Address;
+    kind: TaskKind;
+    state: BatchState;
+    receipts: Generated<number>;
+    amount: Generated<string>;
+    root: Bytes32 | null;
+    signature: Signature | null;
+    opened_at: Date;
+    seed: Bytes32 | null;
+    crop_digests: JSONColumnType<Digest[]> | null;
+    outcome: Outcome | null;
+    evidence: Digest | null;
+    verdict_signature: Signature | null;
+    inconclusive_before: Generated<boolean>;
+  };
+  tasks: {
+    id: TaskId;
+    job_id: JobId;
+    kind: TaskKind;
+    frame: number;
+    position: number;
+    tile: number;
+    x: number;
+    y: number;
+    width: number;
+    height: number;
+    samples: number;
+    price: string;
+    state: TaskState;
+    token: Generated<number>;
+    published: Generated<boolean>;
+    node_id: NodeId | null;
+    lease_until: Date | null;
+    progress: Generated<number>;
+    losses: Generated<number>;
+    batch_id: BatchId | null;
+    batch_index: number | null;
+    leaf: Bytes32 | null;
+    receipt: JSONColumnType<StoredReceipt> | null;
+    render_ms: number | null;
+  };
+  task_failures: {
+    task_id: TaskId;
+    node_id: NodeId;
+    failure_class: string;
+    code: string;
+    message: string;
+    at: Date;
+  };
+  job_exclusions: { job_id: JobId; node_id: NodeId; reason: string };
+  events: { seq: Generated<string>; job_id: JobId; at: Date; event: JSONColumnType<FarmEvent> };
+};
+
+export type FarmTables = Tables;
+export type FarmDb = Kysely<Tables>;
+/** A database or a transaction on it: what a query needs. */
+export type FarmQuery = FarmDb | Transaction<Tables>;

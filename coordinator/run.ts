@@ -1,0 +1,142 @@
+/** Puts a coordinator together and runs it until told to stop. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FolderBlobStore } from '../platform/blobs/folder-blob-store.ts';
+import { EMBEDDED_CHAIN_ID } from '../platform/chain/embedded.ts';
+import { ethersChain } from '../platform/chain/ethers-chain.ts';
+import type { PrivateKey } from '../platform/chain/signing.ts';
+import { systemClock } from '../platform/clock.ts';
+import { openDatabase } from '../platform/database/open.ts';
+import { listen } from '../platform/http/listen.ts';
+import { createLog } from '../platform/log.ts';
+import { connectNats } from '../platform/nats/connection.ts';
+import { openTaskQueue } from '../platform/nats/task-queue.ts';
+import { packageRoot } from '../platform/package-root.ts';
+import type { ProgramLife } from '../platform/process/run-program.ts';
+import { createProcessRuntime } from '../platform/render/process/runtime.ts';
+import { SceneCache } from '../platform/scenes/scene-cache.ts';
+import { pause } from '../platform/wait.ts';
+import { createApp } from './api/app.ts';
+import type { CoordinatorConfig, CoordinatorSecrets } from './config.ts';
+import type { CoordinatorContext } from './context.ts';
+import type { FarmTables } from './database/schema.ts';
+import { EventLog } from './event-log.ts';
+import { Dispatcher } from './scheduling/dispatcher.ts';
+import { graceLeases, requeueLostLeases } from './scheduling/lost-leases.ts';
+import { forgetPublished, publishQueued } from './scheduling/publish-queued.ts';
+import { serveNodes } from './scheduling/serve-nodes.ts';
+import { closeBatches } from './settlement/open-batch.ts';
+import { SettlementLoop } from './settlement/settlement-loop.ts';
+import { Scenes } from './submission/scenes.ts';
+import { serveVerifiers } from './verification/serve-verifiers.ts';
+import { VerifierDesk } from './verification/verifier-desk.ts';
+
+/** How often time alone can change something: leases that run out, batches that grow old. */
+const HOUSEKEEPING_MS = 500;
+
+export async function runCoordinator(
+  config: CoordinatorConfig,
+  secrets: CoordinatorSecrets,
+  life: ProgramLife,
+): Promise<void> {
+  const { signal } = life;
+  const log = createLog('coordinator', config.logLevel);
+  const migrations = join(packageRoot(), 'coordinator/database/migrations');
+  await mkdir(config.dataFolder, { recursive: true, mode: 0o700 });
+  await using database = await openDatabase<FarmTables>(join(config.dataFolder, 'db'), migrations);
+  const nats = await connectNats(
+    { url: config.natsUrl, user: 'coordinator', password: secrets.natsPassword },
+    'coordinator',
+    '_INBOX_coordinator',
+  );
+  await using queue = await openTaskQueue(nats);
+  const blobs = await FolderBlobStore.open(join(config.dataFolder, 'blobs'));
+  const context: CoordinatorContext = {
+    config,
+    secrets,
+    db: database.db,
+    events: new EventLog(database.db),
+    blobs,
+    scenes: new SceneCache(join(config.dataFolder, 'scenes'), (digest, path) => blobs.copyTo(digest, path)),
+    runtime: await createProcessRuntime({ signal, blenderPath: config.blenderPath }),
+    chain: ethersChain({
+      url: config.chainUrl,
+      chainId: EMBEDDED_CHAIN_ID,
+      tokenAddress: config.tokenAddress,
+      escrowAddress: config.escrowAddress,
+      coordinatorKey: secrets.coordinatorKey as string as PrivateKey,
+      embedded: { stateFile: config.chainStateFile },
+    }),
+    queue,
+    clock: systemClock,
+    log,
+  };
+
+  const scenes = new Scenes(context);
+  const dispatcher = new Dispatcher(context);
+  const desk = new VerifierDesk(context, () => wakeAll());
+  const settlement = new SettlementLoop(context, () => wakeAll());
+  const housekeeping = new Housekeeping(context, dispatcher, settlement);
+  const wakeAll = (): void => {
+    housekeeping.wake();
+    settlement.wake();
+    desk.wake();
+    dispatcher.wake();
+  };
+
+  await graceLeases(context);
+  await forgetPublished(context.db);
+  await dispatcher.start();
+  await using http = await listen(createApp(context, scenes, wakeAll, signal), config.httpPort);
+  log.info({ url: http.url, engine: context.runtime.engine.id }, 'the coordinator works');
+  life.ready({ url: http.url });
+  await Promise.all([
+    housekeeping.run(signal),
+    settlement.run(signal),
+    serveNodes(context, nats, dispatcher, wakeAll, signal),
+    serveVerifiers(context, nats, desk, signal),
+  ]);
+  await queue[Symbol.asyncDispose]();
+  await nats.drain();
+}
+
+/** What has to be looked at again and again: publication, leases, batches that can be closed. */
+class Housekeeping {
+  readonly #context: CoordinatorContext;
+  readonly #dispatcher: Dispatcher;
+  readonly #settlement: SettlementLoop;
+  #woken = false;
+  #nudge: (() => void) | undefined;
+
+  constructor(context: CoordinatorContext, dispatcher: Dispatcher, settlement: SettlementLoop) {
+    this.#context = context;
+    this.#dispatcher = dispatcher;
+    this.#settlement = settlement;
+  }
+
+  wake(): void {
+    this.#woken = true;
+    this.#nudge?.();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { db, clock, config, queue, log } = this.#context;
+    while (!signal.aborted) {
+      this.#woken = false;
+      try {
+        const lost = await requeueLostLeases(this.#context);
+        const published = await publishQueued(db, queue);
+        if (lost + published > 0) this.#dispatcher.wake();
+        if ((await closeBatches(db, new Date(clock.now()), config.batchMaxAgeMs)) > 0) this.#settlement.wake();
+      } catch (error) {
+        if (signal.aborted) return;
+        log.warn({ err: error }, 'housekeeping could not go on; trying again');
+      }
+      if (this.#woken) continue;
+      const ending = new AbortController();
+      this.#nudge = () => ending.abort();
+      await pause(HOUSEKEEPING_MS, AbortSignal.any([signal, ending.signal]));
+      this.#nudge = undefined;
+    }
+  }
+}

@@ -1,0 +1,46 @@
+/** Tasks whose node went silent go back to the queue; the old lease's token is dead from then on. */
+import { sql } from 'kysely';
+import type { CoordinatorContext } from '../context.ts';
+import { endJob } from './end-job.ts';
+import type { TaskRow } from './claim-task.ts';
+
+/**
+ * A task that was lost this often takes its node down with it: the farm stops feeding it nodes and fails the job.
+ * A machine that is switched off loses a task once.
+ */
+const MAX_LOSSES = 5;
+
+/** Requeues expired leases. Returns how many there were. */
+export async function requeueLostLeases(context: CoordinatorContext): Promise<number> {
+  const now = new Date(context.clock.now());
+  return await context.db.transaction().execute(async (tx) => {
+    const { rows } = await sql<TaskRow>`
+      update tasks set state = 'queued', published = false, progress = 0, losses = losses + 1, lease_until = null
+      where state = 'leased' and lease_until < ${now}
+      returning *`.execute(tx);
+    for (const task of rows) {
+      const reason = `node ${task.node_id} went silent; its lease ran out`;
+      const nodeId = task.node_id;
+      if (nodeId === null) continue;
+      await context.events.add(
+        tx,
+        task.job_id,
+        { type: 'task.requeued', taskId: task.id, kind: task.kind, frame: task.frame, tile: task.tile, nodeId, reason },
+        now,
+      );
+      if (task.losses >= MAX_LOSSES) {
+        await endJob(context, tx, task.job_id, 'failed', `frame ${task.frame} was lost by ${task.losses} nodes that went silent`);
+      }
+    }
+    return rows.length;
+  });
+}
+
+/**
+ * After a start: heartbeats could not be answered while the coordinator was away, which is not the nodes' fault. Every
+ * lease gets its full time once more; a node that is alive is heard of before it is over.
+ */
+export async function graceLeases(context: CoordinatorContext): Promise<void> {
+  const until = new Date(context.clock.now() + context.config.leaseMs);
+  await context.db.updateTable('tasks').set({ lease_until: until }).where('state', '=', 'leased').execute();
+}

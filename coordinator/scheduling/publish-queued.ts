@@ -1,0 +1,31 @@
+/** From the database to the to-do list: every queued task of an active job gets a pointer in the stream, once per stay. */
+import { sql } from 'kysely';
+import type { JobId, TaskId } from '../../protocol/ids.ts';
+import type { TaskQueue } from '../../platform/nats/task-queue.ts';
+import type { FarmDb } from '../database/schema.ts';
+
+/** Pointers published at a time; the server acknowledges them in one go. */
+const CHUNK = 500;
+
+/**
+ * Publishes what is queued and not yet published. A crash in between publishes a pointer twice, which is harmless:
+ * a claim needs the row to be queued. Returns how many were published.
+ */
+export async function publishQueued(db: FarmDb, queue: TaskQueue): Promise<number> {
+  let published = 0;
+  for (;;) {
+    const { rows } = await sql<{ id: TaskId; job_id: JobId; token: number }>`
+      select t.id, t.job_id, t.token from tasks t join jobs j on j.id = t.job_id
+      where t.state = 'queued' and not t.published and j.state = 'active'
+      order by j.seq, t.position limit ${CHUNK}`.execute(db);
+    if (rows.length === 0) return published;
+    await Promise.all(rows.map((row) => queue.publish({ taskId: row.id, jobId: row.job_id }, row.token)));
+    await sql`update tasks set published = true where id = any(${rows.map((row) => row.id)}::text[]) and state = 'queued'`.execute(db);
+    published += rows.length;
+  }
+}
+
+/** After a start nobody knows what the message server kept: everything queued is published again. */
+export async function forgetPublished(db: FarmDb): Promise<void> {
+  await db.updateTable('tasks').set({ published: false }).where('state', '=', 'queued').execute();
+}

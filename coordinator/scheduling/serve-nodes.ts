@@ -1,0 +1,64 @@
+/** What nodes may ask, wired to what answers it. */
+import type { NatsConnection } from 'nats';
+import { nodeIdSchema } from '../../protocol/ids.ts';
+import { isFarmError } from '../../protocol/errors.ts';
+import { NODE_EXCHANGES } from '../../protocol/messages.ts';
+import { serve } from '../../platform/nats/exchange.ts';
+import type { CoordinatorContext } from '../context.ts';
+import { completeTask } from './complete-task.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import { failTask } from './fail-task.ts';
+import { extendLeases } from './heartbeat.ts';
+import { requireWorkingNode, welcomeNode } from './nodes.ts';
+
+/** Heartbeats in a lease's time: two may be lost without losing the lease. */
+const HEARTBEATS_PER_LEASE = 3;
+
+/** A quarantined node asks again after this; it is idle anyway. */
+const QUARANTINE_RETRY_MS = 5_000;
+
+export async function serveNodes(
+  context: CoordinatorContext,
+  nats: NatsConnection,
+  dispatcher: Dispatcher,
+  onProgress: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  await serve(
+    nats,
+    'node',
+    NODE_EXCHANGES,
+    nodeIdSchema,
+    {
+      hello: async (from, hello) => {
+        await welcomeNode(context, from, hello);
+        return {
+          chainId: context.chain.chainId,
+          escrow: context.chain.escrowAddress,
+          heartbeatMs: Math.max(50, Math.floor(context.config.leaseMs / HEARTBEATS_PER_LEASE)),
+        };
+      },
+      lease: async (from) => {
+        try {
+          return await dispatcher.lease(await requireWorkingNode(context, from), signal);
+        } catch (error) {
+          if (!isFarmError(error, 'NODE_QUARANTINED')) throw error;
+          return { grant: null, reason: error.message, retryAfterMs: QUARANTINE_RETRY_MS };
+        }
+      },
+      heartbeat: async (from, { leases }) => ({ lost: await extendLeases(context, from, leases) }),
+      complete: async (from, message) => {
+        const reply = await completeTask(context, from, message);
+        if (reply.moved === null) onProgress();
+        return reply;
+      },
+      fail: async (from, message) => {
+        await failTask(context, from, message);
+        onProgress();
+        return {};
+      },
+    },
+    signal,
+    (error, subject) => context.log.warn({ err: error, subject }, 'a node was refused'),
+  );
+}

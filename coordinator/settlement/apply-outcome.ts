@@ -1,0 +1,73 @@
+/** The money of a batch has moved (or stayed): what follows for its tasks, their frames and their node. */
+import { sql } from 'kysely';
+import type { Selectable } from 'kysely';
+import type { Outcome } from '../../protocol/verdict.ts';
+import type { CoordinatorContext } from '../context.ts';
+import type { FarmQuery, FarmTables } from '../database/schema.ts';
+import { advanceFrames } from '../assembly/advance-frames.ts';
+import { quarantine, whyFailed } from './quarantine.ts';
+
+export type BatchRow = Selectable<FarmTables['batches']>;
+
+/** In one transaction: the batch is settled; its tasks are verified, or back in the queue. Does nothing a second time. */
+export async function applyOutcome(context: CoordinatorContext, batch: BatchRow, outcome: Outcome): Promise<void> {
+  const now = new Date(context.clock.now());
+  await context.db.transaction().execute(async (tx) => {
+    const settled = await tx
+      .updateTable('batches')
+      .set({ state: 'settled', outcome })
+      .where('id', '=', batch.id)
+      .where('state', '<>', 'settled')
+      .returning('id')
+      .executeTakeFirst();
+    if (settled === undefined) return;
+    if (outcome === 'pass') await accept(context, tx, batch);
+    else await requeue(context, tx, batch, outcome, now);
+    const amount = outcome === 'pass' ? batch.amount : '0';
+    await context.events.add(
+      tx,
+      batch.job_id,
+      { type: 'batch.settled', batchId: batch.id, nodeId: batch.node_id, outcome, amount },
+      now,
+    );
+  });
+}
+
+async function accept(context: CoordinatorContext, tx: FarmQuery, batch: BatchRow): Promise<void> {
+  await tx
+    .updateTable('tasks')
+    .set({ state: 'verified' })
+    .where('batch_id', '=', batch.id)
+    .where('state', '=', 'delivered')
+    .execute();
+  await sql`update jobs set spent = spent + ${batch.amount}::numeric where id = ${batch.job_id}`.execute(tx);
+  await sql`update nodes set tasks_verified = tasks_verified + ${batch.receipts} where id = ${batch.node_id}`.execute(tx);
+  await advanceFrames(context, tx, batch);
+}
+
+async function requeue(
+  context: CoordinatorContext,
+  tx: FarmQuery,
+  batch: BatchRow,
+  outcome: Outcome,
+  now: Date,
+): Promise<void> {
+  const failed = outcome === 'fail';
+  const reason = failed ? await whyFailed(context, batch) : 'the check was not conclusive; it is rendered again';
+  const { rows } = await sql<Pick<Selectable<FarmTables['tasks']>, 'id' | 'kind' | 'frame' | 'tile'>>`
+    update tasks t set state = case when j.state = 'active' then 'queued' else 'dropped' end, published = false,
+                       receipt = null, leaf = null, batch_id = null, batch_index = null, progress = 0
+    from jobs j where j.id = t.job_id and t.batch_id = ${batch.id} and t.state = 'delivered'
+    returning t.id, t.kind, t.frame, t.tile`.execute(tx);
+  for (const task of rows) {
+    await context.events.add(
+      tx,
+      batch.job_id,
+      { type: 'task.requeued', taskId: task.id, kind: task.kind, frame: task.frame, tile: task.tile, nodeId: batch.node_id, reason },
+      now,
+    );
+  }
+  if (!failed) return;
+  await sql`update nodes set tasks_forfeited = tasks_forfeited + ${batch.receipts} where id = ${batch.node_id}`.execute(tx);
+  await quarantine(context, tx, batch, reason, now);
+}

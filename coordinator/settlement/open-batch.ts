@@ -1,0 +1,69 @@
+/** The batch that a node is filling in a job: one for tiles, one for finishing. */
+import { sql } from 'kysely';
+import type { Address, BatchId, Bytes32, JobId, NodeId } from '../../protocol/ids.ts';
+import type { LeaseGrant } from '../../protocol/messages.ts';
+import type { TaskKind } from '../../protocol/receipt.ts';
+import { newIdBody } from '../../platform/new-id.ts';
+import type { FarmQuery } from '../database/schema.ts';
+
+/** Receipts under one Merkle root (design, section 2): enough to make gas per tile small, few enough to settle soon. */
+export const MAX_RECEIPTS = 64;
+
+export type OpenBatchKey = { jobId: JobId; nodeId: NodeId; address: string; kind: TaskKind };
+
+/** The id of the open batch, made where there is none. The unique index keeps two from being made at once. */
+export async function openBatch(db: FarmQuery, key: OpenBatchKey, now: Date): Promise<BatchId> {
+  await db
+    .insertInto('batches')
+    .values({
+      id: `batch_${newIdBody(now.getTime())}` as BatchId,
+      job_id: key.jobId,
+      node_id: key.nodeId,
+      node_address: key.address as Address,
+      kind: key.kind,
+      state: 'open',
+      opened_at: now,
+    })
+    .onConflict((conflict) => conflict.columns(['job_id', 'node_id', 'kind']).where('state', '=', 'open').doNothing())
+    .execute();
+  const row = await db
+    .selectFrom('batches')
+    .select('id')
+    .where('job_id', '=', key.jobId)
+    .where('node_id', '=', key.nodeId)
+    .where('kind', '=', key.kind)
+    .where('state', '=', 'open')
+    .executeTakeFirstOrThrow();
+  return row.id;
+}
+
+/** What a node has to sign on top of: the leaves so far, in the order they came, and their price. */
+export async function batchState(db: FarmQuery, batchId: BatchId): Promise<LeaseGrant['batch']> {
+  const rows = await db
+    .selectFrom('tasks')
+    .select(['leaf', 'price'])
+    .where('batch_id', '=', batchId)
+    .orderBy('batch_index')
+    .execute();
+  return {
+    batchId,
+    leaves: rows.map((row) => row.leaf).filter((leaf): leaf is Bytes32 => leaf !== null),
+    amount: rows.reduce((sum, row) => sum + BigInt(row.price), 0n),
+  };
+}
+
+/**
+ * Closes batches that are full, old enough, or can grow no further: nothing of their kind is queued in the job and
+ * their node works on none. A closed batch goes on chain. Returns how many were closed.
+ */
+export async function closeBatches(db: FarmQuery, now: Date, maxAgeMs: number): Promise<number> {
+  const result = await sql`
+    update batches b set state = 'closed'
+    where b.state = 'open' and b.receipts > 0 and (
+      b.receipts >= ${MAX_RECEIPTS}
+      or b.opened_at < ${new Date(now.getTime() - maxAgeMs)}
+      or not exists (
+        select 1 from tasks t where t.job_id = b.job_id and t.kind = b.kind
+          and (t.state = 'queued' or (t.state = 'leased' and t.node_id = b.node_id))))`.execute(db);
+  return Number(result.numAffectedRows ?? 0n);
+}

@@ -1,0 +1,98 @@
+/** The money's own loop: opens escrows, settles batches, closes escrows, until told to stop. */
+import { pause } from '../../platform/wait.ts';
+import { isFarmError } from '../../protocol/errors.ts';
+import type { CoordinatorContext } from '../context.ts';
+import { endJob } from '../scheduling/end-job.ts';
+import { closeEscrow, type JobRow, openEscrow } from './job-escrow.ts';
+import { settleBatches } from './settle-batches.ts';
+
+/** A look at everything unsettled at least this often, for what no event announced (a chain that came back). */
+const LOOK_AGAIN_MS = 1_000;
+
+export class SettlementLoop {
+  readonly #context: CoordinatorContext;
+  readonly #onProgress: () => void;
+  #woken = false;
+  #nudge: (() => void) | undefined;
+
+  /** `onProgress` is called after steps that give others something to do. */
+  constructor(context: CoordinatorContext, onProgress: () => void) {
+    this.#context = context;
+    this.#onProgress = onProgress;
+  }
+
+  /** Something changed: look now rather than at the next interval. */
+  wake(): void {
+    this.#woken = true;
+    this.#nudge?.();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#woken = false;
+      let moved = false;
+      try {
+        moved = await this.#round(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        // Nothing is lost: every step is chosen anew from what the chain says.
+        this.#context.log.warn({ err: error }, 'settlement could not go on; trying again');
+      }
+      if (moved) this.#onProgress();
+      if (!moved && !this.#woken) await this.#wait(signal);
+    }
+  }
+
+  async #wait(signal: AbortSignal): Promise<void> {
+    const ending = new AbortController();
+    this.#nudge = () => ending.abort();
+    await pause(LOOK_AGAIN_MS, AbortSignal.any([signal, ending.signal]));
+    this.#nudge = undefined;
+  }
+
+  async #round(signal: AbortSignal): Promise<boolean> {
+    let moved = false;
+    for (const job of await this.#jobs(['opening'], ['none'])) {
+      await this.#open(job, signal);
+      moved = true;
+    }
+    moved = (await settleBatches(this.#context, signal)) || moved;
+    for (const job of await this.#jobs(['completed', 'failed', 'cancelled'], ['none', 'open'])) {
+      if (await this.#hasUnsettled(job)) continue;
+      await closeEscrow(this.#context, job, signal);
+      moved = true;
+    }
+    return moved;
+  }
+
+  async #open(job: JobRow, signal: AbortSignal): Promise<void> {
+    try {
+      await openEscrow(this.#context, job, signal);
+    } catch (error) {
+      if (!isFarmError(error, 'CHAIN_REVERTED')) throw error;
+      const reason = `the escrow refused the job: ${error.message}`;
+      await this.#context.db.transaction().execute((tx) => endJob(this.#context, tx, job.id, 'failed', reason));
+    }
+  }
+
+  async #hasUnsettled(job: JobRow): Promise<boolean> {
+    const row = await this.#context.db
+      .selectFrom('batches')
+      .select('id')
+      .where('job_id', '=', job.id)
+      .where('state', '<>', 'settled')
+      .where('receipts', '>', 0)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
+  async #jobs(states: JobRow['state'][], escrow: JobRow['escrow'][]): Promise<JobRow[]> {
+    return await this.#context.db
+      .selectFrom('jobs')
+      .selectAll()
+      .where('state', 'in', states)
+      .where('escrow', 'in', escrow)
+      .orderBy('seq')
+      .execute();
+  }
+}

@@ -1,0 +1,77 @@
+/** Jobs: taken in one transaction, so that there is a whole job or none. */
+import { FarmError } from '../../protocol/errors.ts';
+import type { Digest, JobId, TaskId } from '../../protocol/ids.ts';
+import type { JobRequest } from '../../protocol/job.ts';
+import { newIdBody } from '../../platform/new-id.ts';
+import type { CoordinatorContext } from '../context.ts';
+import { warningsFor } from './judge-inspection.ts';
+import { type JobPlan, planJob } from './plan-job.ts';
+import type { Scenes } from './scenes.ts';
+
+/** After this long the escrow lets anybody close the job and send the rest of the money home. */
+const JOB_LIFETIME_MS = 14 * 24 * 3_600_000;
+
+/** Rows per insert: Postgres takes 65,535 parameters a statement and a task has 14. */
+const INSERT_CHUNK = 2_000;
+
+/** Plans the job and writes it down; the escrow is opened afterwards (settlement/job-escrow.ts). */
+export async function submitJob(context: CoordinatorContext, scenes: Scenes, request: JobRequest): Promise<JobId> {
+  const scene = await scenes.find(request.scene as Digest);
+  if (scene === null) {
+    throw new FarmError('NOT_FOUND', `no scene ${request.scene}; submit the scene first`, { kept: 'nothing was submitted' });
+  }
+  const plan = planJob(request, scene.inspection, context.runtime.engine);
+  const now = new Date(context.clock.now());
+  const id = `job_${newIdBody(now.getTime())}` as JobId;
+  await context.db.transaction().execute(async (tx) => {
+    await tx
+      .insertInto('jobs')
+      .values({
+        id,
+        scene: plan.spec.scene,
+        spec: JSON.stringify(plan.spec),
+        warnings: JSON.stringify(warningsFor(scene.inspection)),
+        state: 'opening',
+        quote: plan.quote.toString(),
+        max_task_price: plan.maxTaskPrice.toString(),
+        deadline_at: new Date(now.getTime() + JOB_LIFETIME_MS),
+        created_at: now,
+      })
+      .execute();
+    for (const rows of chunks(frameRows(id, plan))) await tx.insertInto('frames').values(rows).execute();
+    for (const rows of chunks(taskRows(id, plan, now))) await tx.insertInto('tasks').values(rows).execute();
+    await context.events.add(tx, id, { type: 'job.submitted', tasks: plan.tasks.length, quote: plan.quote.toString() }, now);
+  });
+  return id;
+}
+
+function frameRows(job: JobId, plan: JobPlan) {
+  return plan.spec.frames.map((frame, position) => ({
+    job_id: job,
+    frame,
+    position,
+    tiles_total: plan.tilesPerFrame,
+  }));
+}
+
+function taskRows(job: JobId, plan: JobPlan, now: Date) {
+  return plan.tasks.map((task) => ({
+    id: `task_${newIdBody(now.getTime())}` as TaskId,
+    job_id: job,
+    kind: task.kind,
+    frame: task.frame,
+    position: task.position,
+    tile: task.tile,
+    ...{ x: task.rect.x, y: task.rect.y, width: task.rect.width, height: task.rect.height },
+    samples: task.samples,
+    price: task.price.toString(),
+    // A frame is finished from verified tiles only; its finish task waits for them.
+    state: task.kind === 'render' ? ('queued' as const) : ('waiting' as const),
+  }));
+}
+
+function chunks<T>(rows: T[]): T[][] {
+  const parts: T[][] = [];
+  for (let start = 0; start < rows.length; start += INSERT_CHUNK) parts.push(rows.slice(start, start + INSERT_CHUNK));
+  return parts;
+}

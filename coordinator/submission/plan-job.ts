@@ -1,0 +1,112 @@
+/** From what an artist asks for and what the scene is, to a job with every choice made. Pure: nothing is written here. */
+import { FarmError } from '../../protocol/errors.ts';
+import type { JobRequest, JobSpec } from '../../protocol/job.ts';
+import type { TaskKind } from '../../protocol/receipt.ts';
+import type { Rect } from '../../protocol/rect.ts';
+import type { EngineInfo, SceneInspection } from '../../platform/render/runtime.ts';
+import { autoGrid, tileRects } from '../splitting/tile-grid.ts';
+import { taskPrice } from './quote.ts';
+
+export type PlannedTask = {
+  kind: TaskKind;
+  frame: number;
+  position: number;
+  tile: number;
+  rect: Rect;
+  samples: number;
+  price: bigint;
+};
+
+export type JobPlan = {
+  spec: JobSpec;
+  tasks: PlannedTask[];
+  tilesPerFrame: number;
+  quote: bigint;
+  maxTaskPrice: bigint;
+};
+
+/** Every task is one row here; the limit keeps a slip of the keyboard from filling the database. */
+const MAX_TASKS = 200_000;
+
+/**
+ * Plans a job. Throws FRAMES_OUTSIDE_SCENE, SAMPLES_INVALID, TILES_INVALID, BUDGET_TOO_LOW or TOO_LARGE with the value
+ * that would work; in each case nothing has been changed.
+ */
+export function planJob(request: JobRequest, scene: SceneInspection, engine: EngineInfo): JobPlan {
+  const frames = request.frames ?? sceneFrames(scene);
+  checkFrames(frames, scene);
+  const samples = request.samples ?? scene.samples;
+  checkSamples(samples);
+  const region = scene.region;
+  const grid =
+    request.tiles === undefined || request.tiles === 'auto' ? autoGrid(region, samples, frames.length) : request.tiles;
+  const rects = tileRects(region, grid);
+  if (frames.length * (rects.length + 1) > MAX_TASKS) {
+    throw new FarmError('TOO_LARGE', `${frames.length} frames of ${rects.length} tiles are more than ${MAX_TASKS} tasks`, {
+      kept: 'nothing was submitted',
+    });
+  }
+  const tasks = planTasks(frames, rects, region, samples);
+  const quote = tasks.reduce((sum, task) => sum + task.price, 0n);
+  const budget = request.budget === undefined ? quote : BigInt(request.budget);
+  if (budget < quote) {
+    throw new FarmError('BUDGET_TOO_LOW', `this job costs ${quote} units, the budget is ${budget}`, {
+      kept: 'nothing was submitted, no money moved',
+      details: { quote: quote.toString(), budget: budget.toString() },
+    });
+  }
+  return {
+    spec: {
+      scene: request.scene as JobSpec['scene'],
+      name: request.name,
+      frames: [...frames],
+      tiles: grid,
+      samples,
+      engine: engine.id,
+      region,
+      picture: scene.picture,
+      fullFrame: scene.resolution,
+    },
+    tasks,
+    tilesPerFrame: rects.length,
+    quote,
+    maxTaskPrice: tasks.reduce((most, task) => (task.price > most ? task.price : most), 0n),
+  };
+}
+
+function planTasks(frames: readonly number[], rects: Rect[], region: Rect, samples: number): PlannedTask[] {
+  const tasks: PlannedTask[] = [];
+  let position = 0;
+  for (const frame of frames) {
+    rects.forEach((rect, tile) => {
+      tasks.push({ kind: 'render', frame, position: position++, tile, rect, samples, price: taskPrice('render', rect, samples) });
+    });
+    // After all its tiles in order, so that a frame is finished before the next one takes the nodes.
+    tasks.push({ kind: 'finish', frame, position: position++, tile: 0, rect: region, samples, price: taskPrice('finish', region, samples) });
+  }
+  return tasks;
+}
+
+function sceneFrames(scene: SceneInspection): number[] {
+  const frames: number[] = [];
+  for (let frame = scene.frameStart; frame <= scene.frameEnd; frame += Math.max(1, scene.frameStep)) frames.push(frame);
+  return frames;
+}
+
+function checkFrames(frames: readonly number[], scene: SceneInspection): void {
+  if (frames.length === 0) throw new FarmError('FRAMES_INVALID', 'the frame range is empty', { kept: 'nothing was submitted' });
+  const outside = frames.find((frame) => frame < scene.frameStart || frame > scene.frameEnd);
+  if (outside === undefined) return;
+  throw new FarmError(
+    'FRAMES_OUTSIDE_SCENE',
+    `frame ${outside} lies outside the scene's range ${scene.frameStart}-${scene.frameEnd}`,
+    { kept: 'nothing was submitted', details: { frameStart: scene.frameStart, frameEnd: scene.frameEnd } },
+  );
+}
+
+function checkSamples(samples: number): void {
+  if (Number.isInteger(samples) && samples >= 1 && samples <= 65_536) return;
+  throw new FarmError('SAMPLES_INVALID', `${samples} samples: it takes at least 1 and at most 65536`, {
+    kept: 'nothing was submitted',
+  });
+}

@@ -1,0 +1,39 @@
+/** What verifiers may ask, wired to what answers it. */
+import type { NatsConnection } from 'nats';
+import { verifierIdSchema } from '../../protocol/ids.ts';
+import { VERIFIER_EXCHANGES } from '../../protocol/messages.ts';
+import { serve } from '../../platform/nats/exchange.ts';
+import type { CoordinatorContext } from '../context.ts';
+import type { VerifierDesk } from './verifier-desk.ts';
+
+export async function serveVerifiers(
+  context: CoordinatorContext,
+  nats: NatsConnection,
+  desk: VerifierDesk,
+  signal: AbortSignal,
+): Promise<void> {
+  await serve(
+    nats,
+    'verifier',
+    VERIFIER_EXCHANGES,
+    verifierIdSchema,
+    {
+      next: () => desk.next(signal),
+      secret: async (_from, { batchId, preimage }) => {
+        await desk.secret(batchId, preimage, signal);
+        return {};
+      },
+      rendered: (_from, { batchId, cropDigests }) => desk.rendered(batchId, cropDigests),
+      verdict: async (from, verdict) => {
+        await desk.verdict(from, verdict);
+        return {};
+      },
+      fail: async (from, { batchId, message }) => {
+        desk.failed(from, batchId, message);
+        return {};
+      },
+    },
+    signal,
+    (error, subject) => context.log.warn({ err: error, subject }, 'a verifier was refused'),
+  );
+}

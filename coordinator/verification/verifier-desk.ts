@@ -1,0 +1,168 @@
+/**
+ * The coordinator's side of a verification: hands out what is next, takes secrets, commitments and verdicts.
+ *
+ * The verifier asks; nothing here calls it. Who works on what is only a hint kept in memory, so that one challenge is
+ * not rendered twice at a time: when a verifier dies the hint runs out, and the database still says what is open.
+ */
+import { FarmError } from '../../protocol/errors.ts';
+import { addressSchema, type BatchId, type Bytes32, type Digest, type VerifierId } from '../../protocol/ids.ts';
+import type { NextWork } from '../../protocol/messages.ts';
+import { type Claim, evidenceSchema, type Verdict } from '../../protocol/verdict.ts';
+import { batchKey } from '../../platform/chain/keys.ts';
+import { escrowDomain, recoverVerdictSigner } from '../../platform/chain/signing.ts';
+import { aborted, pause } from '../../platform/wait.ts';
+import type { CoordinatorContext } from '../context.ts';
+import type { BatchRow } from '../settlement/apply-outcome.ts';
+import { batchReceipts, buildChallenge } from './build-challenge.ts';
+
+const LONG_POLL_MS = 15_000;
+
+/** A verifier that has said nothing for this long has died; a challenge takes seconds to a few minutes. */
+const ASSIGNED_FOR_MS = 10 * 60_000;
+
+/** After a failed attempt (a crash, a missing file) the same challenge rests a moment. */
+const REST_AFTER_FAILURE_MS = 2_000;
+
+/** Evidence is numbers and digests; this is hundreds of times what 64 comparisons need. */
+const MAX_EVIDENCE_BYTES = 4 * 1024 * 1024;
+
+export class VerifierDesk {
+  readonly #context: CoordinatorContext;
+  readonly #onProgress: () => void;
+  readonly #restUntil = new Map<BatchId, number>();
+  #nudge: (() => void) | undefined;
+
+  constructor(context: CoordinatorContext, onProgress: () => void) {
+    this.#context = context;
+    this.#onProgress = onProgress;
+  }
+
+  wake(): void {
+    this.#nudge?.();
+  }
+
+  /** Answers with work, or after a while with none. */
+  async next(signal: AbortSignal): Promise<NextWork> {
+    const until = this.#context.clock.now() + LONG_POLL_MS;
+    for (;;) {
+      const nudged = new Promise<void>((resolve) => {
+        this.#nudge = resolve;
+      });
+      const work = await this.#find();
+      if (work !== null) return work;
+      const leftMs = until - this.#context.clock.now();
+      if (leftMs <= 0 || signal.aborted) return { kind: 'none' };
+      await Promise.race([nudged, pause(Math.min(leftMs, REST_AFTER_FAILURE_MS), signal), aborted(signal)]);
+    }
+  }
+
+  /** The verifier's next secret: with it the seed is drawn on chain. */
+  async secret(batchId: BatchId, preimage: Bytes32, signal: AbortSignal): Promise<void> {
+    const { chain } = this.#context;
+    const key = batchKey(batchId);
+    for (;;) {
+      await chain.waitUntilDrawable(key, signal);
+      if ((await chain.batch(key, signal)).state !== 'committed') break;
+      // Not waited for to be durable: should the chain forget the draw, settlement sees the batch undrawn again.
+      if ((await chain.draw(key, preimage, signal)).kind === 'drawn') break;
+    }
+    this.#onProgress();
+  }
+
+  /** Takes the commitment to the verifier's own pixels; only then the claim is shown. The first commitment counts. */
+  async rendered(batchId: BatchId, cropDigests: Digest[]): Promise<Claim> {
+    const { db } = this.#context;
+    const batch = await this.#drawn(batchId);
+    if (batch.crop_digests === null) {
+      await db
+        .updateTable('batches')
+        .set({ crop_digests: JSON.stringify(cropDigests) })
+        .where('id', '=', batchId)
+        .where('crop_digests', 'is', null)
+        .execute();
+    }
+    return { receipts: await batchReceipts(this.#context, batchId) };
+  }
+
+  /** Takes a signed verdict, if its evidence is stored and speaks of this batch and seed. */
+  async verdict(from: VerifierId, verdict: Verdict): Promise<void> {
+    const { db, clock, events, log } = this.#context;
+    const batch = await this.#drawn(verdict.batchId);
+    if (batch.crop_digests === null) throw new FarmError('MESSAGE_INVALID', 'a verdict before a commitment to own pixels');
+    this.#requireSignature(verdict);
+    const reason = await this.#readEvidence(batch, verdict);
+    await db.transaction().execute(async (tx) => {
+      await tx
+        .updateTable('batches')
+        .set({ state: 'judged', outcome: verdict.outcome, evidence: verdict.evidence, verdict_signature: verdict.signature })
+        .where('id', '=', batch.id)
+        .where('state', '=', 'drawn')
+        .execute();
+      await events.add(
+        tx,
+        batch.job_id,
+        { type: 'batch.judged', batchId: batch.id, nodeId: batch.node_id, outcome: verdict.outcome, reason },
+        new Date(clock.now()),
+      );
+    });
+    this.#restUntil.delete(batch.id);
+    log.info({ batchId: batch.id, nodeId: batch.node_id, verifier: from, outcome: verdict.outcome, reason }, 'verdict');
+    this.#onProgress();
+  }
+
+  /** The verifier could not work: never the node's fault; somebody tries again. */
+  failed(from: VerifierId, batchId: BatchId, message: string): void {
+    this.#context.log.warn({ batchId, verifier: from, reason: message }, 'a verification could not be done; trying again');
+    this.#restUntil.set(batchId, this.#context.clock.now() + REST_AFTER_FAILURE_MS);
+  }
+
+  async #find(): Promise<NextWork | null> {
+    const { db, clock } = this.#context;
+    const rows = await db
+      .selectFrom('batches')
+      .selectAll()
+      .where('state', 'in', ['committed', 'drawn'])
+      .orderBy('seq')
+      .execute();
+    const now = clock.now();
+    for (const batch of rows) {
+      if (batch.state === 'drawn' && (this.#restUntil.get(batch.id) ?? 0) > now) continue;
+      // Secrets are revealed one at a time: each has to be the preimage of the head that the last draw left.
+      if (batch.state === 'committed') return { kind: 'secret', batchId: batch.id };
+      this.#restUntil.set(batch.id, now + ASSIGNED_FOR_MS);
+      return { kind: 'challenge', challenge: await buildChallenge(this.#context, batch) };
+    }
+    return null;
+  }
+
+  async #drawn(batchId: BatchId): Promise<BatchRow> {
+    const row = await this.#context.db.selectFrom('batches').selectAll().where('id', '=', batchId).executeTakeFirst();
+    if (row === undefined || row.state !== 'drawn') {
+      throw new FarmError('MESSAGE_INVALID', `batch ${batchId} does not wait for a verdict`);
+    }
+    return row;
+  }
+
+  #requireSignature(verdict: Verdict): void {
+    const { chain, config } = this.#context;
+    const terms = { batchKey: batchKey(verdict.batchId), outcome: verdict.outcome, evidence: `0x${verdict.evidence}` as Bytes32 };
+    const signer = recoverVerdictSigner(escrowDomain(chain.chainId, chain.escrowAddress), terms, verdict.signature);
+    if (signer !== addressSchema.parse(config.verifierAddress)) {
+      throw new FarmError('UNAUTHORIZED', 'the verdict is not signed by the verifier of this farm');
+    }
+  }
+
+  async #readEvidence(batch: BatchRow, verdict: Verdict): Promise<string> {
+    const size = await this.#context.blobs.size(verdict.evidence);
+    if (size === null || size > MAX_EVIDENCE_BYTES) throw new FarmError('MESSAGE_INVALID', 'the evidence was not delivered');
+    const chunks: Buffer[] = [];
+    for await (const chunk of await this.#context.blobs.read(verdict.evidence)) chunks.push(chunk as Buffer);
+    const evidence = evidenceSchema.safeParse(JSON.parse(Buffer.concat(chunks).toString('utf8')));
+    if (!evidence.success) throw new FarmError('MESSAGE_INVALID', `the evidence: ${evidence.error.message}`);
+    const { batchId, seed, root, outcome, comparisons } = evidence.data;
+    if (batchId !== batch.id || seed !== batch.seed || root !== batch.root || outcome !== verdict.outcome) {
+      throw new FarmError('MESSAGE_INVALID', 'the evidence speaks of another batch, seed or outcome');
+    }
+    return comparisons.find((comparison) => comparison.outcome === outcome)?.reason ?? '';
+  }
+}

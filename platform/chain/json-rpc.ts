@@ -1,0 +1,101 @@
+/** Ethereum JSON-RPC over HTTP: every wait ends with its signal, and nothing retries behind the caller's back. */
+import { z } from 'zod';
+import { FarmError } from '../../protocol/errors.ts';
+
+/** A node that takes longer than this for one request is as good as gone. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
+/** The node understood the request and refused it. `data` carries the revert reason of a contract, if any. */
+export class RpcError extends Error {
+  override readonly name = 'RpcError';
+  readonly data: string | undefined;
+
+  constructor(message: string, data: string | undefined) {
+    super(message);
+    this.data = data;
+  }
+}
+
+export type RpcRequest = { method: string; params: readonly unknown[] };
+
+export type Rpc = {
+  readonly url: string;
+  /** One request. Throws RpcError (refused) or FarmError CHAIN_UNAVAILABLE (no answer). */
+  call(method: string, params: readonly unknown[], signal?: AbortSignal): Promise<unknown>;
+  /** Several requests in one round trip, answers in the same order; the first refusal is thrown. */
+  batch(requests: readonly RpcRequest[], signal?: AbortSignal): Promise<unknown[]>;
+};
+
+const answerSchema = z.object({
+  id: z.number(),
+  result: z.unknown().optional(),
+  error: z.object({ message: z.string(), data: z.unknown().optional() }).optional(),
+});
+
+/** A client for the node at `url`. Holds no connection of its own and needs no closing. */
+export function jsonRpc(url: string): Rpc {
+  const batch: Rpc['batch'] = async (requests, signal) => {
+    const body = requests.map((request, id) => ({ jsonrpc: '2.0', id, ...request }));
+    const parsed = z.array(answerSchema).safeParse(await post(url, body, signal));
+    if (!parsed.success) {
+      throw new FarmError('CHAIN_UNAVAILABLE', `${url} does not answer like a chain`, {
+        cause: parsed.error,
+      });
+    }
+    const answers = new Map(parsed.data.map((answer) => [answer.id, answer]));
+    return requests.map((request, id) => {
+      const answer = answers.get(id);
+      if (answer === undefined) throw new FarmError('CHAIN_UNAVAILABLE', `no answer to ${request.method}`);
+      if (answer.error !== undefined) {
+        throw new RpcError(answer.error.message, revertData(answer.error.data));
+      }
+      return answer.result;
+    });
+  };
+  return {
+    url,
+    batch,
+    async call(method, params, signal) {
+      const [result] = await batch([{ method, params }], signal);
+      return result;
+    },
+  };
+}
+
+/** Some nodes wrap the revert bytes in an object. */
+function revertData(data: unknown): string | undefined {
+  if (typeof data === 'string') return data;
+  if (typeof data === 'object' && data !== null && 'data' in data) return revertData(data.data);
+  return undefined;
+}
+
+async function post(url: string, body: unknown, signal?: AbortSignal): Promise<unknown> {
+  signal?.throwIfAborted();
+  // Not AbortSignal.any: on Node 20 it leaks a listener per request on a signal that lives as long as the program.
+  const stop = new AbortController();
+  const onAbort = (): void => stop.abort(signal?.reason);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  const timer = setTimeout(() => stop.abort(new Error('timed out')), REQUEST_TIMEOUT_MS);
+  try {
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      signal: stop.signal,
+    });
+    return await response.json();
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw new FarmError('CHAIN_UNAVAILABLE', `the chain at ${url} does not answer`, { cause: error });
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+const quantitySchema = z.string().regex(/^0x[0-9a-f]+$/i);
+
+/** A JSON-RPC quantity as bigint. */
+export function quantity(value: unknown): bigint {
+  return BigInt(quantitySchema.parse(value));
+}

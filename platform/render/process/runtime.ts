@@ -1,0 +1,117 @@
+/** Render sessions as local Blender processes under bubblewrap. */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { readFile, realpath } from 'node:fs/promises';
+import { release } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { FarmError } from '../../../protocol/errors.ts';
+import type { EngineInfo, RenderRuntime } from '../runtime.ts';
+import type { Exit, Launch, Launched } from '../session/launcher.ts';
+import { openSession } from '../session/session.ts';
+import { Tail } from '../session/words.ts';
+import { cpuDeviceClass } from './device-class.ts';
+import { findBlender, findProgram, findSandbox } from './programs.ts';
+import { blenderArguments, type Limits, sandboxArguments } from './sandbox.ts';
+
+export type ProcessRuntimeOptions = {
+  signal: AbortSignal;
+  /** The Blender to use (TESSERA_BLENDER). Else `blender` where programs are. */
+  blenderPath?: string | undefined;
+  /** Where programs are looked for, in place of the usual folders. */
+  programFolders?: readonly string[] | undefined;
+  /** Tells Cycles to do without AVX2 (CYCLES_CPU_NO_AVX2): this CPU then is another device class. */
+  withoutAvx2?: boolean;
+  limits?: Partial<Limits>;
+  /** Where exchange folders go; best on the disk of the outputs. */
+  tempFolder?: string | undefined;
+};
+
+const GIB = 1024 ** 3;
+/** Blender starts a few threads per core; a fork bomb starts more. */
+const DEFAULT_PROCESSES = 4096;
+const DEFAULT_LIMITS: Limits = { fileBytes: 8 * GIB, scratchBytes: 4 * GIB };
+const PYTHON_FOLDER = join('blender-images', 'session');
+
+/** Since Linux 5.14 processes are counted per user namespace; before that root's own would count too. */
+function countsPerSandbox(): boolean {
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  return major > 5 || (major === 5 && minor >= 14);
+}
+
+/** The Python lies beside the sources in development and beside dist/ in a package. */
+function findPythonFolder(): string {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
+    const candidate = join(folder, PYTHON_FOLDER);
+    if (existsSync(join(candidate, 'main.py'))) return candidate;
+    if (folder === dirname(folder))
+      throw new FarmError('INTERNAL', `${PYTHON_FOLDER} is not where this program is`);
+  }
+}
+
+function launchProcess(program: string, parameters: readonly string[]): Launched {
+  const output = new Tail();
+  // An own process group, so that Ctrl-C in a terminal reaches the farm and not Blender behind its back.
+  const child = spawn(program, parameters, { stdio: ['ignore', 'pipe', 'pipe'], env: {}, detached: true });
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8');
+    stream.on('data', (chunk: string) => output.add(chunk));
+  }
+  const exited = new Promise<Exit>((resolve) => {
+    child.once('error', (error) => {
+      output.add(`${error.message}\n`);
+      resolve({ code: null, signal: null });
+    });
+    // 'close' comes after the last word was read, and the pipes are open as long as anything inside runs.
+    child.once('close', (code, signal) => resolve({ code, signal }));
+  });
+  return {
+    exited,
+    output,
+    kill() {
+      // bubblewrap's child is the first process of its namespace and dies with bubblewrap; everything dies with it.
+      if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+      try {
+        process.kill(-child.pid, 'SIGKILL');
+      } catch {
+        child.kill('SIGKILL');
+      }
+    },
+  };
+}
+
+/** Finds Blender and bubblewrap, and gives the runtime. BLENDER_NOT_FOUND, SANDBOX_NOT_FOUND. */
+export async function createProcessRuntime(options: ProcessRuntimeOptions): Promise<RenderRuntime> {
+  const { signal, programFolders, withoutAvx2 = false, tempFolder } = options;
+  const [blender, bwrap, prlimitPath, cpuInfo] = await Promise.all([
+    findBlender(options.blenderPath, programFolders, signal),
+    findSandbox(programFolders),
+    findProgram('prlimit', programFolders),
+    readFile('/proc/cpuinfo', 'utf8').catch(() => ''),
+  ]);
+  const engine: EngineInfo = {
+    id: `blender-${blender.version}`,
+    version: blender.version,
+    deviceClass: cpuDeviceClass(cpuInfo, blender.version, withoutAvx2),
+  };
+  const processes = countsPerSandbox() ? DEFAULT_PROCESSES : undefined;
+  const limits: Limits = { ...DEFAULT_LIMITS, processes, ...options.limits };
+  const pythonFolder = findPythonFolder();
+  const launch: Launch = (folders, { threads }) =>
+    launchProcess(
+      bwrap,
+      sandboxArguments(
+        { programPath: blender.path, pythonFolder, folders, limits, prlimitPath, withoutAvx2 },
+        blenderArguments(threads),
+      ),
+    );
+  return {
+    engine,
+    async open(scene, openOptions) {
+      const root = await realpath(scene.root).catch((error: unknown) => {
+        throw new FarmError('SCENE_NOT_FOUND', `there is no folder ${scene.root}`, { cause: error });
+      });
+      return await openSession({ ...scene, root }, { ...openOptions, engine, launch, tempFolder });
+    },
+  };
+}

@@ -1,0 +1,90 @@
+/** The command line that runs Blender with nothing in reach but its scene. */
+import { dirname } from 'node:path';
+import { INSIDE, type SandboxFolders, SOCKET_NAME } from '../session/launcher.ts';
+
+/** What Blender, its libraries and its fonts are read from. Debian's BLAS is found through alternatives. */
+const SYSTEM_FOLDERS = [
+  '/usr',
+  '/lib',
+  '/lib32',
+  '/lib64',
+  '/bin',
+  '/etc/fonts',
+  '/etc/alternatives',
+  '/etc/ld.so.cache',
+];
+/** Any number but 0: nothing inside looks like root. */
+const UID = '1000';
+
+export type Limits = {
+  /** Largest file Blender may write. The largest honest one is a merged frame: 2^32 bytes decoded. */
+  fileBytes: number;
+  /** Size of the sandbox's own /tmp, which is memory. Cycles puts tiles of very large frames there. */
+  scratchBytes: number;
+  /** Threads and processes in the sandbox; undefined where the kernel cannot count them per sandbox. */
+  processes?: number | undefined;
+  /** Address space. Blender reserves much more than it uses, so there is no default. */
+  addressSpaceBytes?: number | undefined;
+};
+
+export type SandboxOptions = {
+  /** Where the program is. What is not below /usr is made visible with the folder it lies in. */
+  programPath: string;
+  /** Host folder with the Python of the session. */
+  pythonFolder: string;
+  folders: SandboxFolders;
+  limits: Limits;
+  /** `prlimit`, where this machine has it. */
+  prlimitPath: string | undefined;
+  withoutAvx2: boolean;
+};
+
+function limitArguments({ limits, prlimitPath }: SandboxOptions): string[] {
+  if (prlimitPath === undefined) return [];
+  const options = [`--core=0`, `--fsize=${limits.fileBytes}`];
+  if (limits.processes !== undefined) options.push(`--nproc=${limits.processes}`);
+  if (limits.addressSpaceBytes !== undefined) options.push(`--as=${limits.addressSpaceBytes}`);
+  return [prlimitPath, ...options, '--'];
+}
+
+function environment(withoutAvx2: boolean): string[] {
+  const values: Record<string, string> = {
+    HOME: '/tmp',
+    TMPDIR: '/tmp',
+    PATH: '/usr/bin:/bin',
+    LANG: 'C.UTF-8',
+  };
+  if (withoutAvx2) values['CYCLES_CPU_NO_AVX2'] = '1';
+  return ['--clearenv', ...Object.entries(values).flatMap(([name, value]) => ['--setenv', name, value])];
+}
+
+/** Arguments of `bwrap` that run the program with these arguments of its own. */
+export function sandboxArguments(options: SandboxOptions, parameters: readonly string[]): string[] {
+  const { programPath, pythonFolder, folders, limits, withoutAvx2 } = options;
+  const inUsr = programPath.startsWith('/usr/');
+  return [
+    ...['--unshare-all', '--unshare-user', '--disable-userns', '--die-with-parent', '--new-session'],
+    ...['--uid', UID, '--gid', UID, '--cap-drop', 'ALL', '--hostname', 'tessera'],
+    ...environment(withoutAvx2),
+    ...SYSTEM_FOLDERS.flatMap((folder) => ['--ro-bind-try', folder, folder]),
+    ...(inUsr ? [] : ['--ro-bind', dirname(programPath), dirname(programPath)]),
+    ...['--proc', '/proc', '--dev', '/dev', '--size', String(limits.scratchBytes), '--tmpfs', '/tmp'],
+    ...['--ro-bind', folders.scene, INSIDE.scene],
+    ...['--ro-bind', pythonFolder, INSIDE.python],
+    ...['--ro-bind', folders.input, INSIDE.input],
+    ...['--bind', folders.output, INSIDE.output],
+    ...['--remount-ro', '/', '--chdir', '/tmp', '--'],
+    ...limitArguments(options),
+    programPath,
+    ...parameters,
+  ];
+}
+
+/** Blender's own arguments: nothing of the user's set-up, no scripts of the scene, no sound. */
+export function blenderArguments(threads: number): string[] {
+  return [
+    ...['-b', '--factory-startup', '--disable-autoexec', '-noaudio', '-t', String(threads)],
+    ...['--python-exit-code', '1', '--python', `${INSIDE.python}/main.py`],
+    ...['--', `${INSIDE.input}/${SOCKET_NAME}`],
+  ];
+}

@@ -1,0 +1,194 @@
+/**
+ * The port behind which pixels are made. A runtime opens sessions; a session is one renderer that has loaded one
+ * scene once and then takes commands, one at a time (calls made meanwhile wait their turn), until it is closed.
+ *
+ * Scenes and EXR files come from strangers. Every implementation decodes both inside its sandbox only, and a path
+ * given here is a path of the host: implementations carry files in and out themselves.
+ */
+import type { Digest } from '../../protocol/ids.ts';
+import type { Rect, Size } from '../../protocol/rect.ts';
+
+/** Who made the pixels: same engine and same device class means same pixels (design, 2: verification class). */
+export type EngineInfo = {
+  /** For example `blender-3.4.1`. */
+  id: string;
+  /** For example `3.4.1`. */
+  version: string;
+  /** The kernel that runs: `cpu-avx2`, `cpu-avx`, `cpu-sse42`, … */
+  deviceClass: string;
+};
+
+export type SceneFolder = {
+  /** Folder of the host with everything the scene needs. The renderer sees it read-only. */
+  root: string;
+  /** Path of the .blend file below `root`, with forward slashes. */
+  main: string;
+};
+
+/** A file that the scene, or a library it links, reads from disk. Packed files are not listed. */
+export type SceneFile = {
+  /** Relative to the scene's root with forward slashes; for a file outside the root the path as it is stored. */
+  path: string;
+  kind: 'library' | 'image' | 'sequence' | 'udim' | 'movie' | 'sound' | 'font' | 'volume' | 'cache' | 'other';
+  /** Whether the sandbox can see it. */
+  exists: boolean;
+  /** Absolute, or climbing out of the root: it can never be seen by a renderer as it is stored. */
+  outsideRoot: boolean;
+};
+
+export type ViewLayerInfo = {
+  name: string;
+  /** Passes that a render of this layer writes, `Combined` first. */
+  passes: string[];
+};
+
+export type SceneInspection = {
+  frameStart: number;
+  frameEnd: number;
+  frameStep: number;
+  frameCurrent: number;
+  framesPerSecond: number;
+  /** The full frame in pixels, after the resolution percentage. All rectangles refer to it. */
+  resolution: Size;
+  /** What has to be rendered: the full frame, or the scene's render border. */
+  region: Rect;
+  /**
+   * What the picture covers: the full frame, or the border where the scene crops to it. It contains `region`; the
+   * rest of it stays empty.
+   */
+  picture: Rect;
+  /** Blender's name of the render engine: `CYCLES`, `BLENDER_EEVEE`, … Only Cycles renders without a display. */
+  renderEngine: string;
+  samples: number;
+  hasCamera: boolean;
+  /** The view layers that are rendered. */
+  viewLayers: ViewLayerInfo[];
+  usesCompositor: boolean;
+  usesSequencer: boolean;
+  usesDenoising: boolean;
+  /** Whether this build of Blender has OpenImageDenoise at all. */
+  canDenoise: boolean;
+  usesMultiview: boolean;
+  outputFormat: { fileFormat: string; colorMode: string; colorDepth: string };
+  files: SceneFile[];
+  /** Those of `files` that do not exist in the sandbox. */
+  missingFiles: SceneFile[];
+  /** Why the farm would not give what Blender gives for this scene, one sentence each; empty when it would. */
+  unsupported: string[];
+  /** What the artist should know, though Blender alone would do the same: scripts that are not run, no denoiser. */
+  warnings: string[];
+};
+
+export type RenderProgress = {
+  /** 0 to 1. */
+  fraction: number;
+  /** What the renderer is doing, in its own words. */
+  note: string;
+};
+
+export type CommandOptions = {
+  /** Aborting ends the renderer at once; the session is closed afterwards. */
+  signal: AbortSignal;
+  /** Past it the renderer is ended and the command fails with RENDER_TIMEOUT. */
+  timeoutMs?: number;
+  onProgress?: (progress: RenderProgress) => void;
+};
+
+export type RenderCommand = {
+  frame: number;
+  /** In full-frame pixels. */
+  rect: Rect;
+  /** In place of the scene's own number. */
+  samples?: number;
+  /** Where the EXR goes. Its folder exists; a file there is replaced. */
+  output: string;
+};
+
+export type RenderedTile = {
+  /** 32-bit float multilayer EXR, lossless, of exactly the rectangle's size. */
+  exrPath: string;
+  /** Digest of its canonical pixels (proof/pixels.ts). */
+  pixelDigest: Digest;
+  renderMs: number;
+  /** Largest resident size of the renderer during this command. */
+  peakMemoryBytes: number;
+  /** The number that was actually used. */
+  samples: number;
+};
+
+export type FinishTile = { rect: Rect; path: string };
+
+export type FinishCommand = {
+  frame: number;
+  /** What the tiles cover, each pixel exactly once: `SceneInspection.region`. */
+  region: Rect;
+  /**
+   * What the picture covers: `SceneInspection.picture`, which is the region itself (so when left out) or the full
+   * frame.
+   */
+  picture?: Rect;
+  tiles: readonly FinishTile[];
+  /** Where the merged frame's EXR goes. */
+  exrOutput: string;
+  /** Where the finished PNG goes. */
+  pictureOutput: string;
+};
+
+export type FinishedFrame = {
+  exrPath: string;
+  picturePath: string;
+  /** Digest of the merged EXR's canonical pixels. */
+  pixelDigest: Digest;
+  width: number;
+  height: number;
+  finishMs: number;
+};
+
+export type ReadPixelsCommand = {
+  /** An EXR of any origin. */
+  exr: string;
+  /** The part to write, relative to the file's own top left pixel. The whole when left out. */
+  crop?: Rect;
+  /** Where the canonical bytes go (proof/pixels.ts reads them). */
+  output: string;
+};
+
+export type DecodedPixels = {
+  /** Of what was written: the crop, or the whole. */
+  width: number;
+  height: number;
+  /** Channel names in canonical order. */
+  channels: string[];
+  /** Of the whole file, whatever the crop. */
+  pixelDigest: Digest;
+  rawPath: string;
+};
+
+/** Why a renderer is no longer there. */
+export type SessionEnd = { reason: 'closed' | 'aborted' | 'timeout' | 'crashed'; message: string };
+
+export interface RenderSession extends AsyncDisposable {
+  readonly engine: EngineInfo;
+  inspect(options: CommandOptions): Promise<SceneInspection>;
+  render(command: RenderCommand, options: CommandOptions): Promise<RenderedTile>;
+  finish(command: FinishCommand, options: CommandOptions): Promise<FinishedFrame>;
+  readPixels(command: ReadPixelsCommand, options: CommandOptions): Promise<DecodedPixels>;
+  /** Resolves, never rejects, once the renderer has ended for whatever reason and its files are gone. */
+  readonly closed: Promise<SessionEnd>;
+  /** Ends the renderer. A command under way fails with INTERRUPTED. May be called twice. */
+  close(): Promise<void>;
+}
+
+export type OpenOptions = {
+  /** Aborting ends the opening, not an open session. */
+  signal: AbortSignal;
+  threads: number;
+  /** For starting the renderer and loading the scene. */
+  loadTimeoutMs?: number;
+};
+
+export interface RenderRuntime {
+  readonly engine: EngineInfo;
+  /** Starts a renderer and loads the scene. SCENE_UNREADABLE when the file is broken. */
+  open(scene: SceneFolder, options: OpenOptions): Promise<RenderSession>;
+}

@@ -1,0 +1,101 @@
+/**
+ * The folders through which files reach a sandbox and leave it. What the sandbox wrote is a stranger's: it is moved
+ * out of reach first and looked at then, and only plain files are handed on.
+ */
+import { copyFile, link, lstat, mkdir, mkdtemp, realpath, rename, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { FarmError } from '../../../protocol/errors.ts';
+import { INSIDE, SOCKET_NAME } from './launcher.ts';
+
+/** sun_path of a unix socket has 108 bytes with its closing zero. */
+const MAX_SOCKET_PATH_BYTES = 107;
+const PREFIX = 'tessera-';
+
+export type Exchange = {
+  readonly input: string;
+  readonly output: string;
+  readonly socketPath: string;
+  /** Makes a file of the host readable inside; gives its path there. */
+  handIn(path: string): Promise<string>;
+  /** A fresh path inside that the renderer may write to. */
+  outputPath(extension: string): string;
+  /** Moves what was written at an {@link outputPath} to its place on the host. */
+  takeOut(inside: string, destination: string): Promise<void>;
+  /** Removes what one command brought in or left behind. */
+  discard(inside: readonly string[]): Promise<void>;
+  remove(): Promise<void>;
+};
+
+function hasCode(error: unknown, ...codes: string[]): boolean {
+  return error instanceof Error && 'code' in error && codes.includes(String(error.code));
+}
+
+/** Renames, or copies where the two paths are on different disks. The destination appears at once or not at all. */
+async function move(source: string, destination: string): Promise<void> {
+  try {
+    await rename(source, destination);
+  } catch (error) {
+    if (!hasCode(error, 'EXDEV')) throw error;
+    const beside = join(dirname(destination), `.${basename(destination)}.part`);
+    await copyFile(source, beside);
+    await rename(beside, destination);
+    await rm(source, { force: true });
+  }
+}
+
+/** Creates the folders of one session below `parent` (default: the system's folder for temporary files). */
+export async function createExchange(parent: string = tmpdir()): Promise<Exchange> {
+  let root = await mkdtemp(join(parent, PREFIX));
+  if (Buffer.byteLength(join(root, 'in', SOCKET_NAME)) > MAX_SOCKET_PATH_BYTES) {
+    await rm(root, { recursive: true });
+    root = await mkdtemp(join('/tmp', PREFIX));
+  }
+  const input = join(root, 'in');
+  const output = join(root, 'out');
+  const taken = join(root, 'taken');
+  await Promise.all([input, output, taken].map((folder) => mkdir(folder)));
+  let counter = 0;
+  const host = (inside: string) =>
+    join(inside.startsWith(`${INSIDE.input}/`) ? input : output, basename(inside));
+
+  return {
+    input,
+    output,
+    socketPath: join(input, SOCKET_NAME),
+    async handIn(path) {
+      counter += 1;
+      const name = `${counter}.exr`;
+      const source = await realpath(path);
+      // A hard link costs nothing. It cannot be made across disks, nor of files that belong to somebody else.
+      await link(source, join(input, name)).catch(async (error: unknown) => {
+        if (!hasCode(error, 'EXDEV', 'EPERM', 'EMLINK', 'EACCES', 'ENOTSUP')) throw error;
+        await copyFile(source, join(input, name));
+      });
+      return `${INSIDE.input}/${name}`;
+    },
+    outputPath(extension) {
+      counter += 1;
+      return `${INSIDE.output}/${counter}${extension}`;
+    },
+    async takeOut(inside, destination) {
+      const mine = join(taken, basename(inside));
+      await rename(host(inside), mine).catch((error: unknown) => {
+        throw new FarmError('RENDER_FAILED', 'Blender reported success but wrote no file', { cause: error });
+      });
+      const status = await lstat(mine);
+      if (!status.isFile() || status.nlink !== 1) {
+        await rm(mine, { recursive: true, force: true });
+        throw new FarmError('RENDER_FAILED', 'what the sandbox wrote is not a plain file');
+      }
+      await move(mine, destination);
+    },
+    async discard(inside) {
+      await Promise.all(inside.map((path) => rm(host(path), { recursive: true, force: true })));
+    },
+    async remove() {
+      // A folder that cannot be removed is litter, not a reason to fail whatever was done in it.
+      await rm(root, { recursive: true, force: true, maxRetries: 3 }).catch(() => {});
+    },
+  };
+}

@@ -1,0 +1,102 @@
+/** What a renderer may answer. It has a stranger's scene inside, so every answer is checked like a stranger's. */
+import { z } from 'zod';
+import { ERRORS, type ErrorCode } from '../../../protocol/errors.ts';
+import { digestSchema } from '../../../protocol/ids.ts';
+import { rectSchema, sizeSchema } from '../../../protocol/rect.ts';
+
+/** Long enough for every path and message, short enough for a log. */
+const text = z.string().max(8192);
+const duration = z.number().min(0);
+
+const fileSchema = z.strictObject({
+  path: text,
+  kind: z.enum([
+    'library',
+    'image',
+    'sequence',
+    'udim',
+    'movie',
+    'sound',
+    'font',
+    'volume',
+    'cache',
+    'other',
+  ]),
+  exists: z.boolean(),
+  outsideRoot: z.boolean(),
+});
+
+export const inspectionSchema = z.strictObject({
+  frameStart: z.int(),
+  frameEnd: z.int(),
+  frameStep: z.int().min(1),
+  frameCurrent: z.int(),
+  framesPerSecond: z.number().positive(),
+  resolution: sizeSchema,
+  region: rectSchema,
+  picture: rectSchema,
+  renderEngine: text,
+  samples: z.int().min(0),
+  hasCamera: z.boolean(),
+  viewLayers: z.array(z.strictObject({ name: text, passes: z.array(text) })),
+  usesCompositor: z.boolean(),
+  usesSequencer: z.boolean(),
+  usesDenoising: z.boolean(),
+  canDenoise: z.boolean(),
+  usesMultiview: z.boolean(),
+  outputFormat: z.strictObject({ fileFormat: text, colorMode: text, colorDepth: text }),
+  files: z.array(fileSchema),
+  missingFiles: z.array(fileSchema),
+  unsupported: z.array(text),
+  warnings: z.array(text),
+});
+
+export const openedSchema = z.strictObject({ scene: text });
+
+export const renderedSchema = z.strictObject({
+  pixelDigest: digestSchema,
+  renderMs: duration,
+  peakMemoryBytes: z.int().min(0),
+  samples: z.int().min(1),
+});
+
+export const finishedSchema = z.strictObject({
+  pixelDigest: digestSchema,
+  width: z.int().min(1),
+  height: z.int().min(1),
+  finishMs: duration,
+});
+
+export const decodedSchema = z.strictObject({
+  width: z.int().min(1),
+  height: z.int().min(1),
+  channels: z.array(text).min(1),
+  pixelDigest: digestSchema,
+});
+
+const errorCodeSchema = z.custom<ErrorCode>(
+  (value) => typeof value === 'string' && Object.hasOwn(ERRORS, value),
+);
+
+/** First line of every session. */
+export const helloSchema = z.union([
+  z.strictObject({ hello: z.literal(true) }),
+  z.strictObject({ hello: z.literal(false), code: errorCodeSchema, message: text }),
+]);
+
+/** Every later line. */
+export const replySchema = z.union([
+  z.strictObject({
+    id: z.int(),
+    progress: z.strictObject({ fraction: z.number().min(0).max(1), note: text }),
+  }),
+  z.strictObject({ id: z.int(), ok: z.literal(true), result: z.unknown() }),
+  z.strictObject({
+    id: z.int(),
+    ok: z.literal(false),
+    code: errorCodeSchema,
+    message: text,
+    details: z.record(z.string(), z.unknown()),
+  }),
+]);
+export type Reply = z.infer<typeof replySchema>;

@@ -1,0 +1,110 @@
+/** Pixel by pixel differences of two images of the same size and channels. */
+import { type ComparedPass, comparedPasses, matchFloor } from './compared-passes.ts';
+import type { PixelImage } from './pixels.ts';
+import { PIXEL_TOLERANCE } from './thresholds.ts';
+
+/** What two sets of passes differ by. */
+export type PixelMatch = {
+  pixels: number;
+  /** Pixels that differ by more than the tolerance in some channel of some pass. */
+  mismatchedPixels: number;
+  /** Share of pixels that match, 0 to 1 (PMF). */
+  pixelMatchFraction: number;
+  /** Largest |a - b| over all values that are finite in both. */
+  maxAbsDifference: number;
+  /** Mean of (a - b)^2 over the same values. */
+  meanSquare: number;
+  /** Values that are not finite in the claim and finite in the reference. */
+  nonFiniteValues: number;
+  /** Per pixel, the largest |a - b| / max(|a|, |b|, floor); Infinity where only one side is finite. Row by row. */
+  relativeErrors: Float64Array;
+};
+
+function sameNonFinite(a: number, b: number): boolean {
+  return a === b || (Number.isNaN(a) && Number.isNaN(b));
+}
+
+/** Adds up one plane; `relativeErrors` takes the largest error per pixel. A function of its own, so that it compiles tight. */
+function matchPlane(
+  left: Float32Array,
+  right: Float32Array,
+  floor: number,
+  relativeErrors: Float64Array,
+): { sum: number; finite: number; maxAbsDifference: number; nonFiniteValues: number } {
+  let sum = 0;
+  let maxAbsDifference = 0;
+  let nonFinitePairs = 0;
+  let nonFiniteValues = 0;
+  for (let i = 0; i < relativeErrors.length; i++) {
+    const a = left[i] as number;
+    const b = right[i] as number;
+    const difference = Math.abs(a - b);
+    if (difference === 0) continue;
+    // Not below infinity: some side is not finite. (Two finite float32 cannot overflow a double.)
+    if (!(difference < Number.POSITIVE_INFINITY)) {
+      nonFinitePairs++;
+      if (Number.isFinite(a)) nonFiniteValues++;
+      if (!sameNonFinite(a, b)) relativeErrors[i] = Number.POSITIVE_INFINITY;
+      continue;
+    }
+    sum += difference * difference;
+    if (difference > maxAbsDifference) maxAbsDifference = difference;
+    const error = difference / Math.max(Math.abs(a), Math.abs(b), floor);
+    if (error > (relativeErrors[i] as number)) relativeErrors[i] = error;
+  }
+  return { sum, finite: relativeErrors.length - nonFinitePairs, maxAbsDifference, nonFiniteValues };
+}
+
+/**
+ * Compares passes channel by channel: a pixel matches when for every channel |a - b| / max(|a|, |b|, floor) <= 1e-3
+ * (design.md 7.5 d). Given the floors, the result is the same with the two sides exchanged, but for `nonFiniteValues`.
+ * NaN matches NaN and an infinity matches itself; any other value that is not finite is a mismatch.
+ *
+ * @param floors one per pass, see {@link matchFloor}.
+ */
+export function matchPixels(
+  reference: readonly ComparedPass[],
+  claim: readonly ComparedPass[],
+  floors: readonly number[],
+): PixelMatch {
+  const pixels = reference[0]?.luma.length ?? 0;
+  const relativeErrors = new Float64Array(pixels);
+  let maxAbsDifference = 0;
+  let sum = 0;
+  let finite = 0;
+  let nonFiniteValues = 0;
+  for (const [passIndex, pass] of reference.entries()) {
+    const theirs = claim[passIndex] as ComparedPass;
+    for (const [planeIndex, left] of pass.planes.entries()) {
+      const right = theirs.planes[planeIndex] as Float32Array;
+      const found = matchPlane(left, right, floors[passIndex] as number, relativeErrors);
+      sum += found.sum;
+      finite += found.finite;
+      nonFiniteValues += found.nonFiniteValues;
+      maxAbsDifference = Math.max(maxAbsDifference, found.maxAbsDifference);
+    }
+  }
+  let mismatchedPixels = 0;
+  for (let i = 0; i < pixels; i++) if ((relativeErrors[i] as number) > PIXEL_TOLERANCE) mismatchedPixels++;
+  return {
+    pixels,
+    mismatchedPixels,
+    pixelMatchFraction: pixels === 0 ? 0 : 1 - mismatchedPixels / pixels,
+    maxAbsDifference,
+    meanSquare: finite === 0 ? 0 : sum / finite,
+    nonFiniteValues,
+    relativeErrors,
+  };
+}
+
+/**
+ * The noise variance of a reference that was rendered as two halves of its samples: mean((first - second)^2) / 4 over
+ * all channels of the compared passes. The reference is (first + second) / 2, so Var = Var(half) / 2, and
+ * E[(first - second)^2] = 2 Var(half). Feed it to `compareCrops` as `noiseVariance`.
+ *
+ * Both halves must have the same size and channels.
+ */
+export function noiseVarianceOfHalves(first: PixelImage, second: PixelImage): number {
+  const passes = comparedPasses(first);
+  return matchPixels(passes, comparedPasses(second), passes.map(matchFloor)).meanSquare / 4;
+}

@@ -1,0 +1,113 @@
+/**
+ * Receipts as leaves of a Merkle tree, in the format of OpenZeppelin's StandardMerkleTree (double keccak-256 of the
+ * ABI encoding), so that a contract checks them with `MerkleProof` and no code of our own.
+ *
+ * Which receipt is "number i": the tree sorts its leaves, and hashes each pair sorted, so a root fixes the *set* of
+ * receipts and not the order in which they were finished. A node that could choose the order after the seed is
+ * known would move a good receipt to each drawn place. Therefore the index that a challenge draws always counts the
+ * leaves in ascending order ({@link sortByLeaf}), which is a function of the set and hence fixed by the root.
+ */
+import { SimpleMerkleTree } from '@openzeppelin/merkle-tree';
+import { AbiCoder } from 'ethers/abi';
+import { keccak256 } from 'ethers/crypto';
+import { id } from 'ethers/hash';
+import { FarmError } from '../protocol/errors.ts';
+import type { Bytes32, Digest } from '../protocol/ids.ts';
+import type { Receipt, TaskKind } from '../protocol/receipt.ts';
+
+/** A leaf's fields in order. Texts travel as keccak-256 of their UTF-8 bytes, digests as they are. */
+export const RECEIPT_ABI_TYPES = [
+  'bytes32', // jobId, hashed
+  'bytes32', // taskId, hashed
+  'uint8', // kind: 0 render, 1 finish
+  'address', // node
+  'int32', // frame
+  'uint32', // rect.x
+  'uint32', // rect.y
+  'uint32', // rect.width
+  'uint32', // rect.height
+  'uint32', // samples
+  'bytes32', // exrDigest
+  'bytes32', // pixelDigest
+  'bytes32', // pictureDigest, zero when there is none
+  'bytes32', // engine, hashed
+  'bytes32', // deviceClass, hashed
+  'uint96', // price
+] as const;
+
+const KIND_NUMBER: Record<TaskKind, number> = { render: 0, finish: 1 };
+/** No file has this SHA-256, as far as anybody knows, so it can stand for "none". */
+const NO_DIGEST = `0x${'0'.repeat(64)}`;
+
+function digestWord(digest: Digest | null): string {
+  return digest === null ? NO_DIGEST : `0x${digest}`;
+}
+
+/**
+ * The leaf of a receipt: keccak256(keccak256(abi.encode(fields))), as in OpenZeppelin's StandardMerkleTree. Hashing
+ * twice keeps an inner node (64 bytes, hashed once) from ever passing as a leaf. Takes most of a millisecond, so keep
+ * the leaf with its receipt; a root over 64 kept leaves is cheap enough to make at every finished task.
+ * @throws TypeError from ethers when a field does not fit its type; a parsed Receipt always fits.
+ */
+export function receiptLeaf(receipt: Receipt): Bytes32 {
+  const { rect } = receipt;
+  const encoded = AbiCoder.defaultAbiCoder().encode(RECEIPT_ABI_TYPES, [
+    id(receipt.jobId),
+    id(receipt.taskId),
+    KIND_NUMBER[receipt.kind],
+    receipt.node,
+    receipt.frame,
+    rect.x,
+    rect.y,
+    rect.width,
+    rect.height,
+    receipt.samples,
+    digestWord(receipt.exrDigest),
+    digestWord(receipt.pixelDigest),
+    digestWord(receipt.pictureDigest),
+    id(receipt.engine),
+    id(receipt.deviceClass),
+    receipt.price,
+  ]);
+  return keccak256(keccak256(encoded)) as Bytes32;
+}
+
+/** Receipts with their leaves in ascending order of the leaf: the order that the draw's indexes count in. */
+export function sortByLeaf(receipts: readonly Receipt[]): { receipt: Receipt; leaf: Bytes32 }[] {
+  return receipts
+    .map((receipt) => ({ receipt, leaf: receiptLeaf(receipt) }))
+    .sort((a, b) => (a.leaf < b.leaf ? -1 : a.leaf > b.leaf ? 1 : 0));
+}
+
+function treeOf(leaves: readonly Bytes32[]): SimpleMerkleTree {
+  if (leaves.length === 0) throw new FarmError('MESSAGE_INVALID', 'a batch has at least one receipt');
+  // The same receipt twice would be drawn once and paid twice.
+  if (new Set(leaves).size !== leaves.length) {
+    throw new FarmError('MESSAGE_INVALID', 'the same receipt is in the batch twice');
+  }
+  return SimpleMerkleTree.of([...leaves], { sortLeaves: true });
+}
+
+/**
+ * The Merkle root of a batch. The order of `leaves` makes no difference.
+ * @throws FarmError MESSAGE_INVALID for no leaves or a repeated one.
+ */
+export function receiptRoot(leaves: readonly Bytes32[]): Bytes32 {
+  return treeOf(leaves).root as Bytes32;
+}
+
+/**
+ * The siblings that lead from `leaves[index]` (index into the array as given) to the root, lowest first.
+ * @throws FarmError MESSAGE_INVALID for no leaves, a repeated one, or an index outside them.
+ */
+export function receiptProof(leaves: readonly Bytes32[], index: number): Bytes32[] {
+  const tree = treeOf(leaves);
+  const leaf = leaves[index];
+  if (leaf === undefined) throw new FarmError('MESSAGE_INVALID', `the batch has no receipt ${index}`);
+  return tree.getProof(leaf) as Bytes32[];
+}
+
+/** Whether `leaf` belongs to the batch with this root. Equal to OpenZeppelin's `MerkleProof.verify` on chain. */
+export function verifyReceiptProof(root: Bytes32, leaf: Bytes32, proof: readonly Bytes32[]): boolean {
+  return SimpleMerkleTree.verify(root, leaf, [...proof]);
+}

@@ -1,0 +1,285 @@
+/**
+ * One table for everything that can go wrong and that a person may see. The code is the contract: scripts branch on
+ * it, the HTTP edge turns it into a status, the command line into an exit code. `docs/errors.md` is made from it.
+ */
+
+type ErrorRow = {
+  /** HTTP status the API answers with. */
+  httpStatus: number;
+  /**
+   * Exit code of the `tessera` command. 2 = the command line, 3 = the scene, 4 = this machine, 5 = the farm,
+   * 6 = money, 7 = the render itself failed, 130 = interrupted, 70 = our own mistake (sysexits EX_SOFTWARE).
+   */
+  exitCode: number;
+  /** Whether the same request can succeed later with nothing changed. */
+  retryable: boolean;
+  /** What a person can do about it. One or two sentences. */
+  help: string;
+};
+
+export const ERRORS = {
+  USAGE: {
+    httpStatus: 400,
+    exitCode: 2,
+    retryable: false,
+    help: 'Correct the option that the message names; `tessera <command> --help` lists them all.',
+  },
+  FRAMES_INVALID: {
+    httpStatus: 400,
+    exitCode: 2,
+    retryable: false,
+    help: 'Give frames as 1-24, 1,5,9 or 1-100x10: first not after last, whole numbers.',
+  },
+  FRAMES_OUTSIDE_SCENE: {
+    httpStatus: 422,
+    exitCode: 2,
+    retryable: false,
+    help: 'Choose frames within the range the message names, or widen the range in Blender (Output properties).',
+  },
+  SAMPLES_INVALID: {
+    httpStatus: 400,
+    exitCode: 2,
+    retryable: false,
+    help: 'Give --samples a whole number from 1 to 65536, or leave it out to use the number saved in the scene.',
+  },
+  TILES_INVALID: {
+    httpStatus: 400,
+    exitCode: 2,
+    retryable: false,
+    help: 'Give tiles as COLUMNSxROWS, for example 4x4, or auto. The message names the finest grid that fits.',
+  },
+  SCENE_NOT_FOUND: {
+    httpStatus: 404,
+    exitCode: 3,
+    retryable: false,
+    help: 'Check the path; it is read relative to the folder the command is run in.',
+  },
+  SCENE_NOT_BLEND: {
+    httpStatus: 422,
+    exitCode: 3,
+    retryable: false,
+    help: 'Give the .blend file itself, saved by Blender; exports such as .fbx or .gltf have to be opened and saved there first.',
+  },
+  SCENE_UNREADABLE: {
+    httpStatus: 422,
+    exitCode: 3,
+    retryable: false,
+    help: 'Open the file in Blender and save it again; if Blender cannot open it either, go back to the last good copy (.blend1).',
+  },
+  SCENE_FILES_MISSING: {
+    httpStatus: 422,
+    exitCode: 3,
+    retryable: false,
+    help: 'Put the files where the scene expects them, or run File > External Data > Find Missing Files and save. Files above the folder of the scene need --root.',
+  },
+  SCENE_NO_CAMERA: {
+    httpStatus: 422,
+    exitCode: 3,
+    retryable: false,
+    help: 'Add a camera (Shift+A > Camera), make it active (Ctrl+Numpad 0) and save.',
+  },
+  ENGINE_NOT_HEADLESS: {
+    httpStatus: 422,
+    exitCode: 3,
+    retryable: false,
+    help: 'Set the render engine to Cycles (Render properties > Render Engine) and save.',
+  },
+  SCENE_UNSUPPORTED: {
+    httpStatus: 422,
+    exitCode: 3,
+    retryable: false,
+    help: 'Switch off the feature that the message names, or render this scene without the farm.',
+  },
+  BLENDER_NOT_FOUND: {
+    httpStatus: 503,
+    exitCode: 4,
+    retryable: false,
+    help: 'Install Blender (Debian and Ubuntu: apt-get install blender python3-numpy python3-openimageio) or name the program with TESSERA_BLENDER.',
+  },
+  SANDBOX_NOT_FOUND: {
+    httpStatus: 503,
+    exitCode: 4,
+    retryable: false,
+    help: 'Install bubblewrap (Debian and Ubuntu: apt-get install bubblewrap). A .blend file is a program in disguise: nothing renders without a sandbox.',
+  },
+  PROGRAM_NOT_FOUND: {
+    httpStatus: 503,
+    exitCode: 4,
+    retryable: false,
+    help: 'Install the program the message names; `npm run demo` does it by itself on Debian as root.',
+  },
+  PORT_TAKEN: {
+    httpStatus: 503,
+    exitCode: 4,
+    retryable: true,
+    help: 'Stop the program that holds the port, or choose another with --port (0 takes any free one).',
+  },
+  DISK_FULL: {
+    httpStatus: 507,
+    exitCode: 4,
+    retryable: true,
+    help: 'Free some space on the disk that holds the folder, or choose another folder with --data or --out.',
+  },
+  DATA_FOLDER_IN_USE: {
+    httpStatus: 409,
+    exitCode: 4,
+    retryable: true,
+    help: 'A farm is running on this data folder. Use it (tessera render finds it), stop it with Ctrl-C, or choose another with --data.',
+  },
+  DATA_FOLDER_NEWER: {
+    httpStatus: 409,
+    exitCode: 4,
+    retryable: false,
+    help: 'This data folder was written by a newer Tessera. Update this program, or choose another folder with --data.',
+  },
+  FARM_UNREACHABLE: {
+    httpStatus: 503,
+    exitCode: 5,
+    retryable: true,
+    help: 'Start a farm with `tessera up`, or name one with --farm URL.',
+  },
+  UNAUTHORIZED: {
+    httpStatus: 401,
+    exitCode: 5,
+    retryable: false,
+    help: 'Give the API key of this farm in TESSERA_API_KEY; on the machine of the farm it is read from its data folder.',
+  },
+  NOT_FOUND: {
+    httpStatus: 404,
+    exitCode: 5,
+    retryable: false,
+    help: 'Check the id; `tessera jobs` lists the jobs of the farm.',
+  },
+  BLOB_MISMATCH: {
+    httpStatus: 422,
+    exitCode: 5,
+    retryable: true,
+    help: 'The bytes that arrived are not the ones their digest names. Send them again; if it happens twice, look at the network or the disk.',
+  },
+  TOO_LARGE: {
+    httpStatus: 413,
+    exitCode: 5,
+    retryable: false,
+    help: 'Make the input smaller; the message names the limit.',
+  },
+  MESSAGE_INVALID: {
+    httpStatus: 400,
+    exitCode: 5,
+    retryable: false,
+    help: 'The two programs do not speak the same protocol version; update the older one.',
+  },
+  LEASE_LOST: {
+    httpStatus: 409,
+    exitCode: 5,
+    retryable: false,
+    help: 'The lease ran out and the task was given to another node. Nothing to do: the node goes on with its next task.',
+  },
+  BATCH_MOVED: {
+    httpStatus: 409,
+    exitCode: 5,
+    retryable: true,
+    help: 'The batch was closed or grew while the node signed. The node signs again over the receipts in the answer.',
+  },
+  NODE_QUARANTINED: {
+    httpStatus: 403,
+    exitCode: 5,
+    retryable: true,
+    help: 'A verdict failed this node, or it failed too many tasks. The message says until when and why.',
+  },
+  CHAIN_UNAVAILABLE: {
+    httpStatus: 503,
+    exitCode: 6,
+    retryable: true,
+    help: 'The chain does not answer. Work goes on; payments catch up by themselves as soon as it does.',
+  },
+  CHAIN_REVERTED: {
+    httpStatus: 502,
+    exitCode: 6,
+    retryable: false,
+    help: 'The contract refused the transaction; the message carries its reason. No money moved.',
+  },
+  BUDGET_TOO_LOW: {
+    httpStatus: 402,
+    exitCode: 6,
+    retryable: false,
+    help: 'Raise --budget to the amount the message names, or render fewer frames or samples.',
+  },
+  RENDER_FAILED: {
+    httpStatus: 502,
+    exitCode: 7,
+    retryable: true,
+    help: 'Blender stopped while rendering; the message carries its last words. Try the frame in Blender itself.',
+  },
+  RENDER_TIMEOUT: {
+    httpStatus: 504,
+    exitCode: 7,
+    retryable: true,
+    help: 'The task ran past its limit. Use more tiles or fewer samples, so that a task is shorter.',
+  },
+  JOB_FAILED: {
+    httpStatus: 502,
+    exitCode: 7,
+    retryable: false,
+    help: 'Too many nodes failed on the same task; the message carries the reason of each. The money that was not spent is back.',
+  },
+  INTERRUPTED: {
+    httpStatus: 499,
+    exitCode: 130,
+    retryable: true,
+    help: 'Stopped on request. A farm that is started again on the same data folder goes on where it was.',
+  },
+  INTERNAL: {
+    httpStatus: 500,
+    exitCode: 70,
+    retryable: true,
+    help: 'This is our mistake. Please report it with the log of the program (the message names the file).',
+  },
+} as const satisfies Record<string, ErrorRow>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** Optional parts of a {@link FarmError}. */
+export type FarmErrorOptions = {
+  cause?: unknown;
+  /** What was kept or undone, in one sentence, where it is not obvious ("nothing was submitted"). */
+  kept?: string;
+  /** Machine-readable facts for `--json` and problem+json; never a secret. */
+  details?: Record<string, unknown>;
+};
+
+/** An error that a person may see: what happened (message), what was kept, and, from the table, what to do next. */
+export class FarmError extends Error {
+  override readonly name = 'FarmError';
+  readonly code: ErrorCode;
+  readonly kept: string | undefined;
+  readonly details: Record<string, unknown> | undefined;
+
+  constructor(code: ErrorCode, message: string, options: FarmErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.kept = options.kept;
+    this.details = options.details;
+  }
+
+  /** What to do next, from the table. */
+  get help(): string {
+    return ERRORS[this.code].help;
+  }
+}
+
+/** True when `error` is a FarmError, and, where `code` is given, has that code. */
+export function isFarmError(error: unknown, code?: ErrorCode): error is FarmError {
+  return error instanceof FarmError && (code === undefined || error.code === code);
+}
+
+/** Any thrown thing as a FarmError; what is not one already becomes INTERNAL with its cause kept. */
+export function toFarmError(error: unknown): FarmError {
+  if (error instanceof FarmError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new FarmError('INTERNAL', message, { cause: error });
+}
+
+/** The one place that makes an unhandled member of a union a compile error. */
+export function assertNever(value: never): never {
+  throw new FarmError('INTERNAL', `no case for ${JSON.stringify(value)}`);
+}

@@ -1,0 +1,52 @@
+/** What happens on a farm, as it is logged, stored and streamed. One union; everything else subscribes to it. */
+import { z } from 'zod';
+import { batchIdSchema, jobIdSchema, nodeIdSchema, taskIdSchema } from './ids.ts';
+import { frameNumberSchema, taskKindSchema } from './receipt.ts';
+import { outcomeSchema } from './verdict.ts';
+
+const taskFields = {
+  taskId: taskIdSchema,
+  kind: taskKindSchema,
+  frame: frameNumberSchema,
+  tile: z.number().int(),
+  nodeId: nodeIdSchema,
+};
+
+export const farmEventSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('job.submitted'), tasks: z.number(), quote: z.string() }),
+  z.strictObject({ type: z.literal('job.funded'), txHash: z.string().nullable() }),
+  z.strictObject({ type: z.literal('task.leased'), ...taskFields }),
+  z.strictObject({ type: z.literal('task.delivered'), ...taskFields, renderMs: z.number() }),
+  z.strictObject({ type: z.literal('task.requeued'), ...taskFields, reason: z.string() }),
+  z.strictObject({ type: z.literal('batch.committed'), batchId: batchIdSchema, nodeId: nodeIdSchema, receipts: z.number() }),
+  z.strictObject({
+    type: z.literal('batch.judged'),
+    batchId: batchIdSchema,
+    nodeId: nodeIdSchema,
+    outcome: outcomeSchema,
+    reason: z.string(),
+  }),
+  z.strictObject({
+    type: z.literal('batch.settled'),
+    batchId: batchIdSchema,
+    nodeId: nodeIdSchema,
+    outcome: outcomeSchema,
+    amount: z.string(),
+  }),
+  z.strictObject({ type: z.literal('node.quarantined'), nodeId: nodeIdSchema, reason: z.string() }),
+  z.strictObject({ type: z.literal('frame.done'), frame: frameNumberSchema }),
+  z.strictObject({ type: z.literal('job.completed') }),
+  z.strictObject({ type: z.literal('job.failed'), reason: z.string() }),
+  z.strictObject({ type: z.literal('job.cancelled'), reason: z.string() }),
+  z.strictObject({ type: z.literal('job.closed'), spent: z.string(), refunded: z.string() }),
+]);
+export type FarmEvent = z.infer<typeof farmEventSchema>;
+
+/** An event as it is stored: numbered without gaps that matter, so that a reader can go on where it stopped. */
+export const loggedEventSchema = z.strictObject({
+  seq: z.number(),
+  atMs: z.number(),
+  jobId: jobIdSchema,
+  event: farmEventSchema,
+});
+export type LoggedEvent = z.infer<typeof loggedEventSchema>;

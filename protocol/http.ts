@@ -1,0 +1,61 @@
+/** The HTTP contract under /api/v1: bodies and paths, used by the server and by every client. */
+import { z } from 'zod';
+import { digestSchema } from './ids.ts';
+import { sizeSchema } from './rect.ts';
+
+export const API_BASE = '/api/v1';
+
+/** A file that a scene refers to and that the farm does not have. */
+export const missingFileSchema = z.strictObject({
+  /** As the scene spells it. */
+  stored: z.string(),
+  /** Relative to the scene's root; null when it lies outside. */
+  path: z.string().nullable(),
+});
+export type MissingFile = z.infer<typeof missingFileSchema>;
+
+/** What inspection found, as an artist wants to know it. */
+export const sceneSummarySchema = z.strictObject({
+  frameStart: z.number().int(),
+  frameEnd: z.number().int(),
+  frameStep: z.number().int(),
+  fullFrame: sizeSchema,
+  samples: z.number().int(),
+  engine: z.string(),
+  warnings: z.array(z.string()),
+});
+export type SceneSummary = z.infer<typeof sceneSummarySchema>;
+
+/** Either the scene is complete, or files are missing and the client sends them and asks again. */
+export const sceneReplySchema = z.strictObject({
+  scene: digestSchema,
+  summary: sceneSummarySchema.nullable(),
+  missing: z.array(missingFileSchema),
+});
+export type SceneReply = z.infer<typeof sceneReplySchema>;
+
+/** RFC 9457 problem details, with our code and help. */
+export const problemSchema = z.strictObject({
+  type: z.string(),
+  title: z.string(),
+  status: z.number().int(),
+  detail: z.string(),
+  code: z.string(),
+  help: z.string(),
+  kept: z.string().optional(),
+  details: z.record(z.string(), z.unknown()).optional(),
+});
+export type Problem = z.infer<typeof problemSchema>;
+
+export const farmInfoSchema = z.strictObject({
+  name: z.literal('tessera'),
+  version: z.string(),
+  engine: z.string(),
+  deviceClass: z.string(),
+  chainId: z.number().int(),
+  escrow: z.string(),
+  token: z.string(),
+  tokenSymbol: z.string(),
+  tokenDecimals: z.number().int(),
+});
+export type FarmInfo = z.infer<typeof farmInfoSchema>;

@@ -1,0 +1,140 @@
+/** What an artist asks for, what the farm makes of it, and how it is reported back. */
+import { z } from 'zod';
+import { type Address, digestSchema, jobIdSchema, moneySchema, nodeIdSchema } from './ids.ts';
+import { frameNumberSchema } from './receipt.ts';
+import { rectSchema, sizeSchema } from './rect.ts';
+
+/**
+ * A path inside a scene: relative, forward slashes, no `.` or `..`, nothing a shell or a file system treats
+ * specially. Checked where it enters, so that joining it to a folder can never leave that folder.
+ */
+export const scenePathSchema = z
+  .string()
+  .min(1)
+  .max(512)
+  .refine(isPlainRelativePath, 'a relative path with forward slashes and without . or ..');
+
+function isPlainRelativePath(path: string): boolean {
+  if (path.startsWith('/') || path.includes('\\') || path.includes('\0')) return false;
+  return path.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
+}
+
+/** A scene is at most this many files: more is an upload of a whole disk by mistake. */
+const MAX_SCENE_FILES = 20_000;
+
+export const sceneFileSchema = z.strictObject({
+  path: scenePathSchema,
+  digest: digestSchema,
+  sizeBytes: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
+});
+export type SceneFile = z.infer<typeof sceneFileSchema>;
+
+/** A scene: the main .blend and every file it needs, each by digest. The digest of this manifest names the scene. */
+export const sceneManifestSchema = z
+  .strictObject({ main: scenePathSchema, files: z.array(sceneFileSchema).min(1).max(MAX_SCENE_FILES) })
+  .refine((manifest) => manifest.files.some((file) => file.path === manifest.main), 'files must list the main .blend')
+  .refine(
+    (manifest) => new Set(manifest.files.map((file) => file.path)).size === manifest.files.length,
+    'a path is listed twice',
+  );
+export type SceneManifest = z.infer<typeof sceneManifestSchema>;
+
+export const tileGridSchema = z.strictObject({
+  columns: z.number().int().min(1).max(256),
+  rows: z.number().int().min(1).max(256),
+});
+export type TileGrid = z.infer<typeof tileGridSchema>;
+
+/** Frames as given on the command line, already expanded; the order is the order of rendering. */
+const frameListSchema = z
+  .array(frameNumberSchema)
+  .min(1, 'at least one frame')
+  .max(100_000, 'at most 100,000 frames in one job')
+  .refine((frames) => new Set(frames).size === frames.length, 'a frame is listed twice');
+
+export const jobRequestSchema = z.strictObject({
+  scene: digestSchema,
+  name: z.string().min(1).max(200),
+  /** Left out: the frame range that is saved in the scene. */
+  frames: frameListSchema.optional(),
+  tiles: z.union([tileGridSchema, z.literal('auto')]).default('auto'),
+  samples: z.number().int().optional(),
+  /** The most this job may cost; left out: what the quote says. */
+  budget: moneySchema.optional(),
+});
+export type JobRequest = z.input<typeof jobRequestSchema>;
+
+/** A job with every choice made. */
+export const jobSpecSchema = z.strictObject({
+  scene: digestSchema,
+  name: z.string(),
+  frames: z.array(frameNumberSchema),
+  tiles: tileGridSchema,
+  samples: z.number().int().min(1).max(65_536),
+  engine: z.string(),
+  /** The part of the full frame that is rendered; tiles cover exactly this. */
+  region: rectSchema,
+  /** What the finished picture covers; it contains the region. */
+  picture: rectSchema,
+  fullFrame: sizeSchema,
+});
+export type JobSpec = z.infer<typeof jobSpecSchema>;
+
+export const jobStateSchema = z.enum(['opening', 'active', 'completed', 'failed', 'cancelled']);
+export type JobState = z.infer<typeof jobStateSchema>;
+export const escrowStateSchema = z.enum(['none', 'open', 'closed']);
+
+export const jobViewSchema = z.strictObject({
+  id: jobIdSchema,
+  name: z.string(),
+  state: jobStateSchema,
+  /** Why the job is in this state, where that is not obvious. */
+  reason: z.string().nullable(),
+  spec: jobSpecSchema,
+  warnings: z.array(z.string()),
+  tasks: z.strictObject({
+    total: z.number(),
+    queued: z.number(),
+    leased: z.number(),
+    delivered: z.number(),
+    verified: z.number(),
+  }),
+  framesDone: z.number(),
+  /** Share of the work that is done, 0 to 1, running tasks counted by their progress. */
+  progress: z.number(),
+  escrow: escrowStateSchema,
+  quote: moneySchema,
+  spent: moneySchema,
+  refunded: moneySchema,
+  createdAtMs: z.number(),
+  finishedAtMs: z.number().nullable(),
+});
+export type JobView = z.infer<typeof jobViewSchema>;
+
+export const frameViewSchema = z.strictObject({
+  frame: frameNumberSchema,
+  state: z.enum(['pending', 'done']),
+  tilesTotal: z.number(),
+  tilesVerified: z.number(),
+  picture: digestSchema.nullable(),
+  exr: digestSchema.nullable(),
+});
+export type FrameView = z.infer<typeof frameViewSchema>;
+
+export const nodeStateSchema = z.enum(['online', 'offline', 'quarantined']);
+export const nodeViewSchema = z.strictObject({
+  id: nodeIdSchema,
+  address: z.string(),
+  engine: z.string(),
+  deviceClass: z.string(),
+  state: nodeStateSchema,
+  reason: z.string().nullable(),
+  lastSeenAtMs: z.number(),
+  tasksVerified: z.number(),
+  tasksForfeited: z.number(),
+  earned: moneySchema,
+});
+export type NodeView = z.infer<typeof nodeViewSchema>;
+
+/** Who receives what, as the coordinator writes it into the escrow. */
+export type Payee = { address: Address; amount: bigint };

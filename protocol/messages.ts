@@ -1,0 +1,160 @@
+/**
+ * Messages between the coordinator, its nodes and its verifiers. Everything is request and reply, always asked by the
+ * untrusted side on a subject of its own; the coordinator never calls a node.
+ */
+import { z } from 'zod';
+import {
+  addressSchema,
+  batchIdSchema,
+  bytes32Schema,
+  digestSchema,
+  jobIdSchema,
+  moneySchema,
+  type NodeId,
+  signatureSchema,
+  taskIdSchema,
+  type VerifierId,
+} from './ids.ts';
+import { sceneManifestSchema } from './job.ts';
+import { frameNumberSchema, receiptSchema, taskKindSchema } from './receipt.ts';
+import { rectSchema } from './rect.ts';
+import { challengeSchema, claimSchema, finishInputSchema, verdictSchema } from './verdict.ts';
+
+/** Raised when a message changes in a way that an older program would misread. */
+export const PROTOCOL_VERSION = 1;
+
+const tokenSchema = z.number().int().min(1);
+
+export const helloSchema = z.strictObject({
+  protocolVersion: z.literal(PROTOCOL_VERSION),
+  address: addressSchema,
+  engine: z.string().max(128),
+  deviceClass: z.string().max(64),
+});
+export const welcomeSchema = z.strictObject({
+  chainId: z.number().int(),
+  escrow: addressSchema,
+  heartbeatMs: z.number().int().min(50),
+});
+export type Welcome = z.infer<typeof welcomeSchema>;
+
+export const leaseRequestSchema = z.strictObject({ warmScene: digestSchema.nullable() });
+export const leaseGrantSchema = z.strictObject({
+  taskId: taskIdSchema,
+  token: tokenSchema,
+  jobId: jobIdSchema,
+  kind: taskKindSchema,
+  scene: digestSchema,
+  manifest: sceneManifestSchema,
+  engine: z.string(),
+  frame: frameNumberSchema,
+  rect: rectSchema,
+  samples: z.number().int().min(1),
+  price: moneySchema,
+  /** finish only: what the picture covers; the rectangle is what the tiles cover. */
+  picture: rectSchema,
+  inputs: z.array(finishInputSchema),
+  timeoutMs: z.number().int().min(1),
+  /** The batch this receipt will join, and the leaves it holds already. */
+  batch: z.strictObject({ batchId: batchIdSchema, leaves: z.array(bytes32Schema).max(64), amount: moneySchema }),
+});
+export type LeaseGrant = z.infer<typeof leaseGrantSchema>;
+export const leaseReplySchema = z.strictObject({
+  grant: leaseGrantSchema.nullable(),
+  /** Why there is nothing, and when asking again makes sense. 0 = at once. */
+  reason: z.string(),
+  retryAfterMs: z.number().int().min(0),
+});
+export type LeaseReply = z.infer<typeof leaseReplySchema>;
+
+export const heartbeatSchema = z.strictObject({
+  leases: z
+    .array(z.strictObject({ taskId: taskIdSchema, token: tokenSchema, progress: z.number().min(0).max(1) }))
+    .max(64),
+});
+export const heartbeatReplySchema = z.strictObject({ lost: z.array(taskIdSchema) });
+
+export const batchSignatureSchema = z.strictObject({
+  batchId: batchIdSchema,
+  root: bytes32Schema,
+  count: z.number().int().min(1).max(64),
+  amount: moneySchema,
+  signature: signatureSchema,
+});
+export type BatchSignature = z.infer<typeof batchSignatureSchema>;
+
+export const completeSchema = z.strictObject({
+  taskId: taskIdSchema,
+  token: tokenSchema,
+  receipt: receiptSchema,
+  renderMs: z.number().min(0),
+  peakMemoryBytes: z.number().min(0),
+  /** Signed over the whole batch including this receipt, so the batch can go on chain even if the node dies now. */
+  batch: batchSignatureSchema,
+});
+export type Complete = z.infer<typeof completeSchema>;
+/** `moved` asks the node to sign once more over another batch state; see BATCH_MOVED. */
+export const completeReplySchema = z.strictObject({ moved: leaseGrantSchema.shape.batch.nullable() });
+
+/** Whose fault a failure is: the scene's, the node's, or nobody's (network, storage). Only `node` counts against it. */
+export const failureClassSchema = z.enum(['task', 'node', 'infrastructure']);
+export type FailureClass = z.infer<typeof failureClassSchema>;
+export const failSchema = z.strictObject({
+  taskId: taskIdSchema,
+  token: tokenSchema,
+  failureClass: failureClassSchema,
+  code: z.string().max(64),
+  message: z.string().max(4_000),
+});
+export type Fail = z.infer<typeof failSchema>;
+
+export const emptySchema = z.strictObject({});
+
+export const nextWorkSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('none') }),
+  /** A batch is on chain: reveal the next secret, so that its seed can be drawn. */
+  z.strictObject({ kind: z.literal('secret'), batchId: batchIdSchema }),
+  z.strictObject({ kind: z.literal('challenge'), challenge: challengeSchema }),
+]);
+export type NextWork = z.infer<typeof nextWorkSchema>;
+export const secretSchema = z.strictObject({ batchId: batchIdSchema, preimage: bytes32Schema });
+export const renderedSchema = z.strictObject({ batchId: batchIdSchema, cropDigests: z.array(digestSchema).min(1) });
+export const verifierFailSchema = z.strictObject({ batchId: batchIdSchema, message: z.string().max(4_000) });
+
+type Exchange = { request: z.ZodType; reply: z.ZodType };
+
+/** Everything a node may ask, on `node.<id>.<verb>`. */
+export const NODE_EXCHANGES = {
+  hello: { request: helloSchema, reply: welcomeSchema },
+  lease: { request: leaseRequestSchema, reply: leaseReplySchema },
+  heartbeat: { request: heartbeatSchema, reply: heartbeatReplySchema },
+  complete: { request: completeSchema, reply: completeReplySchema },
+  fail: { request: failSchema, reply: emptySchema },
+} as const satisfies Record<string, Exchange>;
+export type NodeVerb = keyof typeof NODE_EXCHANGES;
+
+/** Everything a verifier may ask, on `verifier.<id>.<verb>`. */
+export const VERIFIER_EXCHANGES = {
+  next: { request: emptySchema, reply: nextWorkSchema },
+  secret: { request: secretSchema, reply: emptySchema },
+  rendered: { request: renderedSchema, reply: claimSchema },
+  verdict: { request: verdictSchema, reply: emptySchema },
+  fail: { request: verifierFailSchema, reply: emptySchema },
+} as const satisfies Record<string, Exchange>;
+export type VerifierVerb = keyof typeof VERIFIER_EXCHANGES;
+
+/** A reply on the wire: the value, or an error from the table. */
+export const replyEnvelopeSchema = z.discriminatedUnion('ok', [
+  z.strictObject({ ok: z.literal(true), value: z.unknown() }),
+  z.strictObject({ ok: z.literal(false), code: z.string(), message: z.string() }),
+]);
+
+/** A to-do entry in the TASKS stream: only a pointer; the database has the truth. */
+export const taskPointerSchema = z.strictObject({ taskId: taskIdSchema, jobId: jobIdSchema });
+export type TaskPointer = z.infer<typeof taskPointerSchema>;
+
+export const TASKS_STREAM = 'TASKS';
+export const taskSubject = (pointer: TaskPointer): string => `task.${pointer.jobId}.${pointer.taskId}`;
+export const nodeSubject = (node: NodeId | '*', verb: NodeVerb): string => `node.${node}.${verb}`;
+export const verifierSubject = (verifier: VerifierId | '*', verb: VerifierVerb): string =>
+  `verifier.${verifier}.${verb}`;

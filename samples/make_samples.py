@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Build the sample scenes.
+
+    blender -b --factory-startup --python samples/make_samples.py -- OUTDIR [NAME ...]
+
+Writes OUTDIR/still, OUTDIR/turntable and OUTDIR/project, or only those named.
+Works in Blender 3.4 and 4.x; needs nothing but Blender.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+sys.dont_write_bytecode = True
+
+from scenes import project, still, turntable  # noqa: E402
+
+BUILDERS = {
+    "still": still.build,
+    "turntable": turntable.build,
+    "project": project.build,
+}
+
+
+def main(argv: list[str]) -> int:
+    """Build the scenes that the arguments after '--' name."""
+    args = argv[argv.index("--") + 1 :] if "--" in argv else []
+    outdir = os.path.abspath(args[0]) if args else HERE
+    names = args[1:] or list(BUILDERS)
+    unknown = [name for name in names if name not in BUILDERS]
+    if unknown:
+        print(f"unknown sample: {', '.join(unknown)}", file=sys.stderr)
+        return 2
+    for name in names:
+        BUILDERS[name](outdir)
+        print(f"built {name} in {outdir}")
+    return 0
+
+
+if __name__ == "__main__":
+    status = main(sys.argv)
+    if status:
+        sys.exit(status)

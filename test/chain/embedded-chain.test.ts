@@ -1,0 +1,185 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { FarmChain } from '../../platform/chain/chain.ts';
+import { isDeployed } from '../../platform/chain/deploy.ts';
+import { anvilCommand, freePort, startAnvil } from '../../platform/chain/embedded.ts';
+import { ethersChain } from '../../platform/chain/ethers-chain.ts';
+import { jsonRpc } from '../../platform/chain/json-rpc.ts';
+import { copyOf, prepareStateFile } from '../../platform/chain/state-file.ts';
+import { escrowInterface } from '../../platform/chain/transactions.ts';
+import { isFarmError } from '../../protocol/errors.ts';
+import { type ChainFixture, startChainFixture } from './fixture.ts';
+
+const signal = new AbortController().signal;
+let farm: ChainFixture;
+beforeEach(async () => {
+  farm = await startChainFixture();
+});
+afterEach(() => farm.end());
+
+/** Starts the chain again on its state and connects; everything later in a test goes through the new process. */
+async function startAgain(): Promise<FarmChain> {
+  farm.anvil = await startAnvil({ stateFile: farm.stateFile, port: farm.anvil.port, signal });
+  return ethersChain({
+    ...farm.deployment,
+    url: farm.anvil.url,
+    coordinatorKey: farm.coordinator.key,
+    embedded: { stateFile: farm.stateFile },
+  });
+}
+
+async function kill9(): Promise<void> {
+  process.kill(farm.anvil.pid, 'SIGKILL');
+  await farm.anvil.exited;
+}
+
+describe('the embedded chain', () => {
+  it('keeps everything over a stop and a start, and the same FarmChain goes on', async () => {
+    const { chain } = farm;
+    const { jobKey } = await farm.open();
+    const batchKey = await farm.batchIn(jobKey, 'drawn');
+    const [job, batch] = [await chain.job(jobKey), await chain.batch(batchKey)];
+    await farm.anvil.stop();
+    await expect(chain.job(jobKey)).rejects.toSatisfy((error) => isFarmError(error, 'CHAIN_UNAVAILABLE'));
+    await startAgain();
+    expect(farm.anvil.state).toBe('kept');
+    expect(await isDeployed(farm.anvil.url, farm.deployment)).toBe(true);
+    expect(await chain.job(jobKey)).toEqual(job);
+    expect(await chain.batch(batchKey)).toEqual(batch);
+    await farm.attestAs(batchKey, 'pass');
+    await chain.settleMany([batchKey]);
+    expect(await chain.credit(farm.node.address)).toBe(batch.amount);
+  });
+
+  it('keeps over kill -9 what waitUntilDurable waited for, and says what else survived', async () => {
+    const { chain } = farm;
+    const { jobKey } = await farm.open();
+    const signed = farm.signedCommit(jobKey);
+    const startedMs = performance.now();
+    const write = await chain.commitMany([signed]);
+    await chain.waitUntilDurable(write.blockNumber);
+    const durableMs = performance.now() - startedMs;
+    const copied = JSON.parse(await readFile(copyOf(farm.stateFile), 'utf8'));
+    expect(Number(copied.block.number)).toBeGreaterThanOrEqual(Number(write.blockNumber));
+    const last = await chain.commitMany([farm.signedCommit(jobKey)]);
+    await kill9();
+    await startAgain();
+    expect((await chain.batch(signed.commit.batchKey)).state).toBe('committed');
+    const receipt = await farm.rpc.call('eth_getTransactionReceipt', [write.txHash]);
+    const lost = (await farm.rpc.call('eth_getTransactionReceipt', [last.txHash])) === null;
+    console.info({
+      durableAfterMs: Math.round(durableMs),
+      receiptSurvives: receipt !== null,
+      writeOfLastMomentLost: lost,
+    });
+    expect(receipt).not.toBeNull();
+    // The nonce follows the chain back: the next write is neither refused nor left waiting.
+    await chain.commitMany([farm.signedCommit(jobKey)]);
+  });
+
+  it('survives a state file that was cut off while it was written', async () => {
+    const { chain } = farm;
+    const { jobKey } = await farm.open();
+    const write = await chain.commitMany([farm.signedCommit(jobKey)]);
+    await chain.waitUntilDurable(write.blockNumber);
+    await kill9();
+    const whole = await readFile(farm.stateFile);
+    for (const length of [0, 10, whole.length >> 1, whole.length - 1]) {
+      await writeFile(farm.stateFile, whole.subarray(0, length));
+      expect(await prepareStateFile(farm.stateFile)).toBe('restored');
+    }
+    await startAgain();
+    expect((await chain.job(jobKey)).reserved).toBe(1_000_000n);
+  });
+
+  it('does not draw from the made-up block hashes that anvil shows after a restart', async () => {
+    const { chain } = farm;
+    const { jobKey } = await farm.open();
+    const batchKey = await farm.batchIn(jobKey, 'committed');
+    await chain.waitUntilDrawable(batchKey);
+    await farm.anvil.stop();
+    await startAgain();
+    const before = await farm.now();
+    await chain.waitUntilDrawable(batchKey);
+    console.info(`aging the batch moved the chain's clock by ${(await farm.now()) - before} s`);
+    const head = await chain.verifierHead();
+    const first = await chain.draw(batchKey, farm.secrets.nextPreimage(head));
+    expect(first.kind).toBe('reanchored');
+    await chain.waitUntilDrawable(batchKey);
+    const drawn = await chain.draw(batchKey, farm.secrets.nextPreimage(head));
+    expect(drawn.kind).toBe('drawn');
+    const { commitBlock } = await chain.batch(batchKey);
+    const header = await farm.rpc.call('eth_getBlockByNumber', [
+      `0x${(commitBlock + 1n).toString(16)}`,
+      false,
+    ]);
+    const receipt = await farm.rpc.call('eth_getTransactionReceipt', [drawn.txHash]);
+    const { logs } = receipt as { logs: { topics: string[]; data: string }[] };
+    const event = logs.map((log) => escrowInterface.parseLog(log)).find((parsed) => parsed?.name === 'Drawn');
+    expect(event?.args['blockHash']).toBe((header as { hash: string }).hash);
+  });
+
+  it('is not deployed where the contracts are not', async () => {
+    const other = await startAnvil({ stateFile: join(farm.folder, 'other.json'), signal });
+    expect(other.state).toBe('new');
+    expect(await isDeployed(other.url, farm.deployment)).toBe(false);
+    expect(await isDeployed(farm.anvil.url, { ...farm.deployment, chainId: 1 })).toBe(false);
+    const { tokenAddress } = farm.deployment;
+    expect(await isDeployed(farm.anvil.url, { ...farm.deployment, escrowAddress: tokenAddress })).toBe(false);
+    await other.stop();
+  });
+
+  it('does not take another chain, or another server, on its port for its own', async () => {
+    const stateFile = join(farm.folder, 'second.json');
+    await expect(startAnvil({ stateFile, port: farm.anvil.port, signal })).rejects.toSatisfy(
+      (error) => isFarmError(error, 'PORT_TAKEN') || isFarmError(error, 'CHAIN_UNAVAILABLE'),
+    );
+    const server = createServer((_request, response) => response.end('hello')).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    const { port } = server.address() as AddressInfo;
+    await expect(startAnvil({ stateFile, port, signal })).rejects.toSatisfy((error) => isFarmError(error));
+    server.close();
+    expect(await jsonRpc(farm.anvil.url).call('eth_chainId', [])).toBe('0x7a69');
+  });
+
+  it('ends when its signal aborts, and waits end with theirs', async () => {
+    const stop = new AbortController();
+    const other = await startAnvil({ stateFile: join(farm.folder, 'third.json'), signal: stop.signal });
+    stop.abort();
+    await other.exited;
+    await expect(jsonRpc(other.url).call('eth_chainId', [])).rejects.toSatisfy((error) => isFarmError(error));
+    const wait = new AbortController();
+    const endless = farm.chain.waitUntilDurable(10n ** 9n, wait.signal);
+    await sleep(50);
+    wait.abort(new Error('enough'));
+    await expect(endless).rejects.toThrow('enough');
+    await expect(farm.chain.verifierHead(AbortSignal.abort(new Error('never mind')))).rejects.toThrow(
+      'never mind',
+    );
+  });
+
+  it('keeps the order and the nonces of many writes at once', async () => {
+    const { jobKey } = await farm.open();
+    const writes = Array.from({ length: 20 }, () =>
+      farm.chain.commitMany([farm.signedCommit(jobKey, { amount: 1n })]),
+    );
+    const blocks = (await Promise.all(writes)).map((write) => write.blockNumber);
+    expect(blocks).toEqual([...blocks].sort((a, b) => Number(a - b)));
+    expect((await farm.chain.job(jobKey)).reserved).toBe(20n);
+  });
+});
+
+describe('the command of the embedded chain', () => {
+  it('names a program that is there and listens on the loopback address only', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tessera-anvil-'));
+    const { command, args } = anvilCommand({ port: await freePort(), stateFile: join(folder, 'state.json') });
+    expect((await stat(command)).mode & 0o100).not.toBe(0);
+    expect(args[args.indexOf('--host') + 1]).toBe('127.0.0.1');
+    await rm(folder, { recursive: true });
+  });
+});

@@ -1,0 +1,30 @@
+/** What a verifier is told at start. */
+import { z } from 'zod';
+import { addressSchema, bytes32Schema, verifierIdSchema } from '../protocol/ids.ts';
+
+const verifierConfigSchema = z.strictObject({
+  verifierId: verifierIdSchema,
+  dataFolder: z.string(),
+  natsUrl: z.string(),
+  apiUrl: z.string(),
+  chainUrl: z.string(),
+  tokenAddress: addressSchema,
+  escrowAddress: addressSchema,
+  blenderPath: z.string().optional(),
+  threads: z.number().int().min(1),
+  logLevel: z.string(),
+});
+export type VerifierConfig = z.infer<typeof verifierConfigSchema>;
+
+const verifierSecretsSchema = z.strictObject({
+  natsPassword: z.string(),
+  /** Signs verdicts. */
+  verifierKey: bytes32Schema,
+  /** Root of the hash chain whose links make the seeds (platform/chain/secret-chain.ts). */
+  rootSecret: bytes32Schema,
+  blobToken: z.string(),
+});
+export type VerifierSecrets = z.infer<typeof verifierSecretsSchema>;
+
+/** The file that a verifier's process is started with. */
+export const verifierFileSchema = z.strictObject({ config: verifierConfigSchema, secrets: verifierSecretsSchema });

@@ -1,0 +1,165 @@
+/** A verifier: asks what is next, reveals its secrets one by one, renders what is drawn, signs what it finds. */
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { NatsConnection } from 'nats';
+import { HttpBlobs } from '../platform/blobs/http-blobs.ts';
+import type { FarmChain } from '../platform/chain/chain.ts';
+import { EMBEDDED_CHAIN_ID } from '../platform/chain/embedded.ts';
+import { ethersChain } from '../platform/chain/ethers-chain.ts';
+import { batchKey } from '../platform/chain/keys.ts';
+import { type SecretChain, secretChain } from '../platform/chain/secret-chain.ts';
+import { escrowDomain, type PrivateKey, signVerdict } from '../platform/chain/signing.ts';
+import { createLog, type Log } from '../platform/log.ts';
+import { connectNats } from '../platform/nats/connection.ts';
+import { ask } from '../platform/nats/exchange.ts';
+import { inboxPrefix } from '../platform/nats/server.ts';
+import type { ProgramLife } from '../platform/process/run-program.ts';
+import { createProcessRuntime } from '../platform/render/process/runtime.ts';
+import type { RenderRuntime } from '../platform/render/runtime.ts';
+import { WarmSession } from '../platform/render/warm-session.ts';
+import { whileUnreachable } from '../platform/retry.ts';
+import { SceneCache } from '../platform/scenes/scene-cache.ts';
+import { backoffMs, pause } from '../platform/wait.ts';
+import { assertNever, FarmError, toFarmError } from '../protocol/errors.ts';
+import type { BatchId, Bytes32 } from '../protocol/ids.ts';
+import { VERIFIER_EXCHANGES, verifierSubject } from '../protocol/messages.ts';
+import type { Challenge } from '../protocol/verdict.ts';
+import type { VerifierConfig, VerifierSecrets } from './config.ts';
+import { verifyBatch } from './verify-batch.ts';
+
+/** The coordinator answers within 15 s even when there is nothing. */
+const NEXT_TIMEOUT_MS = 30_000;
+/** Drawing waits for a block of the chain. */
+const SECRET_TIMEOUT_MS = 120_000;
+const REQUEST_TIMEOUT_MS = 10_000;
+/** Longer than a restart of the farm takes. */
+const PATIENCE_MS = 120_000;
+
+type Verifier = {
+  config: VerifierConfig;
+  key: PrivateKey;
+  secrets: SecretChain;
+  chain: FarmChain;
+  nats: NatsConnection;
+  blobs: HttpBlobs;
+  scenes: SceneCache;
+  runtime: RenderRuntime;
+  session: WarmSession;
+  log: Log;
+};
+
+export async function runVerifier(config: VerifierConfig, secrets: VerifierSecrets, life: ProgramLife): Promise<void> {
+  const { signal } = life;
+  const log = createLog(config.verifierId, config.logLevel);
+  await rm(join(config.dataFolder, 'work'), { recursive: true, force: true });
+  await mkdir(join(config.dataFolder, 'work'), { recursive: true, mode: 0o700 });
+  const runtime = await createProcessRuntime({ signal, blenderPath: config.blenderPath });
+  const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
+  const key = secrets.verifierKey as string as PrivateKey;
+  await using session = new WarmSession(runtime, config.threads);
+  const nats = await connectNats(
+    { url: config.natsUrl, user: config.verifierId, password: secrets.natsPassword },
+    config.verifierId,
+    inboxPrefix(config.verifierId),
+  );
+  const verifier: Verifier = {
+    config,
+    key,
+    secrets: secretChain(secrets.rootSecret),
+    // Reads only: whether the root is on chain and which seed was drawn is not taken from the coordinator.
+    chain: ethersChain({
+      url: config.chainUrl,
+      chainId: EMBEDDED_CHAIN_ID,
+      tokenAddress: config.tokenAddress,
+      escrowAddress: config.escrowAddress,
+      coordinatorKey: key,
+      embedded: null,
+    }),
+    nats,
+    blobs,
+    scenes: new SceneCache(join(config.dataFolder, 'scenes'), (digest, path, stop) => blobs.fetchTo(digest, path, stop)),
+    runtime,
+    session,
+    log,
+  };
+  log.info({ engine: runtime.engine.id }, 'the verifier works');
+  life.ready();
+  try {
+    await verifyUntilStopped(verifier, signal);
+  } finally {
+    await nats.close();
+  }
+}
+
+async function verifyUntilStopped(verifier: Verifier, signal: AbortSignal): Promise<void> {
+  const subject = verifierSubject(verifier.config.verifierId, 'next');
+  const stopped = new Promise<null>((resolve) => signal.addEventListener('abort', () => resolve(null), { once: true }));
+  let attempt = 0;
+  while (!signal.aborted) {
+    try {
+      const work = await Promise.race([ask(verifier.nats, VERIFIER_EXCHANGES.next, subject, {}, NEXT_TIMEOUT_MS), stopped]);
+      attempt = 0;
+      if (work === null) return;
+      switch (work.kind) {
+        case 'none':
+          break;
+        case 'secret':
+          await reveal(verifier, work.batchId, signal);
+          break;
+        case 'challenge':
+          await answer(verifier, work.challenge, signal);
+          break;
+        default:
+          assertNever(work);
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      verifier.log.warn({ err: error }, 'the farm could not be asked; trying again');
+      await pause(backoffMs(attempt++), signal);
+    }
+  }
+}
+
+/** The next secret, but only once the batch is on chain: before that it would let somebody choose a root to suit. */
+async function reveal(verifier: Verifier, batchId: BatchId, signal: AbortSignal): Promise<void> {
+  const { chain, nats, config } = verifier;
+  const onChain = await chain.batch(batchKey(batchId), signal);
+  if (onChain.state === 'none') throw new FarmError('MESSAGE_INVALID', `batch ${batchId} is not on chain`);
+  if (onChain.state !== 'committed') return;
+  const preimage = verifier.secrets.nextPreimage(await chain.verifierHead(signal));
+  const subject = verifierSubject(config.verifierId, 'secret');
+  await ask(nats, VERIFIER_EXCHANGES.secret, subject, { batchId, preimage }, SECRET_TIMEOUT_MS);
+}
+
+async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSignal): Promise<void> {
+  const { chain, nats, config, log, blobs, runtime } = verifier;
+  const { batchId } = challenge;
+  try {
+    const onChain = await chain.batch(batchKey(batchId), signal);
+    const folder = await verifier.scenes.folderOf(challenge.scene, challenge.manifest, signal);
+    const session = await verifier.session.with(challenge.scene, folder, signal);
+    const verified = await verifyBatch(challenge, {
+      session,
+      blobs,
+      signal,
+      onChain,
+      engine: runtime.engine,
+      workFolder: join(config.dataFolder, 'work'),
+      commit: (cropDigests) =>
+        ask(nats, VERIFIER_EXCHANGES.rendered, verifierSubject(config.verifierId, 'rendered'), { batchId, cropDigests }, REQUEST_TIMEOUT_MS),
+    });
+    const { outcome, evidence } = verified;
+    const terms = { batchKey: batchKey(batchId), outcome, evidence: `0x${evidence}` as Bytes32 };
+    const signature = signVerdict(escrowDomain(chain.chainId, chain.escrowAddress), terms, verifier.key);
+    const subject = verifierSubject(config.verifierId, 'verdict');
+    const verdict = { batchId, outcome, evidence, signature };
+    await whileUnreachable(() => ask(nats, VERIFIER_EXCHANGES.verdict, subject, verdict, REQUEST_TIMEOUT_MS), signal, PATIENCE_MS);
+    log.info({ batchId, nodeId: challenge.nodeId, outcome }, 'verified');
+  } catch (error) {
+    if (signal.aborted) return;
+    const failure = toFarmError(error);
+    log.warn({ err: failure, batchId }, 'a batch could not be verified');
+    const message = `${failure.code}: ${failure.message}`.slice(0, 4_000);
+    await ask(nats, VERIFIER_EXCHANGES.fail, verifierSubject(config.verifierId, 'fail'), { batchId, message }, REQUEST_TIMEOUT_MS);
+  }
+}

@@ -1,0 +1,14 @@
+/** What one verification works with. */
+import type { HttpBlobs } from '../platform/blobs/http-blobs.ts';
+import type { RenderSession } from '../platform/render/runtime.ts';
+
+export type VerifyTools = {
+  session: RenderSession;
+  blobs: HttpBlobs;
+  /** A folder of this challenge, removed afterwards. */
+  folder: string;
+  signal: AbortSignal;
+};
+
+/** A crop or a finish takes seconds; one that takes this long is stuck. */
+export const COMMAND_TIMEOUT_MS = 1_800_000;

@@ -1,0 +1,21 @@
+/** Whose fault a failed task is. Pure. */
+import type { ErrorCode, FarmError } from '../protocol/errors.ts';
+import type { FailureClass } from '../protocol/messages.ts';
+
+/** Network, storage and chain: they count against nobody and cost no retry. */
+const INFRASTRUCTURE: ReadonlySet<ErrorCode> = new Set(['FARM_UNREACHABLE', 'BLOB_MISMATCH', 'CHAIN_UNAVAILABLE']);
+
+/** What the scene itself causes, on any node alike. */
+const TASK: ReadonlySet<ErrorCode> = new Set([
+  'SCENE_UNREADABLE',
+  'SCENE_UNSUPPORTED',
+  'SCENE_NO_CAMERA',
+  'ENGINE_NOT_HEADLESS',
+  'TOO_LARGE',
+  'RENDER_TIMEOUT',
+]);
+
+export function classifyFailure(error: FarmError): FailureClass {
+  if (INFRASTRUCTURE.has(error.code)) return 'infrastructure';
+  return TASK.has(error.code) ? 'task' : 'node';
+}

@@ -1,0 +1,25 @@
+/** What a node is told at start. */
+import { z } from 'zod';
+import { bytes32Schema, nodeIdSchema } from '../protocol/ids.ts';
+
+export const workerConfigSchema = z.strictObject({
+  nodeId: nodeIdSchema,
+  dataFolder: z.string(),
+  natsUrl: z.string(),
+  apiUrl: z.string(),
+  blenderPath: z.string().optional(),
+  threads: z.number().int().min(1),
+  logLevel: z.string(),
+});
+export type WorkerConfig = z.infer<typeof workerConfigSchema>;
+
+export const workerSecretsSchema = z.strictObject({
+  natsPassword: z.string(),
+  /** Signs receipts; what is earned goes to its address. */
+  nodeKey: bytes32Schema,
+  blobToken: z.string(),
+});
+export type WorkerSecrets = z.infer<typeof workerSecretsSchema>;
+
+/** The file that a node's process is started with. */
+export const workerFileSchema = z.strictObject({ config: workerConfigSchema, secrets: workerSecretsSchema });

@@ -1,0 +1,232 @@
+/** A node: asks for a task, does it, delivers, asks again. */
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { NatsConnection } from 'nats';
+import { HttpBlobs } from '../platform/blobs/http-blobs.ts';
+import { addressOf, escrowDomain, type PrivateKey, type SigningDomain } from '../platform/chain/signing.ts';
+import { createLog, type Log } from '../platform/log.ts';
+import { connectNats } from '../platform/nats/connection.ts';
+import { ask } from '../platform/nats/exchange.ts';
+import { inboxPrefix } from '../platform/nats/server.ts';
+import type { ProgramLife } from '../platform/process/run-program.ts';
+import { createProcessRuntime } from '../platform/render/process/runtime.ts';
+import { whileUnreachable } from '../platform/retry.ts';
+import type { RenderRuntime } from '../platform/render/runtime.ts';
+import { SceneCache } from '../platform/scenes/scene-cache.ts';
+import { backoffMs, pause } from '../platform/wait.ts';
+import { FarmError, isFarmError, toFarmError } from '../protocol/errors.ts';
+import { type LeaseGrant, NODE_EXCHANGES, nodeSubject, PROTOCOL_VERSION, type Welcome } from '../protocol/messages.ts';
+import { classifyFailure } from './classify-failure.ts';
+import type { WorkerConfig, WorkerSecrets } from './config.ts';
+import { receiptFor, signBatch } from './deliver.ts';
+import { doTask } from './do-task.ts';
+import { ReceiptJournal } from './receipt-journal.ts';
+import { WarmSession } from '../platform/render/warm-session.ts';
+
+/** The coordinator answers a lease request within 15 s even when there is nothing. */
+const LEASE_TIMEOUT_MS = 30_000;
+const REQUEST_TIMEOUT_MS = 10_000;
+
+/** Longer than a restart of the farm takes; a result that is done is worth delivering. */
+const PATIENCE_MS = 120_000;
+
+/** The batch can move while it is signed (closed by age, another receipt); more often than this is a fault. */
+const MAX_SIGNINGS = 5;
+
+type Node = {
+  config: WorkerConfig;
+  key: PrivateKey;
+  nats: NatsConnection;
+  blobs: HttpBlobs;
+  scenes: SceneCache;
+  runtime: RenderRuntime;
+  session: WarmSession;
+  journal: ReceiptJournal;
+  log: Log;
+};
+
+/**
+ * Runs a node until told to stop. `wrapRuntime` lets somebody put another renderer in place of the honest one: that
+ * is all it takes to cheat, and what the verifier has to catch.
+ */
+export async function runWorker(
+  config: WorkerConfig,
+  secrets: WorkerSecrets,
+  life: ProgramLife,
+  wrapRuntime: (runtime: RenderRuntime) => RenderRuntime = (runtime) => runtime,
+): Promise<void> {
+  const { signal } = life;
+  const log = createLog(config.nodeId, config.logLevel);
+  const workFolder = join(config.dataFolder, 'work');
+  // What a node that died left half-done is of no use to anybody.
+  await rm(workFolder, { recursive: true, force: true });
+  await mkdir(workFolder, { recursive: true, mode: 0o700 });
+  const runtime = wrapRuntime(await createProcessRuntime({ signal, blenderPath: config.blenderPath, tempFolder: undefined }));
+  const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
+  const nats = await connectNats(
+    { url: config.natsUrl, user: config.nodeId, password: secrets.natsPassword },
+    config.nodeId,
+    inboxPrefix(config.nodeId),
+  );
+  await using session = new WarmSession(runtime, config.threads);
+  const node: Node = {
+    config,
+    key: secrets.nodeKey as string as PrivateKey,
+    nats,
+    blobs,
+    scenes: new SceneCache(join(config.dataFolder, 'scenes'), (digest, path, stop) => blobs.fetchTo(digest, path, stop)),
+    runtime,
+    session,
+    journal: await ReceiptJournal.open(join(config.dataFolder, 'receipts.log')),
+    log,
+  };
+  try {
+    const welcome = await sayHello(node, signal);
+    if (welcome === null) return;
+    log.info({ address: addressOf(node.key), engine: runtime.engine.id }, 'the node works');
+    life.ready();
+    await workUntilStopped(node, welcome, signal);
+  } finally {
+    await nats.close();
+  }
+}
+
+async function sayHello(node: Node, signal: AbortSignal): Promise<Welcome | null> {
+  const { engine } = node.runtime;
+  const hello = {
+    protocolVersion: PROTOCOL_VERSION,
+    address: addressOf(node.key),
+    engine: engine.id,
+    deviceClass: engine.deviceClass,
+  } as const;
+  for (let attempt = 0; !signal.aborted; attempt++) {
+    try {
+      return await ask(node.nats, NODE_EXCHANGES.hello, nodeSubject(node.config.nodeId, 'hello'), hello, REQUEST_TIMEOUT_MS);
+    } catch (error) {
+      if (!isFarmError(error, 'FARM_UNREACHABLE')) throw error;
+      await pause(backoffMs(attempt), signal);
+    }
+  }
+  return null;
+}
+
+async function workUntilStopped(node: Node, welcome: Welcome, signal: AbortSignal): Promise<void> {
+  let attempt = 0;
+  while (!signal.aborted) {
+    try {
+      const request = { warmScene: node.session.scene };
+      const subject = nodeSubject(node.config.nodeId, 'lease');
+      // Not to be waited for when the node stops: the lease, should one come, runs out by itself.
+      const reply = await stoppable(ask(node.nats, NODE_EXCHANGES.lease, subject, request, LEASE_TIMEOUT_MS), signal);
+      attempt = 0;
+      if (reply === null) return;
+      if (reply.grant !== null) await workOn(node, reply.grant, welcome, signal);
+      else if (reply.retryAfterMs > 0) {
+        node.log.warn({ reason: reply.reason }, 'the farm gives this node no work');
+        await pause(reply.retryAfterMs, signal);
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      node.log.warn({ err: error }, 'the farm could not be asked for work; trying again');
+      await pause(backoffMs(attempt++), signal);
+    }
+  }
+}
+
+function stoppable<T>(work: Promise<T>, signal: AbortSignal): Promise<T | null> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => resolve(null);
+    signal.addEventListener('abort', stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}
+
+/** Does one task under its lease; gives it back with the reason when it cannot. Never throws for the task's sake. */
+async function workOn(node: Node, grant: LeaseGrant, welcome: Welcome, signal: AbortSignal): Promise<void> {
+  const { taskId, token } = grant;
+  const losing = new AbortController();
+  const working = AbortSignal.any([signal, losing.signal]);
+  const progress = { fraction: 0 };
+  const beating = beat(node, grant, welcome.heartbeatMs, progress, losing, working);
+  try {
+    if (grant.engine !== node.runtime.engine.id) {
+      throw new FarmError('RENDER_FAILED', `this node has ${node.runtime.engine.id}, the task asks for ${grant.engine}`);
+    }
+    const folder = await node.scenes.folderOf(grant.scene, grant.manifest, working);
+    const session = await node.session.with(grant.scene, folder, working);
+    const tools = { session, blobs: node.blobs, workFolder: join(node.config.dataFolder, 'work') };
+    const result = await doTask(grant, tools, (fraction) => Object.assign(progress, { fraction }), working);
+    await deliver(node, grant, result, escrowDomain(welcome.chainId, welcome.escrow), working);
+    node.log.info({ taskId, jobId: grant.jobId, frame: grant.frame, renderMs: Math.round(result.renderMs) }, 'delivered');
+  } catch (error) {
+    if (working.aborted || isFarmError(error, 'LEASE_LOST')) {
+      node.log.info({ taskId }, 'the lease is over; the work is dropped');
+      return;
+    }
+    const failure = toFarmError(error);
+    node.log.warn({ err: failure, taskId }, 'the task failed');
+    await ask(
+      node.nats,
+      NODE_EXCHANGES.fail,
+      nodeSubject(node.config.nodeId, 'fail'),
+      { taskId, token, failureClass: classifyFailure(failure), code: failure.code, message: failure.message.slice(0, 4_000) },
+      REQUEST_TIMEOUT_MS,
+      // Nobody listening: the lease runs out, which says the same.
+    ).catch((cause: unknown) => node.log.warn({ err: cause, taskId }, 'the failure could not be reported'));
+  } finally {
+    losing.abort();
+    await beating;
+  }
+}
+
+async function deliver(
+  node: Node,
+  grant: LeaseGrant,
+  result: Awaited<ReturnType<typeof doTask>>,
+  domain: SigningDomain,
+  working: AbortSignal,
+): Promise<void> {
+  const receipt = receiptFor(grant, result, node.runtime.engine, node.key);
+  let batch = grant.batch;
+  for (let signing = 0; signing < MAX_SIGNINGS; signing++) {
+    const signed = await signBatch(receipt, batch, { journal: node.journal, domain, key: node.key });
+    const message = {
+      taskId: grant.taskId,
+      token: grant.token,
+      receipt,
+      renderMs: result.renderMs,
+      peakMemoryBytes: result.peakMemoryBytes,
+      batch: signed,
+    };
+    const subject = nodeSubject(node.config.nodeId, 'complete');
+    const send = () => ask(node.nats, NODE_EXCHANGES.complete, subject, message, REQUEST_TIMEOUT_MS);
+    const reply = await whileUnreachable(send, working, PATIENCE_MS);
+    if (reply.moved === null) return;
+    batch = reply.moved;
+  }
+  throw new FarmError('BATCH_MOVED', `the batch changed ${MAX_SIGNINGS} times while it was signed`);
+}
+
+/** Keeps the lease alive until `working` ends; aborts `losing` when the farm says it is lost. */
+async function beat(
+  node: Node,
+  grant: LeaseGrant,
+  heartbeatMs: number,
+  progress: { fraction: number },
+  losing: AbortController,
+  working: AbortSignal,
+): Promise<void> {
+  const subject = nodeSubject(node.config.nodeId, 'heartbeat');
+  while (!working.aborted) {
+    await pause(heartbeatMs, working);
+    if (working.aborted) return;
+    try {
+      const leases = [{ taskId: grant.taskId, token: grant.token, progress: Math.min(1, Math.max(0, progress.fraction)) }];
+      const { lost } = await ask(node.nats, NODE_EXCHANGES.heartbeat, subject, { leases }, REQUEST_TIMEOUT_MS);
+      if (lost.includes(grant.taskId)) losing.abort();
+    } catch (error) {
+      // A coordinator that is restarting: the work goes on, and the token decides in the end.
+      node.log.warn({ err: error, taskId: grant.taskId }, 'a heartbeat was not answered');
+    }
+  }
+}
