@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from typing import Any
 
 # A finish command names every tile: 65,536 tiles of 100 bytes each fit twice over.
@@ -20,14 +19,11 @@ class Channel:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.connect(path)
         self._buffer = bytearray()
-        # Progress is sent from Cycles' thread, answers from the main one.
-        self._sending = threading.Lock()
 
     def send(self, message: dict[str, Any]) -> None:
         """One message, whole."""
         line = json.dumps(message, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
-        with self._sending:
-            self._socket.sendall(line)
+        self._socket.sendall(line)
 
     def receive(self) -> dict[str, Any] | None:
         """The next message, or None when the host has hung up."""

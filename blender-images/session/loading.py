@@ -34,10 +34,10 @@ def has_end(path: str) -> bool:
         block_head = 16 + pointer
         while True:
             block = file.read(block_head)
-            if block[:4] == b"ENDB":
-                return True
             if len(block) < block_head:
                 return False
+            if block[:4] == b"ENDB":
+                return True
             length = int.from_bytes(block[4:8], order, signed=True)
             if length < 0 or file.tell() + length > size:
                 return False
@@ -68,4 +68,4 @@ def open_scene(arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
         # Stopping at the clock makes every run another picture.
         scene.cycles.time_limit = 0
         scene.cycles.device = "CPU"
-    return {"scene": scene.name}
+    return {"scene": scene.name, "viewLayers": [layer.name for layer in scene.view_layers if layer.use]}

@@ -10,6 +10,8 @@ import type { Child } from '../../platform/process/child.ts';
 import { ProcessRecord } from '../../platform/process/process-record.ts';
 import { createProcessRuntime } from '../../platform/render/process/runtime.ts';
 import type { NodeId, VerifierId } from '../../protocol/ids.ts';
+import type { VerifierConfig } from '../../verifier/config.ts';
+import type { WorkerConfig } from '../../worker/config.ts';
 import {
   type FarmFolder,
   type FarmSecrets,
@@ -156,30 +158,44 @@ async function startParts(
       },
     }),
   );
-  await keep('verifier', () =>
-    startOwn(folder, 'verifier', ownEntry('verifier'), {
-      config: { ...shared, ...contracts, verifierId: VERIFIER, dataFolder: folder.verifier, apiUrl, chainUrl },
-      secrets: {
-        natsPassword: secrets.natsPasswords['verifier'] ?? '',
-        verifierKey: secrets.verifierKey,
-        rootSecret: secrets.verifierRootSecret,
-        blobToken: secrets.blobToken,
-      },
-    }),
-  );
-  for (const node of nodes) {
-    await keep(node.id, () =>
-      startOwn(folder, node.id, node.entry ?? ownEntry('worker'), {
-        config: { ...shared, nodeId: node.id as NodeId, dataFolder: join(folder.nodes, node.id), apiUrl },
-        secrets: {
-          natsPassword: secrets.natsPasswords[node.id] ?? '',
-          nodeKey: requireKey(secrets, node.id),
-          blobToken: secrets.blobToken,
-        },
-      }),
-    );
-  }
+  // Nobody of these waits for another: on a busy machine starting them one by one takes most of the time.
+  await Promise.all([
+    keep('verifier', () => startVerifier(folder, secrets, { ...shared, ...contracts, apiUrl, chainUrl })),
+    ...nodes.map((node) => keep(node.id, () => startNode(folder, secrets, node, { ...shared, apiUrl }))),
+  ]);
   return apiUrl;
+}
+
+function startVerifier(
+  folder: FarmFolder,
+  secrets: FarmSecrets,
+  config: Omit<VerifierConfig, 'verifierId' | 'dataFolder'>,
+): Promise<Child> {
+  return startOwn(folder, VERIFIER, ownEntry('verifier'), {
+    config: { ...config, verifierId: VERIFIER, dataFolder: folder.verifier },
+    secrets: {
+      natsPassword: secrets.natsPasswords[VERIFIER] ?? '',
+      verifierKey: secrets.verifierKey,
+      rootSecret: secrets.verifierRootSecret,
+      blobToken: secrets.blobToken,
+    },
+  });
+}
+
+function startNode(
+  folder: FarmFolder,
+  secrets: FarmSecrets,
+  node: NodeSpec,
+  config: Omit<WorkerConfig, 'nodeId' | 'dataFolder'>,
+): Promise<Child> {
+  return startOwn(folder, node.id, node.entry ?? ownEntry('worker'), {
+    config: { ...config, nodeId: node.id as NodeId, dataFolder: join(folder.nodes, node.id) },
+    secrets: {
+      natsPassword: secrets.natsPasswords[node.id] ?? '',
+      nodeKey: requireKey(secrets, node.id),
+      blobToken: secrets.blobToken,
+    },
+  });
 }
 
 function natsUsers(secrets: FarmSecrets, nodes: NodeSpec[]) {

@@ -7,8 +7,8 @@ import { keccak256 } from 'ethers';
 import { FarmError } from '../../protocol/errors.ts';
 import type { Bytes32 } from '../../protocol/ids.ts';
 
-/** One draw per batch of up to 64 tasks: 6.4 million tasks before a verifier needs a new chain. */
-export const DEFAULT_CHAIN_LENGTH = 100_000;
+/** One draw per batch of up to 64 tasks: 1.28 million tasks before a verifier needs a new chain; half a second to grow. */
+export const DEFAULT_CHAIN_LENGTH = 20_000;
 
 /** A checkpoint every so many links: 400 of them for the default length, and 250 hashes (10 ms) to get anywhere. */
 const STRIDE = 250;

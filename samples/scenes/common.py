@@ -92,6 +92,10 @@ def setup_render(
     render.image_settings.color_mode = "RGB"
     render.image_settings.color_depth = "8"
     render.dither_intensity = 0.0
+    # No date, time or path in the pictures.
+    for stamp in ("date", "time", "render_time", "filename", "memory", "hostname"):
+        setattr(render, f"use_stamp_{stamp}", False)
+    scene.sequence_editor_clear()
 
     cycles = scene.cycles
     cycles.device = "CPU"

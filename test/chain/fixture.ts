@@ -199,7 +199,7 @@ export async function startChainFixture(): Promise<ChainFixture> {
     },
 
     async end() {
-      await anvil.stop();
+      await fixture.anvil.stop();
       await rm(folder, { recursive: true, force: true });
     },
   };

@@ -31,7 +31,9 @@ async function processesIn(folder: string): Promise<string[]> {
 describe('process runtime', { timeout: TIMEOUT_MS }, () => {
   it('says what is missing', async () => {
     const nowhere = { signal, programFolders: ['/nonexistent'] };
-    await expect(createProcessRuntime(nowhere)).rejects.toMatchObject({ code: 'BLENDER_NOT_FOUND' });
+    await expect(createProcessRuntime({ signal, blenderPath: '/nonexistent/blender' })).rejects.toMatchObject({
+      code: 'BLENDER_NOT_FOUND',
+    });
     await expect(createProcessRuntime({ signal, blenderPath: '/usr/bin/true' })).rejects.toMatchObject({
       code: 'BLENDER_NOT_FOUND',
     });
@@ -111,9 +113,9 @@ def writable(path):
         return True
     except OSError:
         return False
-status = dict(line.rstrip().split(':\\t', 1) for line in open('/proc/self/status') if ':\\t' in line)
+status = dict(line.split(':\\t', 1) for line in open('/proc/self/status') if ':\\t' in line)
 print(json.dumps({
-    'uid': os.getuid(), 'capabilities': int(status['CapEff'], 16), 'noNewPrivileges': status['NoNewPrivs'],
+    'uid': os.getuid(), 'capabilities': int(status['CapEff'], 16), 'noNewPrivileges': status['NoNewPrivs'].strip(),
     'network': [name for _, name in socket.if_nameindex()], 'environment': sorted(os.environ),
     'writable': [p for p in ['/', '/usr', '/etc', '/scene', '/in', '/tessera/session', '/out', '/tmp'] if writable(p)],
     'root': sorted(os.listdir('/')), 'processes': [p for p in os.listdir('/proc') if p.isdigit()],

@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cpuDeviceClass } from '../../platform/render/process/device-class.ts';
 import { createExchange } from '../../platform/render/session/exchange.ts';
+import { sampleProgress } from '../../platform/render/session/sample-progress.ts';
 import { Tail } from '../../platform/render/session/words.ts';
 import { cut, temporaryFolder } from './support.ts';
 
@@ -117,5 +118,26 @@ describe('cut (of the tests)', () => {
         },
       ),
     );
+  });
+});
+
+describe('sample progress', () => {
+  it('counts the layers, never goes back, and is not said too often', () => {
+    const seen: { fraction: number; note: string }[] = [];
+    let clock = 0;
+    const onLine = sampleProgress(['A', 'B'], (progress) => seen.push(progress), () => clock);
+    const say = (layer: string, words: string) => {
+      clock += 200;
+      onLine(`Fra:1 Mem:1M (Peak 1M) | Time:00:01 | Mem:1M, Peak:1M | Scene, ${layer} | ${words}`);
+    };
+    say('A', 'Updating Lights');
+    say('A', 'Sample 8/16');
+    onLine('Fra:1 | Scene, A | Sample 9/16');
+    say('B', 'Synchronizing object');
+    say('A', 'Sample 1/16');
+    say('B', 'Sample 16/16');
+    onLine('evil Sample 1/0');
+    expect(seen.map((progress) => progress.fraction)).toEqual([0, 0.25, 0.5, 0.5, 1]);
+    expect(seen[1]?.note).toBe('Sample 8/16');
   });
 });

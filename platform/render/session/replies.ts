@@ -51,7 +51,7 @@ export const inspectionSchema = z.strictObject({
   warnings: z.array(text),
 });
 
-export const openedSchema = z.strictObject({ scene: text });
+export const openedSchema = z.strictObject({ scene: text, viewLayers: z.array(text) });
 
 export const renderedSchema = z.strictObject({
   pixelDigest: digestSchema,

@@ -19,6 +19,7 @@ import type {
 import { createExchange, type Exchange } from './exchange.ts';
 import { INSIDE, type Launch } from './launcher.ts';
 import { decodedSchema, finishedSchema, inspectionSchema, openedSchema, renderedSchema } from './replies.ts';
+import { sampleProgress } from './sample-progress.ts';
 import { Wire } from './wire.ts';
 
 /** A cold disk and a scene of some GB; a small scene takes one second. */
@@ -45,10 +46,12 @@ class BlenderSession implements RenderSession {
   readonly engine: EngineInfo;
   readonly #wire: Wire;
   readonly #exchange: Exchange;
+  readonly #viewLayers: readonly string[];
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(engine: EngineInfo, wire: Wire, exchange: Exchange) {
+  constructor(engine: EngineInfo, wire: Wire, exchange: Exchange, viewLayers: readonly string[]) {
     this.engine = engine;
+    this.#viewLayers = viewLayers;
     this.#wire = wire;
     this.#exchange = exchange;
   }
@@ -66,11 +69,11 @@ class BlenderSession implements RenderSession {
       const { frame, rect, samples } = command;
       const output = this.#exchange.outputPath('.exr');
       return await this.#withFiles([output], async () => {
-        const result = await this.#wire.command(
-          'render',
-          { frame, rect, samples: samples ?? null, output },
-          renderedSchema,
-          options,
+        const { onProgress } = options;
+        const onLine = onProgress && sampleProgress(this.#viewLayers, onProgress);
+        const parameters = { frame, rect, samples: samples ?? null, output };
+        const result = await this.#wire.whileListening(onLine, () =>
+          this.#wire.command('render', parameters, renderedSchema, options),
         );
         await this.#exchange.takeOut(output, command.output);
         return { exrPath: command.output, ...result };
@@ -181,6 +184,7 @@ export async function openSession(scene: SceneFolder, options: SessionOptions): 
   }
   const until = Date.now() + loadTimeoutMs;
   let loading = false;
+  let viewLayers: readonly string[];
   try {
     await wire.ready({ signal, timeoutMs: loadTimeoutMs });
     loading = true;
@@ -194,5 +198,5 @@ export async function openSession(scene: SceneFolder, options: SessionOptions): 
     await wire.closed;
     throw openingError(error, wire, loading);
   }
-  return new BlenderSession(engine, wire, exchange);
+  return new BlenderSession(engine, wire, exchange, viewLayers);
 }

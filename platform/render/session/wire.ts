@@ -70,6 +70,16 @@ export class Wire {
     return this.#end;
   }
 
+  /** Passes on the lines that the renderer prints while `work` lasts. */
+  async whileListening<T>(onLine: ((line: string) => void) | undefined, work: () => Promise<T>): Promise<T> {
+    this.#launched.output.onLine = onLine;
+    try {
+      return await work();
+    } finally {
+      this.#launched.output.onLine = undefined;
+    }
+  }
+
   /** The renderer's own words, for error reports. */
   get lastWords(): string {
     return this.#launched.output.lastWords();
@@ -154,7 +164,10 @@ export class Wire {
       return;
     }
     const reply = replySchema.safeParse(message);
-    if (!reply.success) return this.end('crashed', 'the renderer sent a message that is none');
+    if (!reply.success) {
+      this.end('crashed', 'the renderer sent a message that is none');
+      return;
+    }
     const pending = this.#pending;
     if (pending === undefined || reply.data.id !== pending.id) return;
     if ('progress' in reply.data) {

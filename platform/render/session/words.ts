@@ -12,9 +12,15 @@ const NOISE = /^(Blender \d|Blender quit|Read (new )?prefs|Read blend|Fra:\d|Sav
 /** The end of a renderer's output. */
 export class Tail {
   #text = '';
+  #line = '';
+  /** Gets every line as it is finished. */
+  onLine: ((line: string) => void) | undefined;
 
   add(chunk: string): void {
     this.#text = (this.#text + chunk).slice(-TAIL_CHARACTERS);
+    const lines = (this.#line + chunk).split('\n');
+    this.#line = (lines.pop() ?? '').slice(-TAIL_CHARACTERS);
+    for (const line of lines) this.onLine?.(line);
   }
 
   get text(): string {
