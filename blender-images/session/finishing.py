@@ -56,6 +56,7 @@ def write_picture(scene: bpy.types.Scene, region: Rect, crop: bool, frame: int, 
     mode = settings.color_mode if settings.color_mode in PNG_MODES else "RGBA"
     depth = settings.color_depth if is_png else "8"
     scene.frame_current = frame
+    scene.frame_subframe = 0.0
     with (
         bordered(scene, region, crop),
         overridden(

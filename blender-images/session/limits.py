@@ -22,4 +22,5 @@ MAX_NAME = 255
 def check_size(width: int, height: int, what: str) -> None:
     """Refuses pictures nobody means."""
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE) or width * height > MAX_PIXELS:
-        raise Failure("TOO_LARGE", f"{what} is {width} x {height} pixels; {MAX_SIDE} a side and 2^28 in all are the limit")
+        limits = f"{MAX_SIDE} a side and 2^28 in all are the limit"
+        raise Failure("TOO_LARGE", f"{what} is {width} x {height} pixels; {limits}")

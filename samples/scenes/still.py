@@ -230,8 +230,10 @@ def _compositor(scene: bpy.types.Scene) -> None:
     streaks.color_modulation = 0.15
     streaks.mix = -0.86
     mask = nodes.new("CompositorNodeEllipseMask")
-    mask.width = 1.15
-    mask.height = 0.72
+    # Newer versions call the ellipse's own size mask_width and mask_height.
+    prefix = "mask_" if hasattr(mask, "mask_width") else ""
+    setattr(mask, f"{prefix}width", 1.15)
+    setattr(mask, f"{prefix}height", 0.72)
     blur = nodes.new("CompositorNodeBlur")
     blur.filter_type = "FAST_GAUSS"
     blur.size_x = blur.size_y = 220

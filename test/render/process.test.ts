@@ -31,9 +31,11 @@ async function processesIn(folder: string): Promise<string[]> {
 describe('process runtime', { timeout: TIMEOUT_MS }, () => {
   it('says what is missing', async () => {
     const nowhere = { signal, programFolders: ['/nonexistent'] };
-    await expect(createProcessRuntime({ signal, blenderPath: '/nonexistent/blender' })).rejects.toMatchObject({
-      code: 'BLENDER_NOT_FOUND',
-    });
+    await expect(createProcessRuntime({ signal, blenderPath: '/nonexistent/blender' })).rejects.toMatchObject(
+      {
+        code: 'BLENDER_NOT_FOUND',
+      },
+    );
     await expect(createProcessRuntime({ signal, blenderPath: '/usr/bin/true' })).rejects.toMatchObject({
       code: 'BLENDER_NOT_FOUND',
     });

@@ -125,7 +125,11 @@ describe('sample progress', () => {
   it('counts the layers, never goes back, and is not said too often', () => {
     const seen: { fraction: number; note: string }[] = [];
     let clock = 0;
-    const onLine = sampleProgress(['A', 'B'], (progress) => seen.push(progress), () => clock);
+    const onLine = sampleProgress(
+      ['A', 'B'],
+      (progress) => seen.push(progress),
+      () => clock,
+    );
     const say = (layer: string, words: string) => {
       clock += 200;
       onLine(`Fra:1 Mem:1M (Peak 1M) | Time:00:01 | Mem:1M, Peak:1M | Scene, ${layer} | ${words}`);

@@ -189,10 +189,9 @@ export async function openSession(scene: SceneFolder, options: SessionOptions): 
     await wire.ready({ signal, timeoutMs: loadTimeoutMs });
     loading = true;
     const path = join(INSIDE.scene, scene.main);
-    await wire.command('open', { path, name: scene.main, root: INSIDE.scene, threads }, openedSchema, {
-      signal,
-      timeoutMs: Math.max(1, until - Date.now()),
-    });
+    const parameters = { path, name: scene.main, root: INSIDE.scene, threads };
+    const timeoutMs = Math.max(1, until - Date.now());
+    ({ viewLayers } = await wire.command('open', parameters, openedSchema, { signal, timeoutMs }));
   } catch (error) {
     wire.end('closed', 'the scene was not opened');
     await wire.closed;

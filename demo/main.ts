@@ -1,0 +1,75 @@
+/** `npm run demo`: a whole farm with a cheat in it renders the samples; who was paid, who was caught, and why. */
+import { mkdir, rm } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { startFarm } from '../cli/farm/start-farm.ts';
+import { FarmClient } from '../cli/farm-client.ts';
+import { printError } from '../cli/print-error.ts';
+import { ProgressLine } from '../cli/progress-line.ts';
+import { followJob } from '../cli/render/follow-job.ts';
+import { submitScene } from '../cli/render/submit-scene.ts';
+import { processTerminal, type Terminal } from '../cli/terminal.ts';
+import { packageRoot } from '../platform/package-root.ts';
+import { FarmError, toFarmError } from '../protocol/errors.ts';
+import type { JobRequest } from '../protocol/job.ts';
+import { catches, type DemoResult, summary } from './summary.ts';
+
+const CHEAT = 'node-3';
+
+/** Two jobs that show both kinds of splitting: a still in tiles, an animation in frames. */
+const JOBS: { file: string; what: string; choices: Pick<JobRequest, 'frames' | 'tiles'> }[] = [
+  { file: 'samples/still/still.blend', what: 'a still in 4x3 tiles', choices: { frames: [1], tiles: { columns: 4, rows: 3 } } },
+  {
+    file: 'samples/turntable/turntable.blend',
+    what: '8 frames of a turntable',
+    choices: { frames: [1, 4, 7, 10, 13, 16, 19, 22], tiles: { columns: 1, rows: 1 } },
+  },
+];
+
+const stopping = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(name, () => stopping.abort(new FarmError('INTERRUPTED', 'stopped by Ctrl-C')));
+}
+const terminal = processTerminal(stopping.signal);
+try {
+  const result = await demo(terminal);
+  terminal.result(summary(result));
+  const caught = catches(result);
+  if (!caught.some((one) => one.nodeId === CHEAT)) throw new FarmError('INTERNAL', `${CHEAT} cheated and was not caught`);
+} catch (error) {
+  process.exitCode = printError(toFarmError(stopping.signal.aborted ? stopping.signal.reason : error), false, terminal);
+}
+
+async function demo(terminal: Terminal): Promise<DemoResult> {
+  const root = packageRoot();
+  const outFolder = join(root, 'demo-out');
+  const dataFolder = join(root, '.tessera', 'demo');
+  // Every run shows the whole story, so it starts with an empty farm; pictures of an earlier run are replaced.
+  await rm(dataFolder, { recursive: true, force: true });
+  await mkdir(dataFolder, { recursive: true });
+  terminal.say('starting a farm: nats-server, chain with escrow, coordinator, verifier, three nodes');
+  terminal.say(`  node-1 and node-2 are honest; ${CHEAT} renders a quarter of the samples and claims all of them`);
+  await using farm = await startFarm({
+    dataFolder,
+    nodes: [{ id: 'node-1' }, { id: 'node-2' }, { id: CHEAT, entry: join(root, 'dist/test/adversaries/quarter-samples.js') }],
+    httpPort: 0,
+    blenderPath: terminal.environment['TESSERA_BLENDER'],
+    signal: terminal.signal,
+    onNote: (note) => terminal.say(note),
+  });
+  terminal.say(`  running at ${farm.apiUrl}; logs in ${relative(process.cwd(), farm.folder.log) || '.'}`);
+  const client = new FarmClient({ apiUrl: farm.apiUrl, credential: farm.apiKey });
+  const startedMs = terminal.now();
+  const jobs: DemoResult['jobs'] = [];
+  for (const [index, { file, what, choices }] of JOBS.entries()) {
+    terminal.say(`${index + 1}/${JOBS.length} ${file}: ${what}`);
+    const { scene } = await submitScene(client, join(root, file), undefined, terminal.signal);
+    const name = file.slice(file.lastIndexOf('/') + 1);
+    const submitted = await client.submitJob({ scene, name, ...choices }, terminal.signal);
+    const progress = new ProgressLine(terminal.err, terminal.now);
+    const { job, files } = await followJob(submitted.id, { client, outFolder, progress, now: terminal.now, signal: terminal.signal });
+    const pictures = files.map((one) => relative(process.cwd(), one.picture));
+    jobs.push({ job, pictures, batches: await client.batches(job.id, terminal.signal) });
+  }
+  const seconds = (terminal.now() - startedMs) / 1_000;
+  return { jobs, nodes: await client.nodes(terminal.signal), cheat: CHEAT, seconds };
+}

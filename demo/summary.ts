@@ -1,0 +1,70 @@
+/** What the demo says at the end, made of what the farm says. Pure. */
+import { formatTokens } from '../cli/render/parse-options.ts';
+import type { JobView, NodeView } from '../protocol/job.ts';
+import type { BatchView, Comparison } from '../protocol/verdict.ts';
+import { THRESHOLDS } from '../proof/thresholds.ts';
+
+export type DemoResult = {
+  jobs: { job: JobView; pictures: string[]; batches: BatchView[] }[];
+  nodes: NodeView[];
+  cheat: string;
+  /** Of the managed account after everything: what came back from the escrow. */
+  seconds: number;
+};
+
+/** One caught result: who, in which job, and what the verifier found. */
+export type Catch = { nodeId: string; job: string; receipts: number; comparison: Comparison };
+
+export function catches(result: Pick<DemoResult, 'jobs'>): Catch[] {
+  return result.jobs.flatMap(({ job, batches }) =>
+    batches.flatMap(({ nodeId, receipts, evidence }) => {
+      const comparison = evidence?.comparisons.find((one) => one.outcome === 'fail');
+      return comparison === undefined ? [] : [{ nodeId, job: job.name, receipts, comparison }];
+    }),
+  );
+}
+
+export function summary(result: DemoResult): string {
+  const lines: string[] = ['', 'Pictures'];
+  for (const { pictures } of result.jobs) for (const picture of pictures) lines.push(`  ${picture}`);
+  lines.push('', 'Nodes', `  ${row(['', 'tasks paid', 'forfeited', 'earned'])}`);
+  for (const node of result.nodes) {
+    const name = node.id === result.cheat ? `${node.id} (cheat)` : node.id;
+    const cells = [name, String(node.tasksVerified), String(node.tasksForfeited), `${formatTokens(node.earned)} TESS`];
+    lines.push(`  ${row(cells)}`);
+  }
+  lines.push('', 'Caught');
+  for (const one of catches(result)) lines.push(...describeCatch(one));
+  lines.push('', 'Escrow', `  ${row(['', 'deposited', 'paid', 'refunded'])}`);
+  for (const { job } of result.jobs) {
+    lines.push(`  ${row([job.name, formatTokens(job.quote), formatTokens(job.spent), formatTokens(job.refunded)])}`);
+  }
+  lines.push('', `${result.seconds.toFixed(0)} s from submission to settlement`, '');
+  return lines.join('\n');
+}
+
+function describeCatch({ nodeId, job, receipts, comparison }: Catch): string[] {
+  const { frame, rect, crop, decidedBy, pixelMatchFraction, perceptualHashDistance } = comparison;
+  const lines = [
+    `  ${nodeId} at ${job}, frame ${frame}, tile ${place(rect)}; drawn crop ${place(crop)}`,
+    `    ${receipts} result(s) forfeited, nothing paid for them; their tiles were rendered again by other nodes`,
+  ];
+  if (pixelMatchFraction !== null) {
+    const needed = THRESHOLDS.sameClass.passFraction;
+    lines.push(`    pixel match       ${(pixelMatchFraction * 100).toFixed(2)} % of ${(needed * 100).toFixed(1)} % needed${decidedBy === 'pixelMatch' ? '  <- caught by this test' : ''}`);
+  } else lines.push(`    ${comparison.reason}  <- caught by ${decidedBy}`);
+  if (perceptualHashDistance !== null) {
+    const says = comparison.perceptualHashAloneWouldPay ? 'alone it would have paid' : 'it would have noticed, too';
+    lines.push(`    perceptual hash   distance ${perceptualHashDistance} of 64: ${says}`);
+  }
+  return lines;
+}
+
+function place(rect: { x: number; y: number; width: number; height: number }): string {
+  return `${rect.width}x${rect.height} at ${rect.x},${rect.y}`;
+}
+
+/** Columns of the two tables: a name, then numbers to the right. */
+function row(cells: string[]): string {
+  return cells.map((cell, index) => (index === 0 ? cell.padEnd(18) : cell.padStart(15))).join('');
+}

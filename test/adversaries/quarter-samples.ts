@@ -1,0 +1,36 @@
+/**
+ * A node that renders a quarter of the samples and claims all of them: the cheat that pays best for its effort, and
+ * that a perceptual hash does not see.
+ */
+import { readConfigFile, runProgram } from '../../platform/process/run-program.ts';
+import type { RenderRuntime, RenderSession } from '../../platform/render/runtime.ts';
+import { workerFileSchema } from '../../worker/config.ts';
+import { runWorker } from '../../worker/run.ts';
+
+function quarterSamples(honest: RenderRuntime): RenderRuntime {
+  return {
+    engine: honest.engine,
+    async open(scene, options) {
+      const session = await honest.open(scene, options);
+      const cheating: RenderSession = {
+        engine: session.engine,
+        closed: session.closed,
+        inspect: (commandOptions) => session.inspect(commandOptions),
+        render: (command, commandOptions) => {
+          const samples = Math.max(1, Math.floor((command.samples ?? 4) / 4));
+          return session.render({ ...command, samples }, commandOptions);
+        },
+        finish: (command, commandOptions) => session.finish(command, commandOptions),
+        readPixels: (command, commandOptions) => session.readPixels(command, commandOptions),
+        close: () => session.close(),
+        [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
+      };
+      return cheating;
+    },
+  };
+}
+
+await runProgram(async (life) => {
+  const { config, secrets } = await readConfigFile(workerFileSchema, process.argv[2]);
+  await runWorker(config, secrets, life, quarterSamples);
+});

@@ -1,0 +1,85 @@
+/** What an honest node does between lease and delivery, without rendering. */
+import { claimTask } from '../../coordinator/scheduling/claim-task.ts';
+import { completeTask } from '../../coordinator/scheduling/complete-task.ts';
+import { batchState, openBatch } from '../../coordinator/settlement/open-batch.ts';
+import { batchKey, jobKey } from '../../platform/chain/keys.ts';
+import { escrowDomain, type PrivateKey, signCommit } from '../../platform/chain/signing.ts';
+import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
+import type { Bytes32, JobId, TaskId } from '../../protocol/ids.ts';
+import type { Complete, LeaseGrant } from '../../protocol/messages.ts';
+import type { Receipt } from '../../protocol/receipt.ts';
+import { DEVICE_CLASS, ENGINE, type TaskRow, type TestCoordinator, type TestNode } from '../support/coordinator-context.ts';
+
+/** The node leases exactly this task. */
+export async function leaseTo(farm: TestCoordinator, node: TestNode, task: { id: TaskId }): Promise<TaskRow> {
+  const leaseUntil = new Date(farm.clock.now() + farm.context.config.leaseMs);
+  const row = await claimTask(farm.db, { held: [task.id], nodeId: node.id, engine: ENGINE, leaseUntil });
+  if (row === null) throw new Error(`${node.id} could not lease ${task.id}`);
+  return row;
+}
+
+/** The receipt of a task; its files are stored, as a node would have sent them. */
+export async function receiptFor(farm: TestCoordinator, node: TestNode, task: TaskRow): Promise<Receipt> {
+  const exrDigest = await farm.context.blobs.putBytes(Buffer.from(`exr of ${task.id} by ${node.id}`));
+  return {
+    jobId: task.job_id,
+    taskId: task.id,
+    kind: task.kind,
+    node: node.address,
+    frame: task.frame,
+    rect: { x: task.x, y: task.y, width: task.width, height: task.height },
+    samples: task.samples,
+    exrDigest,
+    pixelDigest: exrDigest,
+    pictureDigest: task.kind === 'finish' ? await farm.context.blobs.putBytes(Buffer.from(`png of ${task.id}`)) : null,
+    engine: ENGINE,
+    deviceClass: DEVICE_CLASS,
+    price: BigInt(task.price),
+  };
+}
+
+/** The batch of this node as a lease would tell it. */
+export async function batchFor(farm: TestCoordinator, node: TestNode, task: TaskRow): Promise<LeaseGrant['batch']> {
+  const key = { jobId: task.job_id, nodeId: node.id, address: node.address, kind: task.kind };
+  return await batchState(farm.db, await openBatch(farm.db, key, new Date(farm.clock.now())));
+}
+
+export function signBatch(
+  farm: TestCoordinator,
+  key: PrivateKey,
+  node: TestNode,
+  jobId: JobId,
+  batch: LeaseGrant['batch'],
+  leaf: Bytes32,
+  price: bigint,
+): Complete['batch'] {
+  const { chainId, escrowAddress } = farm.context.chain;
+  const leaves = [...batch.leaves, leaf];
+  const signed = { batchId: batch.batchId, root: receiptRoot(leaves), count: leaves.length, amount: batch.amount + price };
+  const { root, count, amount } = signed;
+  const commit = { jobKey: jobKey(jobId), batchKey: batchKey(batch.batchId), node: node.address, root, count, amount };
+  return { ...signed, signature: signCommit(escrowDomain(chainId, escrowAddress), commit, key) };
+}
+
+/** A completion that nothing is wrong with. */
+export async function completionOf(farm: TestCoordinator, node: TestNode, task: TaskRow): Promise<Complete> {
+  const receipt = await receiptFor(farm, node, task);
+  const batch = await batchFor(farm, node, task);
+  return {
+    taskId: task.id,
+    token: task.token,
+    receipt,
+    renderMs: 1_234.5,
+    peakMemoryBytes: 1_000_000,
+    batch: signBatch(farm, node.key, node, task.job_id, batch, receiptLeaf(receipt), receipt.price),
+  };
+}
+
+/** Leases and delivers these tasks, one after the other. */
+export async function deliver(farm: TestCoordinator, node: TestNode, tasks: readonly { id: TaskId }[]): Promise<void> {
+  for (const task of tasks) {
+    const leased = await leaseTo(farm, node, task);
+    const reply = await completeTask(farm.context, node.id, await completionOf(farm, node, leased));
+    if (reply.moved !== null) throw new Error('the batch moved although nobody touched it');
+  }
+}

@@ -1,0 +1,336 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { claimTask } from '../../coordinator/scheduling/claim-task.ts';
+import { endJob } from '../../coordinator/scheduling/end-job.ts';
+import { finishInputs } from '../../coordinator/scheduling/grant.ts';
+import { applyOutcome } from '../../coordinator/settlement/apply-outcome.ts';
+import { batchState, closeBatches, openBatch } from '../../coordinator/settlement/open-batch.ts';
+import { toJson } from '../../platform/json.ts';
+import { type BatchId, type JobId, moneySchema, type TaskId } from '../../protocol/ids.ts';
+import type { Evidence } from '../../protocol/verdict.ts';
+import {
+  type BatchRow,
+  ENGINE,
+  someBytes32,
+  type TaskRow,
+  type TestCoordinator,
+  testCoordinator,
+} from '../support/coordinator-context.ts';
+import { deliver, leaseTo } from './delivery.ts';
+
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
+
+let farm: TestCoordinator;
+beforeAll(async () => {
+  farm = await testCoordinator();
+});
+afterAll(() => farm[Symbol.asyncDispose]());
+
+const AGE_MS = 15_000;
+const close = (): Promise<number> => closeBatches(farm.db, new Date(farm.clock.now()), AGE_MS);
+const stateOf = async (id: BatchId): Promise<string> =>
+  (await farm.db.selectFrom('batches').select('state').where('id', '=', id).executeTakeFirstOrThrow()).state;
+
+describe('the open batch of a node', () => {
+  it('is one per job, node and kind', async () => {
+    const [a, b] = [await farm.addNode(), await farm.addNode()];
+    const [one, two] = [await farm.addJob(), await farm.addJob()];
+    const now = new Date(farm.clock.now());
+    const key = { jobId: one.id, nodeId: a.id, address: a.address, kind: 'render' as const };
+    const first = await openBatch(farm.db, key, now);
+    expect(await openBatch(farm.db, key, now)).toBe(first);
+    const others = [
+      await openBatch(farm.db, { ...key, jobId: two.id }, now),
+      await openBatch(farm.db, { ...key, nodeId: b.id }, now),
+      await openBatch(farm.db, { ...key, kind: 'finish' }, now),
+    ];
+    expect(new Set([first, ...others]).size).toBe(4);
+  });
+
+  it('is one even when it is opened twice in the same moment', async () => {
+    const node = await farm.addNode();
+    const { id } = await farm.addJob();
+    const key = { jobId: id, nodeId: node.id, address: node.address, kind: 'render' as const };
+    const ids = await Promise.all([1, 2, 3].map(() => openBatch(farm.db, key, new Date(farm.clock.now()))));
+    expect(new Set(ids).size).toBe(1);
+  });
+
+  it('is followed by a new one once it is closed', async () => {
+    const node = await farm.addNode();
+    const { id, tiles } = await farm.addJob();
+    await deliver(farm, node, tiles);
+    const old = (await farm.batchOf(id)).id;
+    await close();
+    const key = { jobId: id, nodeId: node.id, address: node.address, kind: 'render' as const };
+    expect(await openBatch(farm.db, key, new Date(farm.clock.now()))).not.toBe(old);
+  });
+
+  it('tells its leaves in the order in which they came, and its price', async () => {
+    const node = await farm.addNode();
+    const { id, tiles } = await farm.addJob({ tilesPerFrame: 3 });
+    await deliver(farm, node, [...tiles].reverse());
+    const { id: batchId } = await farm.batchOf(id);
+    const rows = await Promise.all([...tiles].reverse().map((tile) => farm.task(tile.id)));
+    expect(await batchState(farm.db, batchId)).toEqual({ batchId, leaves: rows.map((row) => row.leaf), amount: 3_000n });
+  });
+});
+
+describe('closing batches', () => {
+  it('leaves an empty batch open, however old', async () => {
+    const node = await farm.addNode();
+    const { id } = await farm.addJob();
+    const key = { jobId: id, nodeId: node.id, address: node.address, kind: 'render' as const };
+    const batch = await openBatch(farm.db, key, new Date(0));
+    await close();
+    expect(await stateOf(batch)).toBe('open');
+  });
+
+  it('leaves a young batch open while tiles of the job are queued', async () => {
+    const node = await farm.addNode();
+    const { id, tiles } = await farm.addJob();
+    await deliver(farm, node, tiles.slice(0, 1));
+    const batch = await farm.batchOf(id);
+    await close();
+    expect(await stateOf(batch.id)).toBe('open');
+    farm.clock.advance(AGE_MS);
+    await close();
+    expect(await stateOf(batch.id)).toBe('open');
+    farm.clock.advance(1);
+    expect(await close()).toBeGreaterThanOrEqual(1);
+    expect(await stateOf(batch.id)).toBe('closed');
+  });
+
+  it('leaves a batch open while its node is at work on a task of its kind, and closes it when only others are', async () => {
+    const [slow, fast] = [await farm.addNode(), await farm.addNode()];
+    const { id, tiles } = await farm.addJob({ tilesPerFrame: 3 });
+    await deliver(farm, slow, tiles.slice(0, 1));
+    const slowBatch = await farm.batchOf(id);
+    await leaseTo(farm, slow, tiles[1] as TaskRow);
+    await deliver(farm, fast, tiles.slice(2));
+    const fastBatch = await farm.batchOf(id);
+    await close();
+    expect(await stateOf(slowBatch.id)).toBe('open');
+    expect(await stateOf(fastBatch.id)).toBe('closed');
+  });
+
+  it('closes a batch of tiles when all tiles are delivered, though finish tasks still wait', async () => {
+    const node = await farm.addNode();
+    const { id, tiles } = await farm.addJob();
+    await deliver(farm, node, tiles);
+    await close();
+    expect((await farm.batchOf(id)).state).toBe('closed');
+  });
+
+  it('closes the batches of a job that has ended, so that what was delivered is still paid', async () => {
+    const node = await farm.addNode();
+    const { id, tiles } = await farm.addJob({ tilesPerFrame: 3 });
+    await deliver(farm, node, tiles.slice(0, 1));
+    await leaseTo(farm, node, tiles[1] as TaskRow);
+    await farm.db.transaction().execute((tx) => endJob(farm.context, tx, id, 'cancelled', null));
+    await close();
+    expect((await farm.batchOf(id)).state).toBe('closed');
+  });
+});
+
+/** A job whose tiles were all delivered by one node, in a closed batch. */
+async function delivered(options: Parameters<TestCoordinator['addJob']>[0] = {}) {
+  const node = await farm.addNode();
+  const job = await farm.addJob(options);
+  await deliver(farm, node, job.tiles);
+  await close();
+  return { node, job, batch: await farm.batchOf(job.id) };
+}
+
+async function evidenceOf(batch: BatchRow): Promise<BatchRow> {
+  const evidence: Evidence = {
+    version: 1,
+    batchId: batch.id,
+    seed: someBytes32(),
+    root: batch.root ?? someBytes32(),
+    outcome: 'fail',
+    engine: ENGINE,
+    deviceClass: 'cpu-avx2',
+    comparisons: [
+      {
+        index: 0,
+        kind: 'render',
+        frame: 1,
+        rect: { x: 32, y: 0, width: 32, height: 32 },
+        crop: { x: 32, y: 0, width: 16, height: 16 },
+        outcome: 'fail',
+        decidedBy: 'pixelMatch',
+        reason: '12 % of the pixels match, 98 % are needed',
+        pixelMatchFraction: 0.12,
+        perceptualHashDistance: 0,
+        perceptualHashAloneWouldPay: true,
+        renderMs: 1,
+        compareMs: 1,
+        heatMap: null,
+      },
+    ],
+  };
+  return { ...batch, evidence: await farm.context.blobs.putBytes(Buffer.from(toJson(evidence))) };
+}
+
+const frameOf = (job: JobId, frame: number) =>
+  farm.db.selectFrom('frames').selectAll().where('job_id', '=', job).where('frame', '=', frame).executeTakeFirstOrThrow();
+
+describe('a batch that passed', () => {
+  it('verifies its tasks, counts the money once, and queues the finish task of each complete frame', async () => {
+    const { node, job, batch } = await delivered({ frames: [1], tilesPerFrame: 2 });
+    await applyOutcome(farm.context, batch, 'pass');
+    for (const tile of job.tiles) expect((await farm.task(tile.id)).state).toBe('verified');
+    expect(await farm.task(job.finishes[0]?.id as TaskId)).toMatchObject({ state: 'queued', published: false });
+    expect(await frameOf(job.id, 1)).toMatchObject({ tiles_verified: 2, state: 'pending' });
+    expect((await farm.job(job.id)).spent).toBe('2000');
+    expect((await farm.node(node.id)).tasks_verified).toBe(2);
+    expect(await farm.eventsOf(job.id)).toContainEqual({
+      type: 'batch.settled',
+      batchId: batch.id,
+      nodeId: node.id,
+      outcome: 'pass',
+      amount: '2000',
+    });
+  });
+
+  it('changes nothing a second time, whatever the second outcome is', async () => {
+    const { node, job, batch } = await delivered();
+    await applyOutcome(farm.context, batch, 'pass');
+    const before = [await farm.job(job.id), await farm.node(node.id), await frameOf(job.id, 1), await farm.eventsOf(job.id)];
+    await applyOutcome(farm.context, batch, 'pass');
+    await applyOutcome(farm.context, batch, 'fail');
+    const after = [await farm.job(job.id), await farm.node(node.id), await frameOf(job.id, 1), await farm.eventsOf(job.id)];
+    expect(after).toEqual(before);
+  });
+
+  it('counts money once when it is applied twice in the same moment', async () => {
+    const { job, batch } = await delivered();
+    await Promise.all([applyOutcome(farm.context, batch, 'pass'), applyOutcome(farm.context, batch, 'pass')]);
+    expect((await farm.job(job.id)).spent).toBe('2000');
+  });
+
+  it('queues no finish task before all tiles of its frame are verified', async () => {
+    const [a, b] = [await farm.addNode(), await farm.addNode()];
+    const job = await farm.addJob({ frames: [1, 2], tilesPerFrame: 2 });
+    const [one0, one1, two0, two1] = job.tiles as [TaskRow, TaskRow, TaskRow, TaskRow];
+    await deliver(farm, a, [one0, two0, two1]);
+    const batchOfA = await farm.batchOf(job.id);
+    await deliver(farm, b, [one1]);
+    const batchOfB = await farm.batchOf(job.id);
+    const finishStates = async () => Promise.all(job.finishes.map(async (task) => (await farm.task(task.id)).state));
+    await applyOutcome(farm.context, batchOfA, 'pass');
+    expect(await finishStates()).toEqual(['waiting', 'queued']);
+    await applyOutcome(farm.context, batchOfB, 'pass');
+    expect(await finishStates()).toEqual(['queued', 'queued']);
+  });
+
+  it('gives the finish task the verified tiles in order', async () => {
+    const { job, batch } = await delivered({ tilesPerFrame: 3 });
+    await applyOutcome(farm.context, batch, 'pass');
+    const inputs = await finishInputs(farm.db, job.id, 1);
+    expect(inputs.map((input) => input.rect.x)).toEqual([0, 32, 64]);
+  });
+
+  it('delivers the frames of verified finish tasks and completes the job with the last one', async () => {
+    const { node, job, batch } = await delivered({ frames: [3, 4], tilesPerFrame: 1 });
+    await applyOutcome(farm.context, batch, 'pass');
+    const [third, fourth] = job.finishes as [TaskRow, TaskRow];
+    await deliver(farm, node, [third]);
+    const firstFinish = await farm.batchOf(job.id);
+    await farm.db.updateTable('batches').set({ state: 'closed' }).where('id', '=', firstFinish.id).execute();
+    await applyOutcome(farm.context, firstFinish, 'pass');
+    expect(await frameOf(job.id, 3)).toMatchObject({ state: 'done' });
+    expect((await frameOf(job.id, 3)).picture).toMatch(/^[0-9a-f]{64}$/);
+    expect((await farm.job(job.id)).state).toBe('active');
+
+    await deliver(farm, node, [fourth]);
+    await applyOutcome(farm.context, await farm.batchOf(job.id), 'pass');
+    expect(await farm.job(job.id)).toMatchObject({ state: 'completed', spent: '4000', finished_at: new Date(farm.clock.now()) });
+    const types = (await farm.eventsOf(job.id)).map((event) => event.type);
+    expect(types.filter((type) => type === 'frame.done')).toHaveLength(2);
+    expect(types.filter((type) => type === 'job.completed')).toHaveLength(1);
+  });
+
+  it('pays for what was delivered before a job was cancelled, and starts nothing new', async () => {
+    const { job, batch } = await delivered();
+    await farm.db.transaction().execute((tx) => endJob(farm.context, tx, job.id, 'cancelled', 'on request'));
+    await applyOutcome(farm.context, batch, 'pass');
+    expect(await farm.job(job.id)).toMatchObject({ state: 'cancelled', spent: '2000' });
+    expect((await farm.task(job.finishes[0]?.id as TaskId)).state).toBe('dropped');
+  });
+
+  it('adds up money beyond what a JavaScript number holds', async () => {
+    const price = moneySchema.parse('9007199254740993');
+    const { job, batch } = await delivered({ price });
+    await applyOutcome(farm.context, batch, 'pass');
+    expect((await farm.job(job.id)).spent).toBe((2n * price).toString());
+  });
+});
+
+describe('a batch that failed', () => {
+  it('puts its tasks back without any trace of the receipt and pays nothing', async () => {
+    const { node, job, batch } = await delivered();
+    await applyOutcome(farm.context, await evidenceOf(batch), 'fail');
+    for (const tile of job.tiles) {
+      expect(await farm.task(tile.id)).toMatchObject({
+        state: 'queued',
+        published: false,
+        receipt: null,
+        leaf: null,
+        batch_id: null,
+        batch_index: null,
+        progress: 0,
+      });
+    }
+    expect((await farm.job(job.id)).spent).toBe('0');
+    expect(await frameOf(job.id, 1)).toMatchObject({ tiles_verified: 0 });
+    expect(await farm.node(node.id)).toMatchObject({ tasks_verified: 0, tasks_forfeited: 2 });
+  });
+
+  it('quarantines the node, excludes it from the job and says which tile showed it', async () => {
+    const { node, job, batch } = await delivered();
+    await applyOutcome(farm.context, await evidenceOf(batch), 'fail');
+    const row = await farm.node(node.id);
+    expect(row.quarantined_until).toEqual(new Date(farm.clock.now() + farm.context.config.quarantineMs));
+    expect(row.reason).toBe('frame 1, tile at 32,0 (32x32): 12 % of the pixels match, 98 % are needed');
+    const events = await farm.eventsOf(job.id);
+    expect(events).toContainEqual({ type: 'node.quarantined', nodeId: node.id, reason: row.reason });
+    expect(events.filter((event) => event.type === 'task.requeued')).toHaveLength(2);
+    const claim = (nodeId: typeof node.id) =>
+      claimTask(farm.db, { held: job.tiles.map((tile) => tile.id), nodeId, engine: ENGINE, leaseUntil: new Date(farm.clock.now()) });
+    expect(await claim(node.id)).toBeNull();
+    expect(await claim((await farm.addNode()).id)).not.toBeNull();
+  });
+
+  it('changes nothing a second time', async () => {
+    const { node, job, batch } = await delivered();
+    const judged = await evidenceOf(batch);
+    await applyOutcome(farm.context, judged, 'fail');
+    const other = await farm.addNode();
+    await deliver(farm, other, job.tiles.slice(0, 1));
+    await applyOutcome(farm.context, judged, 'fail');
+    await applyOutcome(farm.context, judged, 'pass');
+    expect((await farm.task(job.tiles[0]?.id as TaskId)).state).toBe('delivered');
+    expect((await farm.node(node.id)).tasks_forfeited).toBe(2);
+    expect((await farm.job(job.id)).spent).toBe('0');
+  });
+
+  it('drops the tasks of a job that has ended meanwhile', async () => {
+    const { job, batch } = await delivered();
+    await farm.db.transaction().execute((tx) => endJob(farm.context, tx, job.id, 'cancelled', null));
+    await applyOutcome(farm.context, await evidenceOf(batch), 'fail');
+    for (const tile of job.tiles) expect((await farm.task(tile.id)).state).toBe('dropped');
+  });
+});
+
+describe('a batch that could not be judged', () => {
+  it('is rendered again and counts against nobody', async () => {
+    const { node, job, batch } = await delivered();
+    await applyOutcome(farm.context, batch, 'inconclusive');
+    for (const tile of job.tiles) expect((await farm.task(tile.id)).state).toBe('queued');
+    expect(await farm.node(node.id)).toMatchObject({ quarantined_until: null, tasks_forfeited: 0, tasks_verified: 0 });
+    expect((await farm.job(job.id)).spent).toBe('0');
+    expect(await farm.eventsOf(job.id)).toContainEqual(expect.objectContaining({ type: 'batch.settled', amount: '0' }));
+    await deliver(farm, node, job.tiles);
+    expect((await farm.batchOf(job.id)).id).not.toBe(batch.id);
+  });
+});
