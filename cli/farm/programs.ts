@@ -15,9 +15,15 @@ type ProgramFile =
   | { config: VerifierConfig; secrets: VerifierSecrets }
   | { config: WorkerConfig; secrets: WorkerSecrets };
 
-/** The main file of one of our programs: from source when this runs from source, from dist/ otherwise. */
-export function ownEntry(program: 'coordinator' | 'verifier' | 'worker'): string {
-  return import.meta.url.endsWith('.ts')
+/** From source (tsx compiles at every start) or from dist/. */
+export type ProgramOrigin = 'source' | 'dist';
+
+/** Programs come from where this file comes from, unless somebody says otherwise. */
+export const OWN_ORIGIN: ProgramOrigin = import.meta.url.endsWith('.ts') ? 'source' : 'dist';
+
+/** The main file of one of our programs. */
+export function ownEntry(program: 'coordinator' | 'verifier' | 'worker', origin: ProgramOrigin): string {
+  return origin === 'source'
     ? join(packageRoot(), program, 'main.ts')
     : join(packageRoot(), 'dist', program, 'main.js');
 }

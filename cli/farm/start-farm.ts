@@ -24,7 +24,7 @@ import {
   takeFolder,
   writeDeployment,
 } from './data-folder.ts';
-import { ownEntry, startNatsServer, startOwn } from './programs.ts';
+import { OWN_ORIGIN, ownEntry, type ProgramOrigin, startNatsServer, startOwn } from './programs.ts';
 import { type Supervised, supervise } from './supervised.ts';
 
 /** A node to start. `entry` puts another program in the place of the honest worker. */
@@ -36,6 +36,7 @@ export type FarmOptions = {
   /** 0 takes any free port. */
   httpPort: number;
   blenderPath?: string | undefined;
+  programs?: ProgramOrigin;
   logLevel?: string;
   /** Whether processes that die are started again. */
   restart?: boolean;
@@ -102,7 +103,7 @@ async function startParts(
   record: ProcessRecord,
   processes: Map<string, Supervised>,
 ): Promise<string> {
-  const { signal, onNote, restart = true, nodes } = options;
+  const { signal, onNote, restart = true, nodes, programs = OWN_ORIGIN } = options;
   const secrets = await loadSecrets(folder, nodes.map((node) => node.id));
   const keep = async (name: string, start: () => Promise<Child>): Promise<void> => {
     signal.throwIfAborted();
@@ -136,7 +137,7 @@ async function startParts(
   };
   const contracts = { tokenAddress: deployment.tokenAddress, escrowAddress: deployment.escrowAddress };
   await keep('coordinator', () =>
-    startOwn(folder, 'coordinator', ownEntry('coordinator'), {
+    startOwn(folder, 'coordinator', ownEntry('coordinator', programs), {
       config: {
         ...shared,
         ...contracts,
@@ -160,8 +161,8 @@ async function startParts(
   );
   // Nobody of these waits for another: on a busy machine starting them one by one takes most of the time.
   await Promise.all([
-    keep('verifier', () => startVerifier(folder, secrets, { ...shared, ...contracts, apiUrl, chainUrl })),
-    ...nodes.map((node) => keep(node.id, () => startNode(folder, secrets, node, { ...shared, apiUrl }))),
+    keep('verifier', () => startVerifier(folder, secrets, ownEntry('verifier', programs), { ...shared, ...contracts, apiUrl, chainUrl })),
+    ...nodes.map((node) => keep(node.id, () => startNode(folder, secrets, { entry: ownEntry('worker', programs), ...node }, { ...shared, apiUrl }))),
   ]);
   return apiUrl;
 }
@@ -169,9 +170,10 @@ async function startParts(
 function startVerifier(
   folder: FarmFolder,
   secrets: FarmSecrets,
+  entry: string,
   config: Omit<VerifierConfig, 'verifierId' | 'dataFolder'>,
 ): Promise<Child> {
-  return startOwn(folder, VERIFIER, ownEntry('verifier'), {
+  return startOwn(folder, VERIFIER, entry, {
     config: { ...config, verifierId: VERIFIER, dataFolder: folder.verifier },
     secrets: {
       natsPassword: secrets.natsPasswords[VERIFIER] ?? '',
@@ -185,10 +187,10 @@ function startVerifier(
 function startNode(
   folder: FarmFolder,
   secrets: FarmSecrets,
-  node: NodeSpec,
+  node: Required<NodeSpec>,
   config: Omit<WorkerConfig, 'nodeId' | 'dataFolder'>,
 ): Promise<Child> {
-  return startOwn(folder, node.id, node.entry ?? ownEntry('worker'), {
+  return startOwn(folder, node.id, node.entry, {
     config: { ...config, nodeId: node.id as NodeId, dataFolder: join(folder.nodes, node.id) },
     secrets: {
       natsPassword: secrets.natsPasswords[node.id] ?? '',

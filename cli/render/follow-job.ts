@@ -41,7 +41,7 @@ export async function followJob(id: JobId, options: FollowOptions): Promise<{ jo
     }
     if (job.escrow === 'closed' && files.size >= job.framesDone) {
       progress.clear();
-      if (job.state === 'completed') return { job, files: [...files.values()] };
+      if (job.state === 'completed') return { job, files: [...files.values()].sort((a, b) => a.frame - b.frame) };
       throw new FarmError('JOB_FAILED', `job ${id} ${job.state}: ${job.reason ?? 'no reason was given'}`, {
         kept: `${files.size} frame(s) in ${options.outFolder}; ${job.refunded} of ${job.quote} units are back`,
         details: { jobId: id, refunded: job.refunded.toString() },

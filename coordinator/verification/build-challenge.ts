@@ -10,10 +10,11 @@ import { receiptOf } from '../settlement/receipts.ts';
 
 /**
  * Receipts drawn from each batch. No node has stake yet, so every batch is challenged (design 7.9: q = 1) and its
- * whole pay is at stake; two crops catch a node that fakes half of its tiles three times in four, and one that fakes
- * all of them always. Staking (a later issue) lets q fall and k rise.
+ * whole pay is at stake. One crop of a tile rendered with a quarter of the samples shows it three times in four (the
+ * sample still: a sixth of it is an even background that looks the same at any quality), so four miss a batch that is
+ * all fake once in 256, and cost 0.7 % of a batch of 64. Staking (a later issue) lets q fall.
  */
-const RECEIPTS_PER_CHALLENGE = 2;
+const RECEIPTS_PER_CHALLENGE = 4;
 
 /** The receipts of a batch in the order of their leaves: the order that drawing counts in. */
 export async function batchReceipts(context: CoordinatorContext, batchId: BatchRow['id']): Promise<Receipt[]> {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { endJob, type JobEnd } from '../../coordinator/scheduling/end-job.ts';
 import { failTask } from '../../coordinator/scheduling/fail-task.ts';
+import { graceLeases } from '../../coordinator/scheduling/lost-leases.ts';
 import type { TaskId } from '../../protocol/ids.ts';
 import type { FailureClass } from '../../protocol/messages.ts';
 import { type TaskRow, type TestCoordinator, type TestNode, testCoordinator } from '../support/coordinator-context.ts';
@@ -96,6 +97,7 @@ describe('a node that fails a task', () => {
     const task = await leaseTo(farm, failing, tiles[0] as TaskRow);
     // Nobody could send a heartbeat meanwhile; the other node is as alive as this one.
     farm.clock.advance(10 * farm.context.config.leaseMs);
+    await graceLeases(farm.context);
     await fail(failing, task, 'node');
     expect((await farm.job(id)).state).toBe('active');
   });

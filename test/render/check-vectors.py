@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The canonical form of the vectors in test/proof, as Python makes it: blender -b --python check-vectors.py -- IN OUT."""
+"""The vectors of test/proof as Python makes them: blender -b --python check-vectors.py -- IN OUT."""
 
 from __future__ import annotations
 

@@ -1,0 +1,40 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { sample, startTestFarm, type TestFarm } from '../support/farm.ts';
+import { differingValues, withBareRender } from '../support/pictures.ts';
+
+/** 5x3 divides neither 960x540 nor 480x270 nor 640x360 evenly in both directions (270 / 4, 640 / 7 …). */
+const GRIDS = [
+  { columns: 1, rows: 1 },
+  { columns: 3, rows: 2 },
+  { columns: 7, rows: 4 },
+];
+
+const SCENES = [
+  { name: 'turntable', frame: 5 },
+  { name: 'project', frame: 1 },
+  { name: 'still', frame: 1 },
+];
+
+describe('a sample rendered by the farm equals what Blender alone writes', () => {
+  let farm: TestFarm;
+  beforeAll(async () => {
+    // Long timers: this is about pixels, and the machine may be busy.
+    farm = await startTestFarm({ leaseMs: 30_000 });
+  });
+  afterAll(async () => {
+    await farm[Symbol.asyncDispose]();
+  });
+
+  test.each(SCENES)('$name, in one piece, in 3x2 and in 7x4 tiles', { timeout: 600_000 }, async ({ name, frame }) => {
+    await withBareRender(sample(name), frame, async (bare) => {
+      for (const tiles of GRIDS) {
+        const job = await farm.submit(sample(name), { frames: [frame], tiles });
+        const { files } = await farm.finish(job.id);
+        const { differing, values } = await differingValues(bare, files[0]?.picture ?? '');
+        console.log(`${name} ${tiles.columns}x${tiles.rows}: ${differing} of ${values} values differ`);
+        expect(differing).toBe(0);
+        expect(values).toBe(job.spec.fullFrame.width * job.spec.fullFrame.height * 3);
+      }
+    });
+  });
+});

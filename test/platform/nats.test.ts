@@ -1,0 +1,306 @@
+import type { Msg, NatsConnection, Subscription } from 'nats';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { z } from 'zod';
+import { MAX_MESSAGE_BYTES } from '../../platform/nats/connection.ts';
+import { ask, serve } from '../../platform/nats/exchange.ts';
+import { type HeldPointer, openTaskQueue } from '../../platform/nats/task-queue.ts';
+import { toJson } from '../../platform/json.ts';
+import { FarmError } from '../../protocol/errors.ts';
+import { jobIdSchema, nodeIdSchema, taskIdSchema } from '../../protocol/ids.ts';
+import { sceneManifestSchema } from '../../protocol/job.ts';
+import { TASKS_STREAM, type TaskPointer } from '../../protocol/messages.ts';
+import { type NatsFixture, startNats } from './nats-server-fixture.ts';
+
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
+
+let nats: NatsFixture;
+let coordinator: NatsConnection;
+beforeAll(async () => {
+  nats = await startNats();
+  coordinator = await nats.as('coordinator');
+});
+afterAll(() => nats[Symbol.asyncDispose]());
+
+/** What the server refused on this connection, oldest first. */
+function refusals(connection: NatsConnection): { next(): Promise<string> } {
+  const status = connection.status()[Symbol.asyncIterator]();
+  return {
+    async next() {
+      for (;;) {
+        const { value, done } = await status.next();
+        if (done) throw new Error('the connection ended without a refusal');
+        const update = value as { type: string; permissionContext?: { operation: string; subject: string } };
+        if (update.permissionContext) return `${update.permissionContext.operation} ${update.permissionContext.subject}`;
+      }
+    },
+  };
+}
+
+describe('what an untrusted credential may do', () => {
+  it.each([
+    ['another node’s name', 'node.node-2.lease'],
+    ['a verifier’s name', 'verifier.verifier.verdict'],
+    ['JetStream', '$JS.API.STREAM.INFO.TASKS'],
+    ['the list of tasks', 'task.job_a.task_a'],
+    ['another node’s inbox', '_INBOX_node-2.abc'],
+    ['the server’s own subjects', '$SYS.REQ.SERVER.PING'],
+  ])('a node cannot publish as or on %s', async (_what, subject) => {
+    const node = await nats.as('node-1');
+    const refused = refusals(node);
+    const heard: Msg[] = [];
+    const listening = coordinator.subscribe(subject, { callback: (_error, message) => void heard.push(message) });
+    await coordinator.flush();
+    node.publish(subject, '{}');
+    expect(await refused.next()).toBe(`publish ${subject}`);
+    await coordinator.flush();
+    listening.unsubscribe();
+    expect(heard).toEqual([]);
+    await node.close();
+  });
+
+  it.each([
+    ['another node’s inbox', '_INBOX_node-2.>'],
+    ['an inbox whose name begins like its own', '_INBOX_node-10.>'],
+    ['the inboxes of everybody', '_INBOX.>'],
+    ['requests of other nodes', 'node.*.lease'],
+    ['its own requests, as a coordinator would', 'node.node-1.lease'],
+    ['everything', '>'],
+  ])('a node cannot listen to %s', async (_what, subject) => {
+    const node = await nats.as('node-1');
+    const subscription: Subscription = node.subscribe(subject, { callback: () => undefined });
+    const refused = refusals(node);
+    await node.flush();
+    expect(await refused.next()).toBe(`subscription ${subject}`);
+    expect(subscription.isClosed()).toBe(true);
+    await node.close();
+  });
+
+  it('a verifier cannot publish as a node', async () => {
+    const verifier = await nats.as('verifier');
+    const refused = refusals(verifier);
+    verifier.publish('node.node-1.complete', '{}');
+    expect(await refused.next()).toBe('publish node.node-1.complete');
+    await verifier.close();
+  });
+});
+
+const TABLE = {
+  echo: { request: z.strictObject({ amount: z.bigint().or(z.string()).transform(BigInt) }), reply: z.strictObject({ from: z.string(), amount: z.string() }) },
+  fail: { request: z.strictObject({}), reply: z.strictObject({}) },
+  leak: { request: z.strictObject({}), reply: z.strictObject({}) },
+  wrong: { request: z.strictObject({}), reply: z.strictObject({ must: z.string() }) },
+} as const;
+
+describe('asking and answering', () => {
+  const stopping = new AbortController();
+  const seen: { error: FarmError; subject: string }[] = [];
+  let serving: Promise<void>;
+  let node: NatsConnection;
+
+  beforeAll(async () => {
+    serving = serve(
+      coordinator,
+      'node',
+      TABLE,
+      nodeIdSchema,
+      {
+        echo: async (from, { amount }) => ({ from, amount: amount.toString() }),
+        fail: async () => {
+          throw new FarmError('LEASE_LOST', 'the lease is over');
+        },
+        leak: async () => {
+          throw new Error('password=hunter2 in /root/secret');
+        },
+        wrong: async () => ({}) as { must: string },
+      },
+      stopping.signal,
+      (error, subject) => void seen.push({ error, subject }),
+    );
+    await coordinator.flush();
+    node = await nats.as('node-1');
+  });
+  beforeEach(() => {
+    seen.length = 0;
+  });
+  afterAll(async () => {
+    stopping.abort();
+    await serving;
+  });
+
+  it('carries money there and back and tells the handler who asks', async () => {
+    const amount = 2n ** 95n;
+    expect(await ask(node, TABLE.echo, 'node.node-1.echo', { amount }, 5_000)).toEqual({
+      from: 'node-1',
+      amount: amount.toString(),
+    });
+  });
+
+  it('answers many questions at once, each with its own answer', async () => {
+    const amounts = Array.from({ length: 50 }, (_, index) => BigInt(index));
+    const answers = await Promise.all(amounts.map((amount) => ask(node, TABLE.echo, 'node.node-1.echo', { amount }, 5_000)));
+    expect(answers.map((answer) => answer.amount)).toEqual(amounts.map(String));
+  });
+
+  it('carries an error from the table with its code and message', async () => {
+    await expect(ask(node, TABLE.fail, 'node.node-1.fail', {}, 5_000)).rejects.toMatchObject({
+      code: 'LEASE_LOST',
+      message: 'the lease is over',
+    });
+    expect(seen).toEqual([{ error: expect.objectContaining({ code: 'LEASE_LOST' }), subject: 'node.node-1.fail' }]);
+  });
+
+  it('tells the other side nothing of an unexpected error, but its own log everything', async () => {
+    const refusal = await ask(node, TABLE.leak, 'node.node-1.leak', {}, 5_000).catch((error: unknown) => error);
+    expect(refusal).toMatchObject({ code: 'INTERNAL', message: 'the coordinator failed; its log says why' });
+    expect(seen[0]?.error.message).toContain('hunter2');
+  });
+
+  it.each<[string, string, string]>([
+    ['a field of the wrong type', 'node.node-1.echo', '{"amount":{}}'],
+    ['an unknown field', 'node.node-1.fail', '{"extra":1}'],
+    ['no JSON', 'node.node-1.echo', 'not json'],
+    ['nothing', 'node.node-1.echo', ''],
+    ['an unknown verb', 'node.node-1.explode', '{}'],
+    ['a verb of every object', 'node.node-1.constructor', '{}'],
+  ])('answers %s with MESSAGE_INVALID', async (_what, subject, body) => {
+    const reply = (await node.request(subject, body, { timeout: 5_000 })).json<{ ok: boolean; code: string }>();
+    expect(reply).toMatchObject({ ok: false, code: 'MESSAGE_INVALID' });
+  });
+
+  it('refuses a name that is none', async () => {
+    const reply = (await coordinator.request('node.NOT_A_NAME.echo', '{"amount":"1"}', { timeout: 5_000 })).json();
+    expect(reply).toMatchObject({ ok: false, code: 'MESSAGE_INVALID' });
+  });
+
+  it('says MESSAGE_INVALID when the answer is not of the agreed form', async () => {
+    await expect(ask(node, TABLE.wrong, 'node.node-1.wrong', {}, 5_000)).rejects.toMatchObject({ code: 'MESSAGE_INVALID' });
+  });
+
+  it('says FARM_UNREACHABLE at once when nobody listens', async () => {
+    await expect(ask(coordinator, TABLE.echo, 'nobody.x.echo', { amount: 1n }, 60_000)).rejects.toMatchObject({
+      code: 'FARM_UNREACHABLE',
+    });
+  });
+
+  it('says FARM_UNREACHABLE when somebody listens and does not answer in time', async () => {
+    const silent = coordinator.subscribe('silent.x.echo', { callback: () => undefined });
+    await expect(ask(coordinator, TABLE.echo, 'silent.x.echo', { amount: 1n }, 50)).rejects.toMatchObject({
+      code: 'FARM_UNREACHABLE',
+    });
+    silent.unsubscribe();
+  });
+
+  it('has room in one message for the largest scene that the farm accepts', () => {
+    const files = Array.from({ length: 20_000 }, (_, index) => ({
+      path: `textures/set-${index % 100}/material-${index}.png`,
+      digest: 'ab'.repeat(32),
+      sizeBytes: 1_000_000,
+    }));
+    const manifest = sceneManifestSchema.parse({ main: files[0]?.path, files });
+    expect(toJson(manifest).length).toBeLessThan(MAX_MESSAGE_BYTES);
+  });
+});
+
+describe('the to-do list', () => {
+  let names = 0;
+  const pointer = (): TaskPointer => {
+    names += 1;
+    return { jobId: jobIdSchema.parse('job_q'), taskId: taskIdSchema.parse(`task_q${names}`) };
+  };
+  type Arrivals = { all: HeldPointer[]; until(count: number): Promise<HeldPointer[]>; take: (held: HeldPointer) => void };
+  function arrivals(): Arrivals {
+    const all: HeldPointer[] = [];
+    return {
+      all,
+      take: (held) => void all.push(held),
+      until: (count) =>
+        vi.waitFor(
+          () => {
+            if (all.length < count) throw new Error(`${all.length} of ${count} pointers came`);
+            return all;
+          },
+          { timeout: 20_000, interval: 10 },
+        ),
+    };
+  }
+  const emptied = (depth: () => Promise<number>): Promise<void> =>
+    vi.waitFor(async () => expect(await depth()).toBe(0), { timeout: 10_000, interval: 10 });
+
+  it('hands out what was published, keeps it while it is held, and forgets it when it is done', async () => {
+    await using queue = await openTaskQueue(coordinator);
+    const wanted = [pointer(), pointer(), pointer()];
+    for (const one of wanted) await queue.publish(one, 0);
+    expect(await queue.depth()).toBe(3);
+    const got = arrivals();
+    await queue.hold(16, got.take);
+    const held = await got.until(3);
+    expect(held.map(({ jobId, taskId }) => ({ jobId, taskId }))).toEqual(wanted);
+    expect(await queue.depth()).toBe(3);
+    for (const one of held) one.done();
+    await emptied(queue.depth);
+  });
+
+  it('drops the repeat of a publication and takes the next attempt', async () => {
+    await using queue = await openTaskQueue(coordinator);
+    const one = pointer();
+    await queue.publish(one, 0);
+    await queue.publish(one, 0);
+    expect(await queue.depth()).toBe(1);
+    const got = arrivals();
+    await queue.hold(16, got.take);
+    for (const held of await got.until(1)) held.done();
+    await emptied(queue.depth);
+    // Still the same publication, although it was done meanwhile.
+    await queue.publish(one, 0);
+    expect(await queue.depth()).toBe(0);
+    await queue.publish(one, 1);
+    (await got.until(2))[1]?.done();
+    await emptied(queue.depth);
+  });
+
+  it('gives what a closed coordinator held to another one', async () => {
+    const other = await nats.as('coordinator');
+    const one = pointer();
+    const first = await openTaskQueue(other);
+    await first.publish(one, 0);
+    const mine = arrivals();
+    await first.hold(16, mine.take);
+    await mine.until(1);
+    await first[Symbol.asyncDispose]();
+    await other.flush();
+    await using second = await openTaskQueue(coordinator);
+    const theirs = arrivals();
+    await second.hold(16, theirs.take);
+    const [again] = await theirs.until(1);
+    expect(again?.taskId).toBe(one.taskId);
+    again?.done();
+    await emptied(second.depth);
+  });
+
+  it('holds no more at a time than it was told to', async () => {
+    await using queue = await openTaskQueue(coordinator);
+    for (let count = 0; count < 5; count++) await queue.publish(pointer(), 0);
+    const got = arrivals();
+    await queue.hold(2, got.take);
+    await got.until(2);
+    const manager = await coordinator.jetstreamManager();
+    const info = await manager.consumers.info(TASKS_STREAM, 'dispatch');
+    expect({ held: info.num_ack_pending, waiting: info.num_pending }).toEqual({ held: 2, waiting: 3 });
+    expect(got.all).toHaveLength(2);
+    for (let next = 0; next < 5; next++) (await got.until(next + 1))[next]?.done();
+    await emptied(queue.depth);
+  });
+
+  it('throws away what is no pointer instead of stopping at it', async () => {
+    await using queue = await openTaskQueue(coordinator);
+    const got = arrivals();
+    await coordinator.jetstream().publish('task.job_q.task_evil', 'not json');
+    await queue.hold(16, got.take);
+    const good = pointer();
+    await queue.publish(good, 0);
+    const [held] = await got.until(1);
+    expect(held?.taskId).toBe(good.taskId);
+    held?.done();
+    await emptied(queue.depth);
+  });
+});

@@ -1,0 +1,8 @@
+/** Before any test: the programs that farms of the tests start are the ones of this source. */
+import { spawnSync } from 'node:child_process';
+import { packageRoot } from '../../platform/package-root.ts';
+
+export function setup(): void {
+  const built = spawnSync(process.execPath, ['scripts/build.mjs'], { cwd: packageRoot(), encoding: 'utf8' });
+  if (built.status !== 0) throw new Error(`the programs do not compile:\n${built.stdout}${built.stderr}`);
+}

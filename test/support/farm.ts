@@ -1,0 +1,114 @@
+/** The whole farm as a fixture: real processes, real Blender, real NATS, real chain, in a folder that goes away. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Farm, type FarmOptions, startFarm } from '../../cli/farm/start-farm.ts';
+import { FarmClient } from '../../cli/farm-client.ts';
+import { ProgressLine } from '../../cli/progress-line.ts';
+import { type FrameFiles, followJob } from '../../cli/render/follow-job.ts';
+import { submitScene } from '../../cli/render/submit-scene.ts';
+import { packageRoot } from '../../platform/package-root.ts';
+import { API_BASE } from '../../protocol/http.ts';
+import { type LoggedEvent, loggedEventSchema } from '../../protocol/events.ts';
+import type { JobId } from '../../protocol/ids.ts';
+import type { JobRequest, JobView } from '../../protocol/job.ts';
+
+/** The entry of a cheating node. */
+export const adversary = (name: string): string => join(packageRoot(), 'dist/test/adversaries', `${name}.js`);
+export const sample = (name: string): string => join(packageRoot(), 'samples', name, `${name}.blend`);
+
+export type TestFarm = Farm & {
+  client: FarmClient;
+  /** Notes of the supervisor: what died, what came back. */
+  notes: string[];
+  submit(scene: string, request?: Partial<Omit<JobRequest, 'scene'>>): Promise<JobView>;
+  finish(id: JobId): Promise<{ job: JobView; files: FrameFiles[] }>;
+  /** Resolves with the first event of the job that fits; waits for it where it has not happened yet. */
+  event(id: JobId, fits: (event: LoggedEvent['event']) => boolean): Promise<LoggedEvent>;
+  /** Everything that has happened to the job so far. */
+  events(id: JobId): Promise<LoggedEvent[]>;
+};
+
+const never = new AbortController().signal;
+
+/** Starts a farm with short timers. Two honest nodes unless `nodes` says otherwise. */
+export async function startTestFarm(options: Partial<FarmOptions> = {}): Promise<TestFarm> {
+  const ownFolder = options.dataFolder === undefined;
+  const dataFolder = options.dataFolder ?? (await mkdtemp(join(tmpdir(), 'tessera-test-')));
+  const notes: string[] = [];
+  const farm = await startFarm({
+    nodes: [{ id: 'node-1' }, { id: 'node-2' }],
+    httpPort: 0,
+    programs: 'dist',
+    restart: false,
+    leaseMs: 3_000,
+    batchMaxAgeMs: 2_000,
+    signal: never,
+    onNote: (note) => notes.push(note),
+    ...options,
+    dataFolder,
+  });
+  const client = new FarmClient({ apiUrl: farm.apiUrl, credential: farm.apiKey });
+  const outFolder = join(dataFolder, 'out');
+  return {
+    apiUrl: farm.apiUrl,
+    apiKey: farm.apiKey,
+    folder: farm.folder,
+    processes: farm.processes,
+    client,
+    notes,
+    async submit(scene, request = {}) {
+      const submitted = await submitScene(client, scene, undefined, never);
+      return await client.submitJob({ name: 'test', tiles: 'auto', ...request, scene: submitted.scene }, never);
+    },
+    finish: (id) =>
+      followJob(id, {
+        client,
+        outFolder: join(outFolder, id),
+        progress: new ProgressLine({ write: () => true }, Date.now),
+        now: Date.now,
+        signal: never,
+      }),
+    async event(id, fits) {
+      for await (const logged of eventStream(farm, id)) if (fits(logged.event)) return logged;
+      throw new Error(`the events of ${id} ended without the one that was waited for`);
+    },
+    async events(id) {
+      const { seq } = await this.event(id, (event) => event.type === 'job.closed');
+      const all: LoggedEvent[] = [];
+      for await (const logged of eventStream(farm, id)) {
+        all.push(logged);
+        if (logged.seq >= seq) break;
+      }
+      return all;
+    },
+    async [Symbol.asyncDispose]() {
+      await farm[Symbol.asyncDispose]();
+      if (ownFolder) await rm(dataFolder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The job's events from the first on, live. */
+async function* eventStream(farm: Farm, id: JobId): AsyncGenerator<LoggedEvent> {
+  const closing = new AbortController();
+  const response = await fetch(new URL(`${API_BASE}/jobs/${id}/events`, farm.apiUrl), {
+    headers: { authorization: `Bearer ${farm.apiKey}` },
+    signal: closing.signal,
+  });
+  if (response.body === null) return;
+  try {
+    let text = '';
+    const decoder = new TextDecoder();
+    for await (const chunk of response.body) {
+      text += decoder.decode(chunk as Uint8Array, { stream: true });
+      for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
+        const data = text.slice(0, end).split('\n').find((line) => line.startsWith('data: '));
+        text = text.slice(end + 2);
+        if (data !== undefined) yield loggedEventSchema.parse(JSON.parse(data.slice('data: '.length)));
+      }
+    }
+  } finally {
+    closing.abort();
+  }
+}
