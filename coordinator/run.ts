@@ -1,5 +1,5 @@
 /** Puts a coordinator together and runs it until told to stop. */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FolderBlobStore } from '../platform/blobs/folder-blob-store.ts';
 import { EMBEDDED_CHAIN_ID } from '../platform/chain/embedded.ts';
@@ -42,7 +42,9 @@ export async function runCoordinator(
   const { signal } = life;
   const log = createLog('coordinator', config.logLevel);
   const migrations = join(packageRoot(), 'coordinator/database/migrations');
-  await mkdir(config.dataFolder, { recursive: true, mode: 0o700 });
+  const workFolder = join(config.dataFolder, 'work');
+  await rm(workFolder, { recursive: true, force: true });
+  await mkdir(workFolder, { recursive: true, mode: 0o700 });
   await using database = await openDatabase<FarmTables>(join(config.dataFolder, 'db'), migrations);
   const nats = await connectNats(
     { url: config.natsUrl, user: 'coordinator', password: secrets.natsPassword },
@@ -58,7 +60,7 @@ export async function runCoordinator(
     events: new EventLog(database.db),
     blobs,
     scenes: new SceneCache(join(config.dataFolder, 'scenes'), (digest, path) => blobs.copyTo(digest, path)),
-    runtime: await createProcessRuntime({ signal, blenderPath: config.blenderPath }),
+    runtime: await createProcessRuntime({ signal, blenderPath: config.blenderPath, tempFolder: workFolder }),
     chain: ethersChain({
       url: config.chainUrl,
       chainId: EMBEDDED_CHAIN_ID,

@@ -92,7 +92,9 @@ async function readClaim(receipt: Receipt, index: number, tools: VerifyTools): P
     const pixels = await decodeExr(exr, tools);
     return pixelDigest(pixels) === receipt.pixelDigest ? pixels : 'the file does not hold the pixels that were committed';
   } catch (error) {
-    if (isFarmError(error, 'MESSAGE_INVALID') || isFarmError(error, 'TOO_LARGE')) return `the file cannot be read: ${error.message}`;
+    // The node committed to these bytes: that they are no picture is its fault. A renderer that broke down is not.
+    const itsOwn = isFarmError(error) && (error.code === 'MESSAGE_INVALID' || error.details?.['invalidExr'] === true);
+    if (itsOwn) return `the file cannot be read: ${error.message}`;
     throw error;
   }
 }

@@ -51,9 +51,10 @@ type Verifier = {
 export async function runVerifier(config: VerifierConfig, secrets: VerifierSecrets, life: ProgramLife): Promise<void> {
   const { signal } = life;
   const log = createLog(config.verifierId, config.logLevel);
-  await rm(join(config.dataFolder, 'work'), { recursive: true, force: true });
-  await mkdir(join(config.dataFolder, 'work'), { recursive: true, mode: 0o700 });
-  const runtime = await createProcessRuntime({ signal, blenderPath: config.blenderPath });
+  const workFolder = join(config.dataFolder, 'work');
+  await rm(workFolder, { recursive: true, force: true });
+  await mkdir(workFolder, { recursive: true, mode: 0o700 });
+  const runtime = await createProcessRuntime({ signal, blenderPath: config.blenderPath, tempFolder: workFolder });
   const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
   const key = secrets.verifierKey as string as PrivateKey;
   await using session = new WarmSession(runtime, config.threads);

@@ -58,10 +58,10 @@ export async function runWorker(
   const { signal } = life;
   const log = createLog(config.nodeId, config.logLevel);
   const workFolder = join(config.dataFolder, 'work');
-  // What a node that died left half-done is of no use to anybody.
+  // What a node that died left half-done, its renderer's exchange folder included, is of no use to anybody.
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
-  const runtime = wrapRuntime(await createProcessRuntime({ signal, blenderPath: config.blenderPath, tempFolder: undefined }));
+  const runtime = wrapRuntime(await createProcessRuntime({ signal, blenderPath: config.blenderPath, tempFolder: workFolder }));
   const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
   const nats = await connectNats(
     { url: config.natsUrl, user: config.nodeId, password: secrets.natsPassword },

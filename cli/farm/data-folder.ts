@@ -1,6 +1,6 @@
 /** A farm's folder: where everything lies, who holds it, and its secrets. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm, statfs } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
@@ -42,8 +42,22 @@ export function farmFolder(root: string): FarmFolder {
   };
 }
 
+/** An empty farm takes 60 MB, and scenes, tiles and frames have to go somewhere: with less it would stop in mid-job. */
+const MIN_FREE_BYTES = 256 * 1024 ** 2;
+
+/** Makes the folders. Throws DISK_FULL before anything is started when there is too little space to work in. */
 export async function makeFolders(folder: FarmFolder): Promise<void> {
   try {
+    await mkdir(folder.root, { recursive: true, mode: 0o700 });
+    const { bavail, bsize } = await statfs(folder.root);
+    if (bavail * bsize < MIN_FREE_BYTES) {
+      const megabytes = (bytes: number): number => Math.floor(bytes / 1024 ** 2);
+      throw new FarmError(
+        'DISK_FULL',
+        `${folder.root} has ${megabytes(bavail * bsize)} MB of free space; a farm needs ${megabytes(MIN_FREE_BYTES)} MB`,
+        { kept: 'nothing was started' },
+      );
+    }
     for (const path of [folder.nats, join(folder.root, 'chain'), folder.coordinator, folder.verifier, folder.nodes, folder.log, folder.run]) {
       await mkdir(path, { recursive: true, mode: 0o700 });
     }

@@ -22,12 +22,7 @@ export function requireRenderable(scene: SceneInspection): void {
 
 /** What is different from the artist's own machine, one sentence each. */
 export function warningsFor(scene: SceneInspection): string[] {
-  const warnings: string[] = [];
-  if (scene.usesDenoising) {
-    warnings.push(
-      'Denoising is on in the scene and is not applied: tiles are rendered without it and this version does not denoise the finished frame.',
-    );
-  }
+  const warnings = [...scene.warnings];
   if (scene.outputFormat.fileFormat !== 'PNG') {
     warnings.push(
       `The scene's output format is ${scene.outputFormat.fileFormat}; finished frames come as 8-bit PNG and as float EXR.`,

@@ -32,7 +32,11 @@ const task: TaskRow = {
   receipt: null,
   render_ms: null,
 };
-const node = { address: addressSchema.parse(`0x${'ab'.repeat(20)}`), engine: ENGINE, device_class: DEVICE_CLASS };
+const node = {
+  address: addressSchema.parse(`0x${'ab'.repeat(20)}`),
+  engine: ENGINE,
+  device_class: DEVICE_CLASS,
+};
 const right: Receipt = {
   jobId: task.job_id,
   taskId: task.id,
@@ -66,7 +70,9 @@ describe('checking a receipt against the task that was leased', () => {
 
   it('takes a finish receipt with a picture', () => {
     const picture = digestSchema.parse('3'.repeat(64));
-    expect(refusalOf({ ...right, kind: 'finish', pictureDigest: picture }, { ...task, kind: 'finish' })).toBeNull();
+    expect(
+      refusalOf({ ...right, kind: 'finish', pictureDigest: picture }, { ...task, kind: 'finish' }),
+    ).toBeNull();
   });
 
   it('refuses a finish receipt without a picture and a tile with one', () => {
@@ -76,20 +82,40 @@ describe('checking a receipt against the task that was leased', () => {
 
   const integer = fc.integer({ min: 0, max: 65_536 });
   const changes: fc.Arbitrary<[string, Receipt]> = fc.oneof(
-    fc.constantFrom('job_b2', 'job_a11').map((id): [string, Receipt] => ['jobId', { ...right, jobId: jobIdSchema.parse(id) }]),
-    fc.constantFrom('task_b2', 'task_a11').map((id): [string, Receipt] => ['taskId', { ...right, taskId: taskIdSchema.parse(id) }]),
+    fc
+      .constantFrom('job_b2', 'job_a11')
+      .map((id): [string, Receipt] => ['jobId', { ...right, jobId: jobIdSchema.parse(id) }]),
+    fc
+      .constantFrom('task_b2', 'task_a11')
+      .map((id): [string, Receipt] => ['taskId', { ...right, taskId: taskIdSchema.parse(id) }]),
     fc.constant<[string, Receipt]>(['kind', { ...right, kind: 'finish' }]),
     fc.constant<[string, Receipt]>(['node', { ...right, node: addressSchema.parse(`0x${'cd'.repeat(20)}`) }]),
     integer.filter((n) => n !== 7).map((frame): [string, Receipt] => ['frame', { ...right, frame }]),
-    integer.filter((n) => n !== 10).map((x): [string, Receipt] => ['rect.x', { ...right, rect: { ...right.rect, x } }]),
-    integer.filter((n) => n !== 20).map((y): [string, Receipt] => ['rect.y', { ...right, rect: { ...right.rect, y } }]),
-    integer.filter((n) => n !== 30).map((width): [string, Receipt] => ['rect.width', { ...right, rect: { ...right.rect, width } }]),
-    integer.filter((n) => n !== 40).map((height): [string, Receipt] => ['rect.height', { ...right, rect: { ...right.rect, height } }]),
+    integer
+      .filter((n) => n !== 10)
+      .map((x): [string, Receipt] => ['rect.x', { ...right, rect: { ...right.rect, x } }]),
+    integer
+      .filter((n) => n !== 20)
+      .map((y): [string, Receipt] => ['rect.y', { ...right, rect: { ...right.rect, y } }]),
+    integer
+      .filter((n) => n !== 30)
+      .map((width): [string, Receipt] => ['rect.width', { ...right, rect: { ...right.rect, width } }]),
+    integer
+      .filter((n) => n !== 40)
+      .map((height): [string, Receipt] => ['rect.height', { ...right, rect: { ...right.rect, height } }]),
     integer.filter((n) => n !== 16).map((samples): [string, Receipt] => ['samples', { ...right, samples }]),
-    fc.string().filter((text) => text !== ENGINE).map((engine): [string, Receipt] => ['engine', { ...right, engine }]),
-    fc.string().filter((text) => text !== DEVICE_CLASS).map((deviceClass): [string, Receipt] => ['deviceClass', { ...right, deviceClass }]),
+    fc
+      .string()
+      .filter((text) => text !== ENGINE)
+      .map((engine): [string, Receipt] => ['engine', { ...right, engine }]),
+    fc
+      .string()
+      .filter((text) => text !== DEVICE_CLASS)
+      .map((deviceClass): [string, Receipt] => ['deviceClass', { ...right, deviceClass }]),
     // One unit less, at a size where a JavaScript number would not see the difference.
-    fc.bigInt({ min: 0n, max: right.price - 1n }).map((price): [string, Receipt] => ['price', { ...right, price }]),
+    fc
+      .bigInt({ min: 0n, max: right.price - 1n })
+      .map((price): [string, Receipt] => ['price', { ...right, price }]),
     fc.constant<[string, Receipt]>(['price', { ...right, price: right.price - 1n }]),
   );
   it('refuses any changed field and names it', () => {

@@ -31,7 +31,14 @@ describe('delivering a task', () => {
     expect(await completeTask(farm.context, node.id, message)).toEqual({ moved: null });
     const row = await farm.task(task.id);
     const leaf = receiptLeaf(message.receipt);
-    expect(row).toMatchObject({ state: 'delivered', leaf, batch_index: 0, lease_until: null, progress: 1, render_ms: 1_235 });
+    expect(row).toMatchObject({
+      state: 'delivered',
+      leaf,
+      batch_index: 0,
+      lease_until: null,
+      progress: 1,
+      render_ms: 1_235,
+    });
     expect(receiptOf(row)).toEqual(message.receipt);
     expect(await farm.batchOf(job.id)).toMatchObject({
       id: row.batch_id,
@@ -42,7 +49,9 @@ describe('delivering a task', () => {
       signature: message.batch.signature,
       node_address: node.address,
     });
-    expect(await farm.eventsOf(job.id)).toEqual([expect.objectContaining({ type: 'task.delivered', nodeId: node.id })]);
+    expect(await farm.eventsOf(job.id)).toEqual([
+      expect.objectContaining({ type: 'task.delivered', nodeId: node.id }),
+    ]);
   });
 
   it('gathers receipts of one node and kind in one batch, in the order in which they came', async () => {
@@ -135,7 +144,10 @@ describe('delivering a task', () => {
   it('asks to sign again when the batch grew meanwhile, and takes that', async () => {
     const node = await farm.addNode();
     const { tiles } = await farm.addJob();
-    const [first, second] = [await leaseTo(farm, node, tiles[0] as TaskRow), await leaseTo(farm, node, tiles[1] as TaskRow)];
+    const [first, second] = [
+      await leaseTo(farm, node, tiles[0] as TaskRow),
+      await leaseTo(farm, node, tiles[1] as TaskRow),
+    ];
     const early = await completionOf(farm, node, second);
     await completeTask(farm.context, node.id, await completionOf(farm, node, first));
     const { moved } = await completeTask(farm.context, node.id, early);
@@ -144,7 +156,10 @@ describe('delivering a task', () => {
     expect((await farm.task(second.id)).state).toBe('leased');
     if (moved === null) return;
     const leaf = receiptLeaf(early.receipt);
-    const again = { ...early, batch: signBatch(farm, node.key, node, second.job_id, moved, leaf, early.receipt.price) };
+    const again = {
+      ...early,
+      batch: signBatch(farm, node.key, node, second.job_id, moved, leaf, early.receipt.price),
+    };
     expect(await completeTask(farm.context, node.id, again)).toEqual({ moved: null });
   });
 
@@ -176,7 +191,15 @@ describe('delivering a task', () => {
     const { node, job, task } = await leased();
     const message = await completionOf(farm, node, task);
     const batch = await batchFor(farm, node, task);
-    const forged = signBatch(farm, newPrivateKey(), node, job.id, batch, receiptLeaf(message.receipt), message.receipt.price);
+    const forged = signBatch(
+      farm,
+      newPrivateKey(),
+      node,
+      job.id,
+      batch,
+      receiptLeaf(message.receipt),
+      message.receipt.price,
+    );
     await expect(completeTask(farm.context, node.id, { ...message, batch: forged })).rejects.toMatchObject({
       code: 'MESSAGE_INVALID',
       message: expect.stringContaining('not signed by the node'),
@@ -190,7 +213,15 @@ describe('delivering a task', () => {
     const other = await farm.addJob();
     const message = await completionOf(farm, node, task);
     const batch = await batchFor(farm, node, task);
-    const replayed = signBatch(farm, node.key, node, other.id, batch, receiptLeaf(message.receipt), message.receipt.price);
+    const replayed = signBatch(
+      farm,
+      node.key,
+      node,
+      other.id,
+      batch,
+      receiptLeaf(message.receipt),
+      message.receipt.price,
+    );
     await expect(completeTask(farm.context, node.id, { ...message, batch: replayed })).rejects.toMatchObject({
       code: 'MESSAGE_INVALID',
     });

@@ -8,7 +8,13 @@ import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
 import type { Bytes32, JobId, TaskId } from '../../protocol/ids.ts';
 import type { Complete, LeaseGrant } from '../../protocol/messages.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
-import { DEVICE_CLASS, ENGINE, type TaskRow, type TestCoordinator, type TestNode } from '../support/coordinator-context.ts';
+import {
+  DEVICE_CLASS,
+  ENGINE,
+  type TaskRow,
+  type TestCoordinator,
+  type TestNode,
+} from '../support/coordinator-context.ts';
 
 /** The node leases exactly this task. */
 export async function leaseTo(farm: TestCoordinator, node: TestNode, task: { id: TaskId }): Promise<TaskRow> {
@@ -31,7 +37,8 @@ export async function receiptFor(farm: TestCoordinator, node: TestNode, task: Ta
     samples: task.samples,
     exrDigest,
     pixelDigest: exrDigest,
-    pictureDigest: task.kind === 'finish' ? await farm.context.blobs.putBytes(Buffer.from(`png of ${task.id}`)) : null,
+    pictureDigest:
+      task.kind === 'finish' ? await farm.context.blobs.putBytes(Buffer.from(`png of ${task.id}`)) : null,
     engine: ENGINE,
     deviceClass: DEVICE_CLASS,
     price: BigInt(task.price),
@@ -39,7 +46,11 @@ export async function receiptFor(farm: TestCoordinator, node: TestNode, task: Ta
 }
 
 /** The batch of this node as a lease would tell it. */
-export async function batchFor(farm: TestCoordinator, node: TestNode, task: TaskRow): Promise<LeaseGrant['batch']> {
+export async function batchFor(
+  farm: TestCoordinator,
+  node: TestNode,
+  task: TaskRow,
+): Promise<LeaseGrant['batch']> {
   const key = { jobId: task.job_id, nodeId: node.id, address: node.address, kind: task.kind };
   return await batchState(farm.db, await openBatch(farm.db, key, new Date(farm.clock.now())));
 }
@@ -55,9 +66,21 @@ export function signBatch(
 ): Complete['batch'] {
   const { chainId, escrowAddress } = farm.context.chain;
   const leaves = [...batch.leaves, leaf];
-  const signed = { batchId: batch.batchId, root: receiptRoot(leaves), count: leaves.length, amount: batch.amount + price };
+  const signed = {
+    batchId: batch.batchId,
+    root: receiptRoot(leaves),
+    count: leaves.length,
+    amount: batch.amount + price,
+  };
   const { root, count, amount } = signed;
-  const commit = { jobKey: jobKey(jobId), batchKey: batchKey(batch.batchId), node: node.address, root, count, amount };
+  const commit = {
+    jobKey: jobKey(jobId),
+    batchKey: batchKey(batch.batchId),
+    node: node.address,
+    root,
+    count,
+    amount,
+  };
   return { ...signed, signature: signCommit(escrowDomain(chainId, escrowAddress), commit, key) };
 }
 
@@ -76,7 +99,11 @@ export async function completionOf(farm: TestCoordinator, node: TestNode, task: 
 }
 
 /** Leases and delivers these tasks, one after the other. */
-export async function deliver(farm: TestCoordinator, node: TestNode, tasks: readonly { id: TaskId }[]): Promise<void> {
+export async function deliver(
+  farm: TestCoordinator,
+  node: TestNode,
+  tasks: readonly { id: TaskId }[],
+): Promise<void> {
   for (const task of tasks) {
     const leased = await leaseTo(farm, node, task);
     const reply = await completeTask(farm.context, node.id, await completionOf(farm, node, leased));

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { z } from 'zod';
 import { Dispatcher } from '../../coordinator/scheduling/dispatcher.ts';
 import { failTask } from '../../coordinator/scheduling/fail-task.ts';
 import { requireWorkingNode, welcomeNode } from '../../coordinator/scheduling/nodes.ts';
@@ -6,8 +7,15 @@ import { forgetPublished, publishQueued } from '../../coordinator/scheduling/pub
 import { submitJob } from '../../coordinator/submission/jobs.ts';
 import { Scenes } from '../../coordinator/submission/scenes.ts';
 import { addressSchema, digestSchema, nodeIdSchema, type TaskId } from '../../protocol/ids.ts';
-import { leaseGrantSchema, PROTOCOL_VERSION } from '../../protocol/messages.ts';
-import { DEVICE_CLASS, ENGINE, SCENE, type TaskRow, type TestCoordinator, testCoordinator } from '../support/coordinator-context.ts';
+import { type helloSchema, leaseGrantSchema, PROTOCOL_VERSION } from '../../protocol/messages.ts';
+import {
+  DEVICE_CLASS,
+  ENGINE,
+  SCENE,
+  type TaskRow,
+  type TestCoordinator,
+  testCoordinator,
+} from '../support/coordinator-context.ts';
 import { leaseTo } from './delivery.ts';
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
@@ -42,7 +50,13 @@ describe('publishing what is queued', () => {
     const { tiles } = await farm.addJob({ tilesPerFrame: 1 });
     await publishQueued(farm.db, farm.queue);
     const { id: taskId, token } = await leaseTo(farm, node, tiles[0] as TaskRow);
-    await failTask(farm.context, node.id, { taskId, token, failureClass: 'node', code: 'X', message: 'it broke' });
+    await failTask(farm.context, node.id, {
+      taskId,
+      token,
+      failureClass: 'node',
+      code: 'X',
+      message: 'it broke',
+    });
     await publishQueued(farm.db, farm.queue);
     expect(farm.queue.published.map((entry) => entry.attempt)).toEqual([0, 1]);
   });
@@ -54,7 +68,13 @@ describe('publishing what is queued', () => {
     farm.queue.onPublish = async () => {
       farm.queue.onPublish = async () => undefined;
       const { id: taskId, token } = await leaseTo(farm, node, tiles[0] as TaskRow);
-      await failTask(farm.context, node.id, { taskId, token, failureClass: 'node', code: 'X', message: 'it broke' });
+      await failTask(farm.context, node.id, {
+        taskId,
+        token,
+        failureClass: 'node',
+        code: 'X',
+        message: 'it broke',
+      });
     };
     await publishQueued(farm.db, farm.queue);
     await publishQueued(farm.db, farm.queue);
@@ -78,7 +98,10 @@ describe('the dispatcher', () => {
     await made.start();
     return made;
   }
-  const known = (node: { id: ReturnType<typeof nodeIdSchema.parse>; address: string }) => ({ ...node, engine: ENGINE });
+  const known = (node: { id: ReturnType<typeof nodeIdSchema.parse>; address: string }) => ({
+    ...node,
+    engine: ENGINE,
+  });
 
   it('answers a node that waits as soon as a pointer arrives, and takes the pointer off the list', async () => {
     const node = await farm.addNode();
@@ -88,9 +111,17 @@ describe('the dispatcher', () => {
     const taskId = tiles[0]?.id as TaskId;
     farm.queue.deliver({ taskId, jobId });
     const { grant } = await reply;
-    expect(leaseGrantSchema.parse(grant)).toMatchObject({ taskId, jobId, token: 1, scene: SCENE, price: 1_000n });
+    expect(leaseGrantSchema.parse(grant)).toMatchObject({
+      taskId,
+      jobId,
+      token: 1,
+      scene: SCENE,
+      price: 1_000n,
+    });
     expect(farm.queue.taken).toEqual([taskId]);
-    expect(await farm.eventsOf(jobId)).toEqual([expect.objectContaining({ type: 'task.leased', nodeId: node.id })]);
+    expect(await farm.eventsOf(jobId)).toEqual([
+      expect.objectContaining({ type: 'task.leased', nodeId: node.id }),
+    ]);
   });
 
   it('gives each of two waiting nodes another task', async () => {
@@ -129,7 +160,7 @@ describe('the dispatcher', () => {
 });
 
 describe('nodes', () => {
-  const hello = (address: string, engine = ENGINE) => ({
+  const hello = (address: string, engine = ENGINE): z.output<typeof helloSchema> => ({
     protocolVersion: PROTOCOL_VERSION,
     address: addressSchema.parse(address),
     engine,
@@ -142,30 +173,45 @@ describe('nodes', () => {
     await welcomeNode(farm.context, id, hello(mine));
     farm.clock.advance(1_000);
     await welcomeNode(farm.context, id, hello(mine, 'blender-4.3.2'));
-    expect(await farm.node(id)).toMatchObject({ engine: 'blender-4.3.2', last_seen_at: new Date(farm.clock.now()) });
+    expect(await farm.node(id)).toMatchObject({
+      engine: 'blender-4.3.2',
+      last_seen_at: new Date(farm.clock.now()),
+    });
   });
 
   it('cannot take the name of another key', async () => {
     const id = nodeIdSchema.parse('famous');
     await welcomeNode(farm.context, id, hello(mine));
-    await expect(welcomeNode(farm.context, id, hello(theirs))).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    await expect(welcomeNode(farm.context, id, hello(theirs))).rejects.toMatchObject({
+      code: 'UNAUTHORIZED',
+    });
     expect((await farm.node(id)).address).toBe(mine);
   });
 
   it('get no work before they said hello', async () => {
-    await expect(requireWorkingNode(farm.context, nodeIdSchema.parse('stranger'))).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    await expect(requireWorkingNode(farm.context, nodeIdSchema.parse('stranger'))).rejects.toMatchObject({
+      code: 'UNAUTHORIZED',
+    });
   });
 
   it('get no work while they are quarantined, are told why, and work again afterwards', async () => {
     const node = await farm.addNode();
     const until = new Date(farm.clock.now() + 60_000);
-    await farm.db.updateTable('nodes').set({ quarantined_until: until, reason: 'black tile' }).where('id', '=', node.id).execute();
+    await farm.db
+      .updateTable('nodes')
+      .set({ quarantined_until: until, reason: 'black tile' })
+      .where('id', '=', node.id)
+      .execute();
     await expect(requireWorkingNode(farm.context, node.id)).rejects.toMatchObject({
       code: 'NODE_QUARANTINED',
       message: expect.stringContaining('black tile'),
     });
     farm.clock.advance(60_000);
-    expect(await requireWorkingNode(farm.context, node.id)).toEqual({ id: node.id, address: node.address, engine: ENGINE });
+    expect(await requireWorkingNode(farm.context, node.id)).toEqual({
+      id: node.id,
+      address: node.address,
+      engine: ENGINE,
+    });
   });
 });
 
@@ -178,7 +224,12 @@ describe('submitting a job', () => {
       tiles: { columns: 2, rows: 1 },
     });
     const job = await farm.job(id);
-    const tasks = await farm.db.selectFrom('tasks').selectAll().where('job_id', '=', id).orderBy('position').execute();
+    const tasks = await farm.db
+      .selectFrom('tasks')
+      .selectAll()
+      .where('job_id', '=', id)
+      .orderBy('position')
+      .execute();
     expect(job).toMatchObject({ state: 'opening', escrow: 'none', spent: '0' });
     expect(tasks.map((task) => [task.kind, task.frame, task.state])).toEqual([
       ['render', 2, 'queued'],
@@ -194,7 +245,9 @@ describe('submitting a job', () => {
 
   it('refuses a scene the farm does not know', async () => {
     const scene = digestSchema.parse('0'.repeat(64));
-    await expect(submitJob(farm.context, new Scenes(farm.context), { scene, name: 'a' })).rejects.toMatchObject({
+    await expect(
+      submitJob(farm.context, new Scenes(farm.context), { scene, name: 'a' }),
+    ).rejects.toMatchObject({
       code: 'NOT_FOUND',
       kept: 'nothing was submitted',
     });

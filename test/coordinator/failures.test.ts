@@ -4,7 +4,12 @@ import { failTask } from '../../coordinator/scheduling/fail-task.ts';
 import { graceLeases } from '../../coordinator/scheduling/lost-leases.ts';
 import type { TaskId } from '../../protocol/ids.ts';
 import type { FailureClass } from '../../protocol/messages.ts';
-import { type TaskRow, type TestCoordinator, type TestNode, testCoordinator } from '../support/coordinator-context.ts';
+import {
+  type TaskRow,
+  type TestCoordinator,
+  type TestNode,
+  testCoordinator,
+} from '../support/coordinator-context.ts';
 import { deliver, leaseTo } from './delivery.ts';
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
@@ -17,7 +22,12 @@ afterAll(() => farm[Symbol.asyncDispose]());
 // "Every node failed" speaks of all nodes of the farm, so each test has a farm to itself.
 beforeEach(() => farm.everybodyLeaves());
 
-async function fail(node: TestNode, task: TaskRow, failureClass: FailureClass, message = 'it broke'): Promise<void> {
+async function fail(
+  node: TestNode,
+  task: TaskRow,
+  failureClass: FailureClass,
+  message = 'it broke',
+): Promise<void> {
   const { id: taskId, token } = task;
   await failTask(farm.context, node.id, { taskId, token, failureClass, code: 'RENDER_FAILED', message });
 }
@@ -29,7 +39,12 @@ describe('a node that fails a task', () => {
     const { id, tiles } = await farm.addJob();
     const task = await leaseTo(farm, node, tiles[0] as TaskRow);
     await fail(node, task, 'node', 'out of memory');
-    expect(await farm.task(task.id)).toMatchObject({ state: 'queued', published: false, lease_until: null, progress: 0 });
+    expect(await farm.task(task.id)).toMatchObject({
+      state: 'queued',
+      published: false,
+      lease_until: null,
+      progress: 0,
+    });
     expect(await farm.eventsOf(id)).toEqual([
       expect.objectContaining({ type: 'task.requeued', nodeId: node.id, reason: 'out of memory' }),
     ]);
@@ -41,7 +56,9 @@ describe('a node that fails a task', () => {
     const { tiles } = await farm.addJob();
     const task = await leaseTo(farm, node, tiles[0] as TaskRow);
     await expect(fail(other, task, 'node')).rejects.toMatchObject({ code: 'LEASE_LOST' });
-    await expect(fail(node, { ...task, token: task.token + 1 }, 'node')).rejects.toMatchObject({ code: 'LEASE_LOST' });
+    await expect(fail(node, { ...task, token: task.token + 1 }, 'node')).rejects.toMatchObject({
+      code: 'LEASE_LOST',
+    });
     expect((await farm.task(task.id)).state).toBe('leased');
   });
 
@@ -65,7 +82,10 @@ describe('a node that fails a task', () => {
     await farm.addNode({ online: false });
     const { id, tiles } = await farm.addJob();
     await fail(node, await leaseTo(farm, node, tiles[0] as TaskRow), 'node');
-    expect(await farm.job(id)).toMatchObject({ state: 'failed', reason: expect.stringContaining('every node failed on') });
+    expect(await farm.job(id)).toMatchObject({
+      state: 'failed',
+      reason: expect.stringContaining('every node failed on'),
+    });
   });
 
   it('fails no job while another node is online that may still try', async () => {
@@ -78,7 +98,10 @@ describe('a node that fails a task', () => {
   it('fails the job when the only other node online is excluded from it', async () => {
     const [failing, excluded] = [await farm.addNode(), await farm.addNode()];
     const { id, tiles } = await farm.addJob();
-    await farm.db.insertInto('job_exclusions').values({ job_id: id, node_id: excluded.id, reason: 'cheated' }).execute();
+    await farm.db
+      .insertInto('job_exclusions')
+      .values({ job_id: id, node_id: excluded.id, reason: 'cheated' })
+      .execute();
     await fail(failing, await leaseTo(farm, failing, tiles[0] as TaskRow), 'node');
     expect((await farm.job(id)).state).toBe('failed');
   });
@@ -105,7 +128,8 @@ describe('a node that fails a task', () => {
   it('counts for nothing when the network was at fault, however often', async () => {
     const node = await farm.addNode();
     const { id, tiles } = await farm.addJob();
-    for (let nth = 1; nth <= 5; nth++) await fail(node, await leaseTo(farm, node, tiles[0] as TaskRow), 'infrastructure');
+    for (let nth = 1; nth <= 5; nth++)
+      await fail(node, await leaseTo(farm, node, tiles[0] as TaskRow), 'infrastructure');
     expect((await farm.job(id)).state).toBe('active');
     expect(await farm.task(tiles[0]?.id as TaskId)).toMatchObject({ state: 'queued', token: 5 });
   });
@@ -115,14 +139,21 @@ describe('ending a job', () => {
   const end = (id: Parameters<typeof endJob>[2], how: JobEnd, reason: string | null) =>
     farm.db.transaction().execute((tx) => endJob(farm.context, tx, id, how, reason));
 
-  it.each(['opening', 'active'] as const)('drops every task of a job that is %s and that nobody has delivered', async (state) => {
-    const { id, tiles, finishes } = await farm.addJob({ state });
-    expect(await end(id, 'cancelled', 'on request')).toBe(true);
-    for (const task of [...tiles, ...finishes]) expect((await farm.task(task.id)).state).toBe('dropped');
-    const job = await farm.job(id);
-    expect(job).toMatchObject({ state: 'cancelled', reason: 'on request', finished_at: new Date(farm.clock.now()) });
-    expect(await farm.eventsOf(id)).toEqual([{ type: 'job.cancelled', reason: 'on request' }]);
-  });
+  it.each(['opening', 'active'] as const)(
+    'drops every task of a job that is %s and that nobody has delivered',
+    async (state) => {
+      const { id, tiles, finishes } = await farm.addJob({ state });
+      expect(await end(id, 'cancelled', 'on request')).toBe(true);
+      for (const task of [...tiles, ...finishes]) expect((await farm.task(task.id)).state).toBe('dropped');
+      const job = await farm.job(id);
+      expect(job).toMatchObject({
+        state: 'cancelled',
+        reason: 'on request',
+        finished_at: new Date(farm.clock.now()),
+      });
+      expect(await farm.eventsOf(id)).toEqual([{ type: 'job.cancelled', reason: 'on request' }]);
+    },
+  );
 
   it('takes the lease from a node that is at work and keeps what was delivered', async () => {
     const node = await farm.addNode();

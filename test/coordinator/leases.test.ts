@@ -4,9 +4,15 @@ import { endJob } from '../../coordinator/scheduling/end-job.ts';
 import { failTask } from '../../coordinator/scheduling/fail-task.ts';
 import { extendLeases } from '../../coordinator/scheduling/heartbeat.ts';
 import { graceLeases, requeueLostLeases } from '../../coordinator/scheduling/lost-leases.ts';
-import type { FailureClass } from '../../protocol/messages.ts';
 import type { TaskId } from '../../protocol/ids.ts';
-import { ENGINE, type TaskRow, type TestCoordinator, type TestNode, testCoordinator } from '../support/coordinator-context.ts';
+import type { FailureClass } from '../../protocol/messages.ts';
+import {
+  ENGINE,
+  type TaskRow,
+  type TestCoordinator,
+  type TestNode,
+  testCoordinator,
+} from '../support/coordinator-context.ts';
 import { leaseTo } from './delivery.ts';
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
@@ -27,7 +33,13 @@ const claim = (node: TestNode, tasks: readonly { id: TaskId }[], engine = ENGINE
 
 async function fail(node: TestNode, task: TaskRow, failureClass: FailureClass): Promise<void> {
   const { id: taskId, token } = task;
-  await failTask(farm.context, node.id, { taskId, token, failureClass, code: 'RENDER_FAILED', message: 'it broke' });
+  await failTask(farm.context, node.id, {
+    taskId,
+    token,
+    failureClass,
+    code: 'RENDER_FAILED',
+    message: 'it broke',
+  });
 }
 
 describe('claiming a task', () => {
@@ -36,7 +48,13 @@ describe('claiming a task', () => {
     const { tiles } = await farm.addJob();
     const task = await claim(node, tiles);
     const until = new Date(farm.clock.now() + farm.context.config.leaseMs);
-    expect(task).toMatchObject({ state: 'leased', node_id: node.id, token: 1, progress: 0, lease_until: until });
+    expect(task).toMatchObject({
+      state: 'leased',
+      node_id: node.id,
+      token: 1,
+      progress: 0,
+      lease_until: until,
+    });
     expect(await farm.task(task?.id as TaskId)).toEqual(task);
   });
 
@@ -46,16 +64,29 @@ describe('claiming a task', () => {
     const newer = await farm.addJob();
     const held = [...newer.tiles, ...older.tiles].reverse();
     const order = [await claim(node, held), await claim(node, held), await claim(node, held)];
-    expect(order.map((task) => task?.id)).toEqual([older.tiles[0]?.id, older.tiles[1]?.id, newer.tiles[0]?.id]);
+    expect(order.map((task) => task?.id)).toEqual([
+      older.tiles[0]?.id,
+      older.tiles[1]?.id,
+      newer.tiles[0]?.id,
+    ]);
   });
 
   it('takes a finish task before tiles, but no finish task that still waits for its tiles', async () => {
     const node = await farm.addNode();
     const { tiles, finishes } = await farm.addJob({ frames: [1, 2], tilesPerFrame: 1 });
     const [first, second] = finishes;
-    await farm.db.updateTable('tasks').set({ state: 'queued' }).where('id', '=', first?.id as TaskId).execute();
+    await farm.db
+      .updateTable('tasks')
+      .set({ state: 'queued' })
+      .where('id', '=', first?.id as TaskId)
+      .execute();
     const held = [...tiles, ...finishes];
-    const order = [await claim(node, held), await claim(node, held), await claim(node, held), await claim(node, held)];
+    const order = [
+      await claim(node, held),
+      await claim(node, held),
+      await claim(node, held),
+      await claim(node, held),
+    ];
     expect(order.map((task) => task?.id)).toEqual([first?.id, tiles[0]?.id, tiles[1]?.id, undefined]);
     expect((await farm.task(second?.id as TaskId)).state).toBe('waiting');
   });
@@ -67,10 +98,13 @@ describe('claiming a task', () => {
     expect(await claim(node, [])).toBeNull();
   });
 
-  it.each(['opening', 'failed', 'cancelled', 'completed'] as const)('takes nothing of a job that is %s', async (state) => {
-    const node = await farm.addNode();
-    expect(await claim(node, (await farm.addJob({ state })).tiles)).toBeNull();
-  });
+  it.each(['opening', 'failed', 'cancelled', 'completed'] as const)(
+    'takes nothing of a job that is %s',
+    async (state) => {
+      const node = await farm.addNode();
+      expect(await claim(node, (await farm.addJob({ state })).tiles)).toBeNull();
+    },
+  );
 
   it('takes nothing for another engine', async () => {
     const node = await farm.addNode();
@@ -82,18 +116,24 @@ describe('claiming a task', () => {
   it('gives a node nothing of a job it is excluded from, and others still get it', async () => {
     const [cheat, honest] = [await farm.addNode(), await farm.addNode()];
     const { id, tiles } = await farm.addJob();
-    await farm.db.insertInto('job_exclusions').values({ job_id: id, node_id: cheat.id, reason: 'cheated' }).execute();
+    await farm.db
+      .insertInto('job_exclusions')
+      .values({ job_id: id, node_id: cheat.id, reason: 'cheated' })
+      .execute();
     expect(await claim(cheat, tiles)).toBeNull();
     expect((await claim(honest, tiles))?.id).toBe(tiles[0]?.id);
   });
 
-  it.each(['node', 'task'] as const)('never gives a task back to a node that failed it (%s)', async (failureClass) => {
-    const [failing, other] = [await farm.addNode(), await farm.addNode()];
-    const { tiles } = await farm.addJob({ tilesPerFrame: 1 });
-    await fail(failing, await leaseTo(farm, failing, tiles[0] as TaskRow), failureClass);
-    expect(await claim(failing, tiles)).toBeNull();
-    expect((await claim(other, tiles))?.id).toBe(tiles[0]?.id);
-  });
+  it.each(['node', 'task'] as const)(
+    'never gives a task back to a node that failed it (%s)',
+    async (failureClass) => {
+      const [failing, other] = [await farm.addNode(), await farm.addNode()];
+      const { tiles } = await farm.addJob({ tilesPerFrame: 1 });
+      await fail(failing, await leaseTo(farm, failing, tiles[0] as TaskRow), failureClass);
+      expect(await claim(failing, tiles)).toBeNull();
+      expect((await claim(other, tiles))?.id).toBe(tiles[0]?.id);
+    },
+  );
 
   it('gives a task back to a node whose network failed', async () => {
     const node = await farm.addNode();
@@ -172,15 +212,24 @@ describe('leases that ran out', () => {
     const lease = await leaseTo(farm, silent, tiles[0] as TaskRow);
     farm.clock.advance(farm.context.config.leaseMs + 1);
     expect(await requeueLostLeases(farm.context)).toBeGreaterThanOrEqual(1);
-    expect(await farm.task(lease.id)).toMatchObject({ state: 'queued', published: false, losses: 1, lease_until: null });
+    expect(await farm.task(lease.id)).toMatchObject({
+      state: 'queued',
+      published: false,
+      losses: 1,
+      lease_until: null,
+    });
     expect(await farm.eventsOf(id)).toEqual([
-      expect.objectContaining({ type: 'task.requeued', nodeId: silent.id, reason: expect.stringContaining(silent.id) }),
+      expect.objectContaining({
+        type: 'task.requeued',
+        nodeId: silent.id,
+        reason: expect.stringContaining(silent.id),
+      }),
     ]);
     expect(await requeueLostLeases(farm.context)).toBe(0);
     expect((await claim(other, tiles))?.token).toBe(2);
-    expect(await extendLeases(farm.context, silent.id, [{ taskId: lease.id, token: lease.token, progress: 1 }])).toEqual([
-      lease.id,
-    ]);
+    expect(
+      await extendLeases(farm.context, silent.id, [{ taskId: lease.id, token: lease.token, progress: 1 }]),
+    ).toEqual([lease.id]);
   });
 
   it('leave a lease alone that still runs', async () => {

@@ -12,7 +12,9 @@ const UNSETTLED: BatchState[] = ['closed', 'committed', 'drawn', 'judged'];
 describe('the next step of a batch', () => {
   it.each(CHAIN_STATES)('is nothing for an open or a settled batch while the chain says %s', (state) => {
     for (const row of ['open', 'settled'] as const) {
-      expect(nextStep({ state: row, outcome: 'pass', seed: seedOf(1) }, { state, seed: seedOf(1) })).toBeNull();
+      expect(
+        nextStep({ state: row, outcome: 'pass', seed: seedOf(1) }, { state, seed: seedOf(1) }),
+      ).toBeNull();
     }
   });
 
@@ -39,10 +41,13 @@ describe('the next step of a batch', () => {
     }
   });
 
-  it.each(['pass', 'fail', 'inconclusive'] as const)('attests the verdict %s on the seed that was drawn', (outcome) => {
-    const row = { state: 'judged' as const, outcome, seed: seedOf(1) };
-    expect(nextStep(row, { state: 'drawn', seed: seedOf(1) })).toBe('attest');
-  });
+  it.each(['pass', 'fail', 'inconclusive'] as const)(
+    'attests the verdict %s on the seed that was drawn',
+    (outcome) => {
+      const row = { state: 'judged' as const, outcome, seed: seedOf(1) };
+      expect(nextStep(row, { state: 'drawn', seed: seedOf(1) })).toBe('attest');
+    },
+  );
 
   it('waits for another verdict when the chain drew another seed', () => {
     const row = { state: 'judged' as const, outcome: 'pass' as const, seed: seedOf(1) };
@@ -62,7 +67,11 @@ describe('the next step of a batch', () => {
 
 /** A batch in the database, on the chain, and at the verifier's, as settle-batches.ts moves it. */
 class World {
-  row: { state: BatchState; outcome: Outcome | null; seed: Bytes32 | null } = { state: 'closed', outcome: null, seed: null };
+  row: { state: BatchState; outcome: Outcome | null; seed: Bytes32 | null } = {
+    state: 'closed',
+    outcome: null,
+    seed: null,
+  };
   chain: { state: ChainState; seed: Bytes32 | null } = { state: 'none', seed: null };
   attestedOnOtherSeed = false;
   #verdictFor: Bytes32 | null = null;
@@ -76,7 +85,8 @@ class World {
         this.chain = { state: 'committed', seed: null };
         return;
       case 'await-secret':
-        if (noted && this.row.state !== 'committed') this.row = { ...this.row, state: 'committed', seed: null };
+        if (noted && this.row.state !== 'committed')
+          this.row = { ...this.row, state: 'committed', seed: null };
         return;
       case 'await-verdict':
         if (noted && !(this.row.state === 'drawn' && this.row.seed === this.chain.seed)) {

@@ -5,7 +5,11 @@ import { type JobRequest, jobSpecSchema } from '../../protocol/job.ts';
 import { DEVICE_CLASS, ENGINE, inspection, SCENE } from '../support/coordinator-context.ts';
 
 const engine = { id: ENGINE, version: '3.4.1', deviceClass: DEVICE_CLASS };
-const request = (changes: Partial<JobRequest> = {}): JobRequest => ({ scene: SCENE, name: 'scene.blend', ...changes });
+const request = (changes: Partial<JobRequest> = {}): JobRequest => ({
+  scene: SCENE,
+  name: 'scene.blend',
+  ...changes,
+});
 
 function refusal(work: () => unknown): FarmError {
   try {
@@ -20,7 +24,14 @@ function refusal(work: () => unknown): FarmError {
 describe('planning a job', () => {
   it('takes frames, samples, region and picture from the scene where nothing was asked for', () => {
     const border = { x: 100, y: 50, width: 640, height: 360 };
-    const scene = inspection({ frameStart: 10, frameEnd: 20, frameStep: 5, samples: 48, region: border, picture: border });
+    const scene = inspection({
+      frameStart: 10,
+      frameEnd: 20,
+      frameStep: 5,
+      samples: 48,
+      region: border,
+      picture: border,
+    });
     const plan = planJob(request(), scene, engine);
     expect(plan.spec).toMatchObject({
       frames: [10, 15, 20],
@@ -40,7 +51,9 @@ describe('planning a job', () => {
   it('chooses a grid for auto, and takes the one that was asked for', () => {
     const tiles = { columns: 3, rows: 2 };
     expect(planJob(request({ tiles, frames: [1] }), inspection(), engine).tilesPerFrame).toBe(6);
-    expect(planJob(request({ tiles: 'auto', frames: [1] }), inspection(), engine).tilesPerFrame).toBeGreaterThan(1);
+    expect(
+      planJob(request({ tiles: 'auto', frames: [1] }), inspection(), engine).tilesPerFrame,
+    ).toBeGreaterThan(1);
   });
 
   it('plans for each frame its tiles in order and then one finish task over the whole region', () => {

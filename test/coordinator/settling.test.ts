@@ -70,7 +70,11 @@ describe('the open batch of a node', () => {
     await deliver(farm, node, [...tiles].reverse());
     const { id: batchId } = await farm.batchOf(id);
     const rows = await Promise.all([...tiles].reverse().map((tile) => farm.task(tile.id)));
-    expect(await batchState(farm.db, batchId)).toEqual({ batchId, leaves: rows.map((row) => row.leaf), amount: 3_000n });
+    expect(await batchState(farm.db, batchId)).toEqual({
+      batchId,
+      leaves: rows.map((row) => row.leaf),
+      amount: 3_000n,
+    });
   });
 });
 
@@ -172,14 +176,22 @@ async function evidenceOf(batch: BatchRow): Promise<BatchRow> {
 }
 
 const frameOf = (job: JobId, frame: number) =>
-  farm.db.selectFrom('frames').selectAll().where('job_id', '=', job).where('frame', '=', frame).executeTakeFirstOrThrow();
+  farm.db
+    .selectFrom('frames')
+    .selectAll()
+    .where('job_id', '=', job)
+    .where('frame', '=', frame)
+    .executeTakeFirstOrThrow();
 
 describe('a batch that passed', () => {
   it('verifies its tasks, counts the money once, and queues the finish task of each complete frame', async () => {
     const { node, job, batch } = await delivered({ frames: [1], tilesPerFrame: 2 });
     await applyOutcome(farm.context, batch, 'pass');
     for (const tile of job.tiles) expect((await farm.task(tile.id)).state).toBe('verified');
-    expect(await farm.task(job.finishes[0]?.id as TaskId)).toMatchObject({ state: 'queued', published: false });
+    expect(await farm.task(job.finishes[0]?.id as TaskId)).toMatchObject({
+      state: 'queued',
+      published: false,
+    });
     expect(await frameOf(job.id, 1)).toMatchObject({ tiles_verified: 2, state: 'pending' });
     expect((await farm.job(job.id)).spent).toBe('2000');
     expect((await farm.node(node.id)).tasks_verified).toBe(2);
@@ -195,10 +207,20 @@ describe('a batch that passed', () => {
   it('changes nothing a second time, whatever the second outcome is', async () => {
     const { node, job, batch } = await delivered();
     await applyOutcome(farm.context, batch, 'pass');
-    const before = [await farm.job(job.id), await farm.node(node.id), await frameOf(job.id, 1), await farm.eventsOf(job.id)];
+    const before = [
+      await farm.job(job.id),
+      await farm.node(node.id),
+      await frameOf(job.id, 1),
+      await farm.eventsOf(job.id),
+    ];
     await applyOutcome(farm.context, batch, 'pass');
     await applyOutcome(farm.context, batch, 'fail');
-    const after = [await farm.job(job.id), await farm.node(node.id), await frameOf(job.id, 1), await farm.eventsOf(job.id)];
+    const after = [
+      await farm.job(job.id),
+      await farm.node(node.id),
+      await frameOf(job.id, 1),
+      await farm.eventsOf(job.id),
+    ];
     expect(after).toEqual(before);
   });
 
@@ -216,7 +238,8 @@ describe('a batch that passed', () => {
     const batchOfA = await farm.batchOf(job.id);
     await deliver(farm, b, [one1]);
     const batchOfB = await farm.batchOf(job.id);
-    const finishStates = async () => Promise.all(job.finishes.map(async (task) => (await farm.task(task.id)).state));
+    const finishStates = async () =>
+      Promise.all(job.finishes.map(async (task) => (await farm.task(task.id)).state));
     await applyOutcome(farm.context, batchOfA, 'pass');
     expect(await finishStates()).toEqual(['waiting', 'queued']);
     await applyOutcome(farm.context, batchOfB, 'pass');
@@ -244,7 +267,11 @@ describe('a batch that passed', () => {
 
     await deliver(farm, node, [fourth]);
     await applyOutcome(farm.context, await farm.batchOf(job.id), 'pass');
-    expect(await farm.job(job.id)).toMatchObject({ state: 'completed', spent: '4000', finished_at: new Date(farm.clock.now()) });
+    expect(await farm.job(job.id)).toMatchObject({
+      state: 'completed',
+      spent: '4000',
+      finished_at: new Date(farm.clock.now()),
+    });
     const types = (await farm.eventsOf(job.id)).map((event) => event.type);
     expect(types.filter((type) => type === 'frame.done')).toHaveLength(2);
     expect(types.filter((type) => type === 'job.completed')).toHaveLength(1);
@@ -296,7 +323,12 @@ describe('a batch that failed', () => {
     expect(events).toContainEqual({ type: 'node.quarantined', nodeId: node.id, reason: row.reason });
     expect(events.filter((event) => event.type === 'task.requeued')).toHaveLength(2);
     const claim = (nodeId: typeof node.id) =>
-      claimTask(farm.db, { held: job.tiles.map((tile) => tile.id), nodeId, engine: ENGINE, leaseUntil: new Date(farm.clock.now()) });
+      claimTask(farm.db, {
+        held: job.tiles.map((tile) => tile.id),
+        nodeId,
+        engine: ENGINE,
+        leaseUntil: new Date(farm.clock.now()),
+      });
     expect(await claim(node.id)).toBeNull();
     expect(await claim((await farm.addNode()).id)).not.toBeNull();
   });
@@ -327,9 +359,15 @@ describe('a batch that could not be judged', () => {
     const { node, job, batch } = await delivered();
     await applyOutcome(farm.context, batch, 'inconclusive');
     for (const tile of job.tiles) expect((await farm.task(tile.id)).state).toBe('queued');
-    expect(await farm.node(node.id)).toMatchObject({ quarantined_until: null, tasks_forfeited: 0, tasks_verified: 0 });
+    expect(await farm.node(node.id)).toMatchObject({
+      quarantined_until: null,
+      tasks_forfeited: 0,
+      tasks_verified: 0,
+    });
     expect((await farm.job(job.id)).spent).toBe('0');
-    expect(await farm.eventsOf(job.id)).toContainEqual(expect.objectContaining({ type: 'batch.settled', amount: '0' }));
+    expect(await farm.eventsOf(job.id)).toContainEqual(
+      expect.objectContaining({ type: 'batch.settled', amount: '0' }),
+    );
     await deliver(farm, node, job.tiles);
     expect((await farm.batchOf(job.id)).id).not.toBe(batch.id);
   });

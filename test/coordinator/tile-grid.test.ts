@@ -112,9 +112,19 @@ describe('cutting a region into tiles', () => {
         const finest = finestGrid(rect);
         const tiles = tileRects(rect, finest);
         const least = (count: number, sizes: number[]) => (count > 1 ? Math.min(...sizes) : MIN_TILE_PX);
-        expect(least(finest.columns, tiles.slice(0, finest.columns).map((tile) => tile.width))).toBeGreaterThanOrEqual(MIN_TILE_PX);
+        expect(
+          least(
+            finest.columns,
+            tiles.slice(0, finest.columns).map((tile) => tile.width),
+          ),
+        ).toBeGreaterThanOrEqual(MIN_TILE_PX);
         const firstColumn = tiles.filter((_tile, index) => index % finest.columns === 0);
-        expect(least(finest.rows, firstColumn.map((tile) => tile.height))).toBeGreaterThanOrEqual(MIN_TILE_PX);
+        expect(
+          least(
+            finest.rows,
+            firstColumn.map((tile) => tile.height),
+          ),
+        ).toBeGreaterThanOrEqual(MIN_TILE_PX);
       }),
       { numRuns: 25 },
     );

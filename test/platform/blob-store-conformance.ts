@@ -66,7 +66,9 @@ export function blobStoreConformance(name: string, make: (folder: string) => Pro
 
     it('stores nothing when there are more bytes than allowed', async () => {
       const bytes = Buffer.alloc(101);
-      await expect(store.put(digestBytes(bytes), Readable.from([bytes]), 100)).rejects.toMatchObject({ code: 'TOO_LARGE' });
+      await expect(store.put(digestBytes(bytes), Readable.from([bytes]), 100)).rejects.toMatchObject({
+        code: 'TOO_LARGE',
+      });
       expect(await store.has(digestBytes(bytes))).toBe(false);
     });
 
@@ -95,7 +97,9 @@ export function blobStoreConformance(name: string, make: (folder: string) => Pro
     it('takes the same blob from several senders in the same moment, and again later', async () => {
       const bytes = Buffer.alloc(50_000, 9);
       const digest = digestBytes(bytes);
-      const puts = Array.from({ length: 5 }, () => store.put(digest, Readable.from([bytes.subarray(0, 20_000), bytes.subarray(20_000)]), MANY));
+      const puts = Array.from({ length: 5 }, () =>
+        store.put(digest, Readable.from([bytes.subarray(0, 20_000), bytes.subarray(20_000)]), MANY),
+      );
       expect(await Promise.all(puts)).toEqual(puts.map(() => ({ sizeBytes: bytes.length })));
       await store.put(digest, Readable.from([bytes]), MANY);
       expect(await bytesOf(store, digest)).toEqual(bytes);
@@ -134,7 +138,9 @@ export function blobStoreConformance(name: string, make: (folder: string) => Pro
 
     it('leaves a file alone when there is no blob to put in its place', async () => {
       await writeFile(file('precious'), 'precious');
-      await expect(store.copyTo(digestBytes('never stored'), file('precious'))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      await expect(store.copyTo(digestBytes('never stored'), file('precious'))).rejects.toMatchObject({
+        code: 'NOT_FOUND',
+      });
       expect(await readFile(file('precious'), 'utf8')).toBe('precious');
     });
 

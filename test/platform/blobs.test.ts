@@ -28,7 +28,8 @@ describe('a folder of blobs', () => {
   it('leaves nothing half-written behind a refused blob', async () => {
     await using folder = await tempFolder();
     const store = await FolderBlobStore.open(folder.path);
-    const put = (bytes: string, most: number) => store.put(digestBytes('other'), Readable.from([Buffer.from(bytes)]), most);
+    const put = (bytes: string, most: number) =>
+      store.put(digestBytes('other'), Readable.from([Buffer.from(bytes)]), most);
     await expect(put('wrong bytes', 100)).rejects.toMatchObject({ code: 'BLOB_MISMATCH' });
     await expect(put('too many bytes', 3)).rejects.toMatchObject({ code: 'TOO_LARGE' });
     expect(await readdir(join(folder.path, 'incoming'))).toEqual([]);
@@ -45,7 +46,10 @@ describe('a folder of blobs', () => {
     await using folder = await tempFolder();
     const bytes = Buffer.alloc((1 << 20) + 17, 5);
     await writeFile(join(folder.path, 'file'), bytes);
-    expect(await digestFile(join(folder.path, 'file'))).toEqual({ digest: digestBytes(bytes), sizeBytes: bytes.length });
+    expect(await digestFile(join(folder.path, 'file'))).toEqual({
+      digest: digestBytes(bytes),
+      sizeBytes: bytes.length,
+    });
   });
 });
 

@@ -45,7 +45,10 @@ const amountOf = async (name: string): Promise<number | undefined> =>
 
 describe('migrating', () => {
   it('applies each file once, in the order of its number, however often it runs', async () => {
-    await add('0002-more.sql', "-- a comment; with a semicolon\ninsert into coins values ('gold', 1);\ninsert into coins values ('tin', 2);\n");
+    await add(
+      '0002-more.sql',
+      "-- a comment; with a semicolon\ninsert into coins values ('gold', 1);\ninsert into coins values ('tin', 2);\n",
+    );
     await run();
     await run();
     expect(await applied()).toEqual([1, 2]);
@@ -77,7 +80,10 @@ describe('migrating', () => {
     await run();
     await sql`insert into migrations (number) values (7)`.execute(db);
     await add('0002-more.sql', 'create table extra (id int);');
-    await expect(run()).rejects.toMatchObject({ code: 'DATA_FOLDER_NEWER', message: expect.stringContaining('7') });
+    await expect(run()).rejects.toMatchObject({
+      code: 'DATA_FOLDER_NEWER',
+      message: expect.stringContaining('7'),
+    });
     expect(await applied()).toEqual([1, 7]);
   });
 
@@ -120,10 +126,18 @@ describe('transactions', () => {
       db.transaction().execute(async (tx) => {
         const { amount } = await tx.selectFrom('coins').select('amount').executeTakeFirstOrThrow();
         await Promise.resolve();
-        await tx.updateTable('coins').set({ amount: amount + 1 }).execute();
+        await tx
+          .updateTable('coins')
+          .set({ amount: amount + 1 })
+          .execute();
       }),
     );
-    const outside = Array.from({ length: 20 }, () => db.updateTable('coins').set((eb) => ({ amount: eb('amount', '+', 1) })).execute());
+    const outside = Array.from({ length: 20 }, () =>
+      db
+        .updateTable('coins')
+        .set((eb) => ({ amount: eb('amount', '+', 1) }))
+        .execute(),
+    );
     await Promise.all([...increments, ...outside]);
     expect(await amountOf('gold')).toBe(40);
   });

@@ -2,9 +2,9 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { diskError, errorCode, readTextIfThere, writeFileAtomic } from '../../platform/files.ts';
+import { toJson } from '../../platform/json.ts';
 import { Mutex } from '../../platform/mutex.ts';
 import { newIdBody } from '../../platform/new-id.ts';
-import { toJson } from '../../platform/json.ts';
 import { whileUnreachable } from '../../platform/retry.ts';
 import { backoffMs, pause } from '../../platform/wait.ts';
 import { FarmError, isFarmError } from '../../protocol/errors.ts';
@@ -36,7 +36,9 @@ describe('writing a file whole or not at all', () => {
 
   it('leaves the old file and no leftovers when it cannot write', async () => {
     await using folder = await tempFolder();
-    await expect(writeFileAtomic(join(folder.path, 'no', 'such', 'folder'), 'x')).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(writeFileAtomic(join(folder.path, 'no', 'such', 'folder'), 'x')).rejects.toMatchObject({
+      code: 'ENOENT',
+    });
     expect(await readdir(folder.path)).toEqual([]);
   });
 
@@ -74,7 +76,11 @@ describe('patience with a farm that is away', () => {
   it('tries again until the farm answers', async () => {
     vi.useFakeTimers();
     try {
-      const work = vi.fn<() => Promise<string>>().mockRejectedValueOnce(away).mockRejectedValueOnce(away).mockResolvedValue('answer');
+      const work = vi
+        .fn<() => Promise<string>>()
+        .mockRejectedValueOnce(away)
+        .mockRejectedValueOnce(away)
+        .mockResolvedValue('answer');
       const result = whileUnreachable(work, never, 60_000);
       await vi.runAllTimersAsync();
       expect(await result).toBe('answer');
@@ -129,7 +135,11 @@ describe('small things everything leans on', () => {
       running -= 1;
       if (fails) throw new Error(name);
     };
-    const results = await Promise.allSettled([mutex.run(work('a', false)), mutex.run(work('b', true)), mutex.run(work('c', false))]);
+    const results = await Promise.allSettled([
+      mutex.run(work('a', false)),
+      mutex.run(work('b', true)),
+      mutex.run(work('c', false)),
+    ]);
     expect(order).toEqual(['a 1', 'b 1', 'c 1']);
     expect(results.map((result) => result.status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
   });
@@ -143,6 +153,8 @@ describe('small things everything leans on', () => {
   });
 
   it('writes money as text in JSON', () => {
-    expect(toJson({ amount: 2n ** 95n, list: [1n] })).toBe('{"amount":"39614081257132168796771975168","list":["1"]}');
+    expect(toJson({ amount: 2n ** 95n, list: [1n] })).toBe(
+      '{"amount":"39614081257132168796771975168","list":["1"]}',
+    );
   });
 });

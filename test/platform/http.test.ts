@@ -1,7 +1,13 @@
 import express from 'express';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
-import { parseBody, parseParameter, problemHandler, requireCredential, sendJson } from '../../platform/http/express-kit.ts';
+import {
+  parseBody,
+  parseParameter,
+  problemHandler,
+  requireCredential,
+  sendJson,
+} from '../../platform/http/express-kit.ts';
 import { farmFetch } from '../../platform/http/farm-fetch.ts';
 import { listen } from '../../platform/http/listen.ts';
 import { createLog } from '../../platform/log.ts';
@@ -19,10 +25,17 @@ beforeAll(async () => {
   const log = createLog('test', 'silent');
   vi.spyOn(log, 'error').mockImplementation((...fields: unknown[]) => void logged.push(fields));
   const app = express();
-  app.post('/pay', requireCredential([KEY, 'a-second-key']), express.json({ limit: 1_000 }), (request, response) => {
-    sendJson(response, parseBody(z.strictObject({ amount: moneySchema }), request), 201);
-  });
-  app.get('/jobs/:job', (request, response) => sendJson(response, { id: parseParameter(jobIdSchema, request, 'job') }));
+  app.post(
+    '/pay',
+    requireCredential([KEY, 'a-second-key']),
+    express.json({ limit: 1_000 }),
+    (request, response) => {
+      sendJson(response, parseBody(z.strictObject({ amount: moneySchema }), request), 201);
+    },
+  );
+  app.get('/jobs/:job', (request, response) =>
+    sendJson(response, { id: parseParameter(jobIdSchema, request, 'job') }),
+  );
   app.get('/fail', () => {
     throw new FarmError('BUDGET_TOO_LOW', 'too little', { kept: 'no money moved', details: { quote: 5n } });
   });
@@ -34,8 +47,15 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-const post = (body: string, headers: Record<string, string> = { authorization: `Bearer ${KEY}` }): Promise<Response> =>
-  fetch(`${server.url}/pay`, { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } });
+const post = (
+  body: string,
+  headers: Record<string, string> = { authorization: `Bearer ${KEY}` },
+): Promise<Response> =>
+  fetch(`${server.url}/pay`, {
+    method: 'POST',
+    body,
+    headers: { 'content-type': 'application/json', ...headers },
+  });
 
 async function problem(response: Response) {
   expect(response.headers.get('content-type')).toContain('application/problem+json');
@@ -82,14 +102,20 @@ describe('the HTTP kit', () => {
     const response = await fetch(`${server.url}/leak`);
     expect(response.status).toBe(500);
     expect(JSON.stringify(await problem(response))).not.toContain('hunter2');
-    expect(logged).toEqual([[expect.objectContaining({ err: expect.objectContaining({ message: 'password=hunter2' }) }), expect.any(String)]]);
+    expect(logged).toEqual([
+      [
+        expect.objectContaining({ err: expect.objectContaining({ message: 'password=hunter2' }) }),
+        expect.any(String),
+      ],
+    ]);
   });
 
   it.each<[string, string, string]>([
     ['a field that is wrong', '{"amount":"-1"}', 'amount'],
     ['a field too many', '{"amount":"1","more":1}', 'more'],
     ['no JSON', '{"amount":', 'JSON'],
-    ['nothing', '', 'the body'],
+    ['nothing', '', 'amount'],
+    ['no object', '[]', 'the body'],
   ])('answers 400 to a body with %s and names it', async (_what, body, named) => {
     const response = await post(body);
     expect(response.status).toBe(400);
@@ -176,7 +202,9 @@ describe('calling a farm', () => {
   it('gives an answer back whose status is expected, and an error for others', async () => {
     const missing = farmFetch(farm(server.url), '/jobs/nothing', { signal: never, allow: [404] });
     expect((await missing).status).toBe(404);
-    await expect(farmFetch(farm(server.url), '/jobs/nothing', { signal: never })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(farmFetch(farm(server.url), '/jobs/nothing', { signal: never })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
   });
 
   it('calls what is no problem of ours INTERNAL, with the beginning of the answer', async () => {
@@ -196,6 +224,8 @@ describe('calling a farm', () => {
       response.statusCode = 400;
       response.end(JSON.stringify(body));
     }, 0);
-    await expect(farmFetch(farm(odd.url), '/', { signal: never })).rejects.toMatchObject({ code: 'INTERNAL' });
+    await expect(farmFetch(farm(odd.url), '/', { signal: never })).rejects.toMatchObject({
+      code: 'INTERNAL',
+    });
   });
 });

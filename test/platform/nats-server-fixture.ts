@@ -1,8 +1,9 @@
 /** A real nats-server on a free port, with the configuration that a farm gives it. */
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 import type { NatsConnection } from 'nats';
 import { connectNats, waitForNats } from '../../platform/nats/connection.ts';
@@ -29,7 +30,9 @@ export async function startNats(): Promise<NatsFixture> {
   const port = await freePort();
   const url = `nats://127.0.0.1:${port}`;
   const config = join(folder.path, 'nats.conf');
-  await writeFile(config, natsServerConfig({ port, storeFolder: join(folder.path, 'store'), users: USERS }), { mode: 0o600 });
+  await writeFile(config, natsServerConfig({ port, storeFolder: join(folder.path, 'store'), users: USERS }), {
+    mode: 0o600,
+  });
   const server = await startProgram({
     name: 'nats-server',
     command: program('nats-server'),

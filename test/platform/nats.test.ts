@@ -1,10 +1,10 @@
 import type { Msg, NatsConnection, Subscription } from 'nats';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
+import { toJson } from '../../platform/json.ts';
 import { MAX_MESSAGE_BYTES } from '../../platform/nats/connection.ts';
 import { ask, serve } from '../../platform/nats/exchange.ts';
 import { type HeldPointer, openTaskQueue } from '../../platform/nats/task-queue.ts';
-import { toJson } from '../../platform/json.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import { jobIdSchema, nodeIdSchema, taskIdSchema } from '../../protocol/ids.ts';
 import { sceneManifestSchema } from '../../protocol/job.ts';
@@ -30,7 +30,8 @@ function refusals(connection: NatsConnection): { next(): Promise<string> } {
         const { value, done } = await status.next();
         if (done) throw new Error('the connection ended without a refusal');
         const update = value as { type: string; permissionContext?: { operation: string; subject: string } };
-        if (update.permissionContext) return `${update.permissionContext.operation} ${update.permissionContext.subject}`;
+        if (update.permissionContext)
+          return `${update.permissionContext.operation} ${update.permissionContext.subject}`;
       }
     },
   };
@@ -48,7 +49,9 @@ describe('what an untrusted credential may do', () => {
     const node = await nats.as('node-1');
     const refused = refusals(node);
     const heard: Msg[] = [];
-    const listening = coordinator.subscribe(subject, { callback: (_error, message) => void heard.push(message) });
+    const listening = coordinator.subscribe(subject, {
+      callback: (_error, message) => void heard.push(message),
+    });
     await coordinator.flush();
     node.publish(subject, '{}');
     expect(await refused.next()).toBe(`publish ${subject}`);
@@ -85,7 +88,10 @@ describe('what an untrusted credential may do', () => {
 });
 
 const TABLE = {
-  echo: { request: z.strictObject({ amount: z.bigint().or(z.string()).transform(BigInt) }), reply: z.strictObject({ from: z.string(), amount: z.string() }) },
+  echo: {
+    request: z.strictObject({ amount: z.bigint().or(z.string()).transform(BigInt) }),
+    reply: z.strictObject({ from: z.string(), amount: z.string() }),
+  },
   fail: { request: z.strictObject({}), reply: z.strictObject({}) },
   leak: { request: z.strictObject({}), reply: z.strictObject({}) },
   wrong: { request: z.strictObject({}), reply: z.strictObject({ must: z.string() }) },
@@ -137,7 +143,9 @@ describe('asking and answering', () => {
 
   it('answers many questions at once, each with its own answer', async () => {
     const amounts = Array.from({ length: 50 }, (_, index) => BigInt(index));
-    const answers = await Promise.all(amounts.map((amount) => ask(node, TABLE.echo, 'node.node-1.echo', { amount }, 5_000)));
+    const answers = await Promise.all(
+      amounts.map((amount) => ask(node, TABLE.echo, 'node.node-1.echo', { amount }, 5_000)),
+    );
     expect(answers.map((answer) => answer.amount)).toEqual(amounts.map(String));
   });
 
@@ -146,11 +154,15 @@ describe('asking and answering', () => {
       code: 'LEASE_LOST',
       message: 'the lease is over',
     });
-    expect(seen).toEqual([{ error: expect.objectContaining({ code: 'LEASE_LOST' }), subject: 'node.node-1.fail' }]);
+    expect(seen).toEqual([
+      { error: expect.objectContaining({ code: 'LEASE_LOST' }), subject: 'node.node-1.fail' },
+    ]);
   });
 
   it('tells the other side nothing of an unexpected error, but its own log everything', async () => {
-    const refusal = await ask(node, TABLE.leak, 'node.node-1.leak', {}, 5_000).catch((error: unknown) => error);
+    const refusal = await ask(node, TABLE.leak, 'node.node-1.leak', {}, 5_000).catch(
+      (error: unknown) => error,
+    );
     expect(refusal).toMatchObject({ code: 'INTERNAL', message: 'the coordinator failed; its log says why' });
     expect(seen[0]?.error.message).toContain('hunter2');
   });
@@ -163,23 +175,42 @@ describe('asking and answering', () => {
     ['an unknown verb', 'node.node-1.explode', '{}'],
     ['a verb of every object', 'node.node-1.constructor', '{}'],
   ])('answers %s with MESSAGE_INVALID', async (_what, subject, body) => {
-    const reply = (await node.request(subject, body, { timeout: 5_000 })).json<{ ok: boolean; code: string }>();
+    const reply = (await node.request(subject, body, { timeout: 5_000 })).json<{
+      ok: boolean;
+      code: string;
+    }>();
     expect(reply).toMatchObject({ ok: false, code: 'MESSAGE_INVALID' });
   });
 
   it('refuses a name that is none', async () => {
-    const reply = (await coordinator.request('node.NOT_A_NAME.echo', '{"amount":"1"}', { timeout: 5_000 })).json();
+    const reply = (
+      await coordinator.request('node.NOT_A_NAME.echo', '{"amount":"1"}', { timeout: 5_000 })
+    ).json();
     expect(reply).toMatchObject({ ok: false, code: 'MESSAGE_INVALID' });
   });
 
   it('says MESSAGE_INVALID when the answer is not of the agreed form', async () => {
-    await expect(ask(node, TABLE.wrong, 'node.node-1.wrong', {}, 5_000)).rejects.toMatchObject({ code: 'MESSAGE_INVALID' });
+    await expect(ask(node, TABLE.wrong, 'node.node-1.wrong', {}, 5_000)).rejects.toMatchObject({
+      code: 'MESSAGE_INVALID',
+    });
+  });
+
+  it('does not take a code for one of ours that every object has', async () => {
+    const odd = coordinator.subscribe('odd.x.echo', {
+      callback: (_error, message) => void message.respond('{"ok":false,"code":"toString","message":"odd"}'),
+    });
+    await expect(ask(coordinator, TABLE.echo, 'odd.x.echo', { amount: 1n }, 5_000)).rejects.toMatchObject({
+      code: 'INTERNAL',
+    });
+    odd.unsubscribe();
   });
 
   it('says FARM_UNREACHABLE at once when nobody listens', async () => {
-    await expect(ask(coordinator, TABLE.echo, 'nobody.x.echo', { amount: 1n }, 60_000)).rejects.toMatchObject({
-      code: 'FARM_UNREACHABLE',
-    });
+    await expect(ask(coordinator, TABLE.echo, 'nobody.x.echo', { amount: 1n }, 60_000)).rejects.toMatchObject(
+      {
+        code: 'FARM_UNREACHABLE',
+      },
+    );
   });
 
   it('says FARM_UNREACHABLE when somebody listens and does not answer in time', async () => {
@@ -207,7 +238,11 @@ describe('the to-do list', () => {
     names += 1;
     return { jobId: jobIdSchema.parse('job_q'), taskId: taskIdSchema.parse(`task_q${names}`) };
   };
-  type Arrivals = { all: HeldPointer[]; until(count: number): Promise<HeldPointer[]>; take: (held: HeldPointer) => void };
+  type Arrivals = {
+    all: HeldPointer[];
+    until(count: number): Promise<HeldPointer[]>;
+    take: (held: HeldPointer) => void;
+  };
   function arrivals(): Arrivals {
     const all: HeldPointer[] = [];
     return {

@@ -16,7 +16,9 @@ afterEach(() => {
 
 /** A process that lives until it is ended, with its pid. */
 async function sleeper(script = 'setInterval(() => {}, 1e6)'): Promise<{ child: ChildProcess; pid: number }> {
-  const child = spawn(process.execPath, ['-e', `${script}; console.log("up")`], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const child = spawn(process.execPath, ['-e', `${script}; console.log("up")`], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
   children.push(child);
   await once(child.stdout as NodeJS.ReadableStream, 'data');
   return { child, pid: child.pid as number };
@@ -83,8 +85,15 @@ describe('starting programs', () => {
   it('writes their output into the log and ends them on request', async () => {
     await using folder = await tempFolder();
     const logFile = join(folder.path, 'x.log');
-    const child = await startProgram({ name: 'x', command: process.execPath, args: ['-e', 'console.log("hello"); setInterval(() => {}, 1e6)'], logFile });
-    await vi.waitFor(async () => expect(await readFile(logFile, 'utf8')).toContain('hello'), { timeout: 10_000 });
+    const child = await startProgram({
+      name: 'x',
+      command: process.execPath,
+      args: ['-e', 'console.log("hello"); setInterval(() => {}, 1e6)'],
+      logFile,
+    });
+    await vi.waitFor(async () => expect(await readFile(logFile, 'utf8')).toContain('hello'), {
+      timeout: 10_000,
+    });
     await child.stop();
     expect(await child.exited).toBe('was ended by SIGTERM');
     expect(await startedAt(child.pid)).toBeNull();
@@ -92,25 +101,53 @@ describe('starting programs', () => {
 
   it('says PROGRAM_NOT_FOUND for a program that is not there', async () => {
     await using folder = await tempFolder();
-    const starting = startProgram({ name: 'x', command: '/no/such/program', args: [], logFile: join(folder.path, 'x.log') });
+    const starting = startProgram({
+      name: 'x',
+      command: '/no/such/program',
+      args: [],
+      logFile: join(folder.path, 'x.log'),
+    });
     await expect(starting).rejects.toMatchObject({ code: 'PROGRAM_NOT_FOUND' });
   });
 
   it('waits until one of our own says that it works, and passes on what it says', async () => {
     await using folder = await tempFolder();
-    const script = 'process.send({ type: "ready", info: { url: "http://here" } }); setInterval(() => {}, 1e6)';
-    const child = await startOwnProgram({ name: 'x', command: process.execPath, args: ['-e', script], logFile: join(folder.path, 'x.log') });
+    const script =
+      'process.send({ type: "ready", info: { url: "http://here" } }); setInterval(() => {}, 1e6)';
+    const child = await startOwnProgram({
+      name: 'x',
+      command: process.execPath,
+      args: ['-e', script],
+      logFile: join(folder.path, 'x.log'),
+    });
     expect(child.info).toEqual({ url: 'http://here' });
     await child.stop();
   });
 
   it.each<[string, string, object]>([
-    ['the error it failed with', 'process.send({ type: "failed", code: "PORT_TAKEN", message: "port 1" }); setInterval(() => {}, 1e6)', { code: 'PORT_TAKEN', message: 'x: port 1' }],
-    ['INTERNAL for a code that is none', 'process.send({ type: "failed", code: "toString", message: "odd" })', { code: 'INTERNAL' }],
-    ['the end of its log when it just ends', 'console.error("last words"); process.exitCode = 3', { code: 'INTERNAL', message: expect.stringMatching(/ended with code 3[\s\S]*last words/) }],
+    [
+      'the error it failed with',
+      'process.send({ type: "failed", code: "PORT_TAKEN", message: "port 1" }); setInterval(() => {}, 1e6)',
+      { code: 'PORT_TAKEN', message: 'x: port 1' },
+    ],
+    [
+      'INTERNAL for a code that is none',
+      'process.send({ type: "failed", code: "toString", message: "odd" })',
+      { code: 'INTERNAL' },
+    ],
+    [
+      'the end of its log when it just ends',
+      'console.error("last words"); process.exitCode = 3',
+      { code: 'INTERNAL', message: expect.stringMatching(/ended with code 3[\s\S]*last words/) },
+    ],
   ])('throws %s', async (_what, script, error) => {
     await using folder = await tempFolder();
-    const starting = startOwnProgram({ name: 'x', command: process.execPath, args: ['-e', script], logFile: join(folder.path, 'x.log') });
+    const starting = startOwnProgram({
+      name: 'x',
+      command: process.execPath,
+      args: ['-e', script],
+      logFile: join(folder.path, 'x.log'),
+    });
     await expect(starting).rejects.toMatchObject(error);
   });
 });

@@ -17,8 +17,8 @@ import { createLog } from '../../platform/log.ts';
 import type { HeldPointer, TaskQueue } from '../../platform/nats/task-queue.ts';
 import { packageRoot } from '../../platform/package-root.ts';
 import type { RenderRuntime, SceneInspection } from '../../platform/render/runtime.ts';
-import { SceneCache } from '../../platform/scenes/scene-cache.ts';
 import { sceneDigest } from '../../platform/scenes/manifest.ts';
+import { SceneCache } from '../../platform/scenes/scene-cache.ts';
 import type { FarmEvent } from '../../protocol/events.ts';
 import {
   type Address,
@@ -141,7 +141,10 @@ export async function testCoordinator(): Promise<TestCoordinator> {
   const blobs = await FolderBlobStore.open(join(folder, 'blobs'));
   const chain = fakeChain();
   const engine = { id: ENGINE, version: '3.4.1', deviceClass: DEVICE_CLASS };
-  const runtime: RenderRuntime = { engine, open: () => Promise.reject(new Error('nothing is rendered here')) };
+  const runtime: RenderRuntime = {
+    engine,
+    open: () => Promise.reject(new Error('nothing is rendered here')),
+  };
   const context: CoordinatorContext = {
     config: {
       dataFolder: folder,
@@ -200,7 +203,13 @@ export async function testCoordinator(): Promise<TestCoordinator> {
         .execute();
       return node;
     },
-    async addJob({ frames = [1], tilesPerFrame = 2, state = 'active', engine: jobEngine = ENGINE, price = 1_000n } = {}) {
+    async addJob({
+      frames = [1],
+      tilesPerFrame = 2,
+      state = 'active',
+      engine: jobEngine = ENGINE,
+      price = 1_000n,
+    } = {}) {
       const id = jobIdSchema.parse(`job_${fresh()}`);
       const region = { x: 0, y: 0, width: TILE.width * tilesPerFrame, height: TILE.height };
       const spec: JobSpec = {
@@ -232,7 +241,9 @@ export async function testCoordinator(): Promise<TestCoordinator> {
         .execute();
       await db
         .insertInto('frames')
-        .values(frames.map((frame, position) => ({ job_id: id, frame, position, tiles_total: tilesPerFrame })))
+        .values(
+          frames.map((frame, position) => ({ job_id: id, frame, position, tiles_total: tilesPerFrame })),
+        )
         .execute();
       const rows: Insertable<FarmTables['tasks']>[] = [];
       for (const frame of frames) {
@@ -267,12 +278,20 @@ export async function testCoordinator(): Promise<TestCoordinator> {
     job: (id) => db.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirstOrThrow(),
     node: (id) => db.selectFrom('nodes').selectAll().where('id', '=', id).executeTakeFirstOrThrow(),
     batchOf: (id) =>
-      db.selectFrom('batches').selectAll().where('job_id', '=', id).orderBy('seq', 'desc').executeTakeFirstOrThrow(),
+      db
+        .selectFrom('batches')
+        .selectAll()
+        .where('job_id', '=', id)
+        .orderBy('seq', 'desc')
+        .executeTakeFirstOrThrow(),
     async eventsOf(id) {
       return (await context.events.after(id, 0, 1_000)).map((logged) => logged.event);
     },
     async everybodyLeaves() {
-      await db.updateTable('nodes').set({ last_seen_at: new Date(0) }).execute();
+      await db
+        .updateTable('nodes')
+        .set({ last_seen_at: new Date(0) })
+        .execute();
     },
     async [Symbol.asyncDispose]() {
       await database[Symbol.asyncDispose]();

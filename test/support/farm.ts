@@ -50,7 +50,7 @@ export async function startTestFarm(options: Partial<FarmOptions> = {}): Promise
   });
   const client = new FarmClient({ apiUrl: farm.apiUrl, credential: farm.apiKey });
   const outFolder = join(dataFolder, 'out');
-  return {
+  const testFarm: TestFarm = {
     apiUrl: farm.apiUrl,
     apiKey: farm.apiKey,
     folder: farm.folder,
@@ -74,7 +74,7 @@ export async function startTestFarm(options: Partial<FarmOptions> = {}): Promise
       throw new Error(`the events of ${id} ended without the one that was waited for`);
     },
     async events(id) {
-      const { seq } = await this.event(id, (event) => event.type === 'job.closed');
+      const { seq } = await testFarm.event(id, (event) => event.type === 'job.closed');
       const all: LoggedEvent[] = [];
       for await (const logged of eventStream(farm, id)) {
         all.push(logged);
@@ -87,6 +87,7 @@ export async function startTestFarm(options: Partial<FarmOptions> = {}): Promise
       if (ownFolder) await rm(dataFolder, { recursive: true, force: true });
     },
   };
+  return testFarm;
 }
 
 /** The job's events from the first on, live. */

@@ -1,0 +1,140 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { closeBatches } from '../../coordinator/settlement/open-batch.ts';
+import { VerifierDesk } from '../../coordinator/verification/verifier-desk.ts';
+import { batchKey } from '../../platform/chain/keys.ts';
+import { addressOf, escrowDomain, newPrivateKey, signVerdict } from '../../platform/chain/signing.ts';
+import { toJson } from '../../platform/json.ts';
+import { type Bytes32, bytes32Schema, digestSchema, verifierIdSchema } from '../../protocol/ids.ts';
+import type { Evidence, Outcome, Verdict } from '../../protocol/verdict.ts';
+import {
+  type BatchRow,
+  DEVICE_CLASS,
+  ENGINE,
+  someBytes32,
+  type TestCoordinator,
+  testCoordinator,
+} from '../support/coordinator-context.ts';
+import { deliver } from './delivery.ts';
+
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
+
+const verifier = verifierIdSchema.parse('verifier');
+const key = newPrivateKey();
+let farm: TestCoordinator;
+let desk: VerifierDesk;
+beforeAll(async () => {
+  farm = await testCoordinator();
+  farm.context.config.verifierAddress = addressOf(key);
+  desk = new VerifierDesk(farm.context, () => undefined);
+});
+afterAll(() => farm[Symbol.asyncDispose]());
+
+/** A batch whose seed is drawn. */
+async function drawn(): Promise<BatchRow> {
+  const node = await farm.addNode();
+  const job = await farm.addJob();
+  await deliver(farm, node, job.tiles);
+  await closeBatches(farm.db, new Date(farm.clock.now()), 1_000);
+  await farm.db
+    .updateTable('batches')
+    .set({ state: 'drawn', seed: someBytes32() })
+    .where('job_id', '=', job.id)
+    .execute();
+  return await farm.batchOf(job.id);
+}
+
+async function verdictOn(batch: BatchRow, changes: Partial<Evidence> = {}, signer = key): Promise<Verdict> {
+  const evidence: Evidence = {
+    version: 1,
+    batchId: batch.id,
+    seed: batch.seed as Bytes32,
+    root: batch.root as Bytes32,
+    outcome: 'pass',
+    engine: ENGINE,
+    deviceClass: DEVICE_CLASS,
+    comparisons: [],
+    ...changes,
+  };
+  const digest = await farm.context.blobs.putBytes(Buffer.from(toJson(evidence)));
+  const outcome: Outcome = 'pass';
+  const { chainId, escrowAddress } = farm.context.chain;
+  const terms = { batchKey: batchKey(batch.id), outcome, evidence: bytes32Schema.parse(`0x${digest}`) };
+  return {
+    batchId: batch.id,
+    outcome,
+    evidence: digest,
+    signature: signVerdict(escrowDomain(chainId, escrowAddress), terms, signer),
+  };
+}
+
+const commit = (batch: BatchRow, digit = '1') =>
+  desk.rendered(batch.id, [digestSchema.parse(digit.repeat(64))]);
+
+describe('a verdict', () => {
+  it('is taken after the commitment to own pixels, and noted with its evidence', async () => {
+    const batch = await drawn();
+    expect((await commit(batch)).receipts).toHaveLength(2);
+    const verdict = await verdictOn(batch);
+    await desk.verdict(verifier, verdict);
+    expect(await farm.batchOf(batch.job_id)).toMatchObject({
+      state: 'judged',
+      outcome: 'pass',
+      evidence: verdict.evidence,
+      verdict_signature: verdict.signature,
+    });
+  });
+
+  it('is refused before that commitment', async () => {
+    const batch = await drawn();
+    await expect(desk.verdict(verifier, await verdictOn(batch))).rejects.toMatchObject({
+      code: 'MESSAGE_INVALID',
+    });
+    expect((await farm.batchOf(batch.job_id)).state).toBe('drawn');
+  });
+
+  it('stands on the first commitment, which cannot be changed after the claim was shown', async () => {
+    const batch = await drawn();
+    await commit(batch, '1');
+    await commit(batch, '2');
+    expect((await farm.batchOf(batch.job_id)).crop_digests).toEqual(['1'.repeat(64)]);
+  });
+
+  it('of somebody else is refused', async () => {
+    const batch = await drawn();
+    await commit(batch);
+    const forged = await verdictOn(batch, {}, newPrivateKey());
+    await expect(desk.verdict(verifier, forged)).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+  });
+
+  it.each<[string, Partial<Evidence>]>([
+    ['another seed', { seed: someBytes32() }],
+    ['another root', { root: someBytes32() }],
+    ['another outcome', { outcome: 'fail' }],
+  ])('whose evidence speaks of %s is refused', async (_what, changes) => {
+    const batch = await drawn();
+    await commit(batch);
+    await expect(desk.verdict(verifier, await verdictOn(batch, changes))).rejects.toMatchObject({
+      code: 'MESSAGE_INVALID',
+    });
+    expect((await farm.batchOf(batch.job_id)).state).toBe('drawn');
+  });
+
+  it('on a seed that the chain drew anew while the evidence was read counts for nothing', async () => {
+    const batch = await drawn();
+    await commit(batch);
+    const verdict = await verdictOn(batch);
+    const size = vi.spyOn(farm.context.blobs, 'size').mockImplementationOnce(async (digest) => {
+      await farm.db
+        .updateTable('batches')
+        .set({ seed: someBytes32(), crop_digests: null })
+        .where('id', '=', batch.id)
+        .execute();
+      size.mockRestore();
+      return await farm.context.blobs.size(digest);
+    });
+    await desk.verdict(verifier, verdict).catch(() => undefined);
+    expect((await farm.batchOf(batch.job_id)).state).toBe('drawn');
+    const judged = (await farm.eventsOf(batch.job_id)).filter((event) => event.type === 'batch.judged');
+    expect(judged).toEqual([]);
+  });
+});
