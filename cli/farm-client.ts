@@ -5,7 +5,13 @@ import { farmFetch } from '../platform/http/farm-fetch.ts';
 import { toJson } from '../platform/json.ts';
 import { whileUnreachable } from '../platform/retry.ts';
 import { FarmError } from '../protocol/errors.ts';
-import { API_BASE, type FarmInfo, farmInfoSchema, type SceneReply, sceneReplySchema } from '../protocol/http.ts';
+import {
+  API_BASE,
+  type FarmInfo,
+  farmInfoSchema,
+  type SceneReply,
+  sceneReplySchema,
+} from '../protocol/http.ts';
 import type { JobId } from '../protocol/ids.ts';
 import {
   type FrameView,
@@ -83,7 +89,8 @@ export class FarmClient {
       ...(body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: toJson(body) }),
     });
     const parsed = schema.safeParse(await response.json());
-    if (!parsed.success) throw new FarmError('MESSAGE_INVALID', `the farm's answer to ${path}: ${parsed.error.message}`);
+    if (!parsed.success)
+      throw new FarmError('MESSAGE_INVALID', `the farm's answer to ${path}: ${parsed.error.message}`);
     return parsed.data;
   }
 }

@@ -34,7 +34,9 @@ const data = (): Option =>
 const farm = (): Option => new Option('--farm <url>', 'another farm; its key in TESSERA_API_KEY');
 
 const program = new Command('tessera')
-  .description('A Blender render farm that checks every node by rendering drawn crops again before anybody is paid.')
+  .description(
+    'A Blender render farm that checks every node by rendering drawn crops again before anybody is paid.',
+  )
   .version(packageVersion())
   .exitOverride()
   .configureOutput({ writeErr: () => undefined });
@@ -79,7 +81,13 @@ program
     const client = new FarmClient(found);
     const outFolder = resolve(options.out ?? text);
     const progress = new ProgressLine(terminal.err, terminal.now);
-    const done = await followJob(id.data, { client, outFolder, progress, now: terminal.now, signal: terminal.signal });
+    const done = await followJob(id.data, {
+      client,
+      outFolder,
+      progress,
+      now: terminal.now,
+      signal: terminal.signal,
+    });
     report(done.job, done.files, outFolder, options.json === true, terminal);
   });
 
@@ -96,7 +104,9 @@ program
     if (jobs.length === 0) terminal.say('no jobs yet');
     for (const job of jobs) {
       const share = `${Math.floor(job.progress * 100)} %`.padStart(5);
-      terminal.result(`${job.id}  ${job.state.padEnd(9)} ${share}  ${formatTokens(job.spent)} TESS  ${job.name}${job.reason === null ? '' : `  (${job.reason})`}`);
+      terminal.result(
+        `${job.id}  ${job.state.padEnd(9)} ${share}  ${formatTokens(job.spent)} TESS  ${job.name}${job.reason === null ? '' : `  (${job.reason})`}`,
+      );
     }
   });
 
@@ -112,7 +122,9 @@ program
     if (options.json) return terminal.result(toJson({ nodes }));
     for (const node of nodes) {
       const why = node.state === 'quarantined' ? `  (${node.reason})` : '';
-      terminal.result(`${node.id.padEnd(12)} ${node.state.padEnd(11)} ${node.engine} ${node.deviceClass}  tasks paid ${node.tasksVerified}, forfeited ${node.tasksForfeited}  earned ${formatTokens(node.earned)} TESS${why}`);
+      terminal.result(
+        `${node.id.padEnd(12)} ${node.state.padEnd(11)} ${node.engine} ${node.deviceClass}  tasks paid ${node.tasksVerified}, forfeited ${node.tasksForfeited}  earned ${formatTokens(node.earned)} TESS${why}`,
+      );
     }
   });
 

@@ -1,6 +1,7 @@
 /** An error as a person reads it: what happened, what was kept, what to do next. */
-import { ERRORS, type FarmError } from '../protocol/errors.ts';
+
 import { toJson } from '../platform/json.ts';
+import { ERRORS, type FarmError } from '../protocol/errors.ts';
 import type { Terminal } from './terminal.ts';
 
 /** Prints the error (as one JSON object with `--json`) and returns the exit code. */

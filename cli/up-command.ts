@@ -1,6 +1,7 @@
 /** `tessera up`: a farm on this machine until Ctrl-C. */
-import { startFarm } from './farm/start-farm.ts';
+
 import { aborted } from '../platform/wait.ts';
+import { startFarm } from './farm/start-farm.ts';
 import { nodeNames } from './render/render-command.ts';
 import type { Terminal } from './terminal.ts';
 

@@ -17,7 +17,10 @@ export class EventLog {
    * the same database and so see the event only once it is committed.
    */
   async add(query: FarmQuery, jobId: JobId, event: FarmEvent, now: Date): Promise<void> {
-    await query.insertInto('events').values({ job_id: jobId, at: now, event: JSON.stringify(event) }).execute();
+    await query
+      .insertInto('events')
+      .values({ job_id: jobId, at: now, event: JSON.stringify(event) })
+      .execute();
     this.#news.emit('news');
   }
 
@@ -30,7 +33,12 @@ export class EventLog {
       .orderBy('seq')
       .limit(limit)
       .execute();
-    return rows.map((row) => ({ seq: Number(row.seq), atMs: row.at.getTime(), jobId: row.job_id, event: row.event }));
+    return rows.map((row) => ({
+      seq: Number(row.seq),
+      atMs: row.at.getTime(),
+      jobId: row.job_id,
+      event: row.event,
+    }));
   }
 
   /** Calls `listener` whenever there may be news; returns how to stop that. */

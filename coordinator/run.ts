@@ -21,6 +21,7 @@ import type { CoordinatorConfig, CoordinatorSecrets } from './config.ts';
 import type { CoordinatorContext } from './context.ts';
 import type { FarmTables } from './database/schema.ts';
 import { EventLog } from './event-log.ts';
+import { endHopelessJobs } from './scheduling/able-nodes.ts';
 import { Dispatcher } from './scheduling/dispatcher.ts';
 import { graceLeases, requeueLostLeases } from './scheduling/lost-leases.ts';
 import { forgetPublished, publishQueued } from './scheduling/publish-queued.ts';
@@ -59,7 +60,7 @@ export async function runCoordinator(
     db: database.db,
     events: new EventLog(database.db),
     blobs,
-    scenes: new SceneCache(join(config.dataFolder, 'scenes'), (digest, path) => blobs.copyTo(digest, path)),
+    scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path) => blobs.copyTo(digest, path)),
     runtime: await createProcessRuntime({ signal, blenderPath: config.blenderPath, tempFolder: workFolder }),
     chain: ethersChain({
       url: config.chainUrl,
@@ -127,9 +128,11 @@ class Housekeeping {
       this.#woken = false;
       try {
         const lost = await requeueLostLeases(this.#context);
+        if ((await endHopelessJobs(this.#context)) > 0) this.#settlement.wake();
         const published = await publishQueued(db, queue);
         if (lost + published > 0) this.#dispatcher.wake();
-        if ((await closeBatches(db, new Date(clock.now()), config.batchMaxAgeMs)) > 0) this.#settlement.wake();
+        if ((await closeBatches(db, new Date(clock.now()), config.batchMaxAgeMs)) > 0)
+          this.#settlement.wake();
       } catch (error) {
         if (signal.aborted) return;
         log.warn({ err: error }, 'housekeeping could not go on; trying again');

@@ -17,7 +17,11 @@ const CHEAT = 'node-3';
 
 /** Two jobs that show both kinds of splitting: a still in tiles, an animation in frames. */
 const JOBS: { file: string; what: string; choices: Pick<JobRequest, 'frames' | 'tiles'> }[] = [
-  { file: 'samples/still/still.blend', what: 'a still in 4x3 tiles', choices: { frames: [1], tiles: { columns: 4, rows: 3 } } },
+  {
+    file: 'samples/still/still.blend',
+    what: 'a still in 4x3 tiles',
+    choices: { frames: [1], tiles: { columns: 4, rows: 3 } },
+  },
   {
     file: 'samples/turntable/turntable.blend',
     what: '8 frames of a turntable',
@@ -34,9 +38,14 @@ try {
   const result = await demo(terminal);
   terminal.result(summary(result));
   const caught = catches(result);
-  if (!caught.some((one) => one.nodeId === CHEAT)) throw new FarmError('INTERNAL', `${CHEAT} cheated and was not caught`);
+  if (!caught.some((one) => one.nodeId === CHEAT))
+    throw new FarmError('INTERNAL', `${CHEAT} cheated and was not caught`);
 } catch (error) {
-  process.exitCode = printError(toFarmError(stopping.signal.aborted ? stopping.signal.reason : error), false, terminal);
+  process.exitCode = printError(
+    toFarmError(stopping.signal.aborted ? stopping.signal.reason : error),
+    false,
+    terminal,
+  );
 }
 
 async function demo(terminal: Terminal): Promise<DemoResult> {
@@ -47,10 +56,16 @@ async function demo(terminal: Terminal): Promise<DemoResult> {
   await rm(dataFolder, { recursive: true, force: true });
   await mkdir(dataFolder, { recursive: true });
   terminal.say('starting a farm: nats-server, chain with escrow, coordinator, verifier, three nodes');
-  terminal.say(`  node-1 and node-2 are honest; ${CHEAT} renders a quarter of the samples and claims all of them`);
+  terminal.say(
+    `  node-1 and node-2 are honest; ${CHEAT} renders a quarter of the samples and claims all of them`,
+  );
   await using farm = await startFarm({
     dataFolder,
-    nodes: [{ id: 'node-1' }, { id: 'node-2' }, { id: CHEAT, entry: join(root, 'dist/test/adversaries/quarter-samples.js') }],
+    nodes: [
+      { id: 'node-1' },
+      { id: 'node-2' },
+      { id: CHEAT, entry: join(root, 'dist/test/adversaries/quarter-samples.js') },
+    ],
     httpPort: 0,
     blenderPath: terminal.environment['TESSERA_BLENDER'],
     signal: terminal.signal,
@@ -66,7 +81,13 @@ async function demo(terminal: Terminal): Promise<DemoResult> {
     const name = file.slice(file.lastIndexOf('/') + 1);
     const submitted = await client.submitJob({ scene, name, ...choices }, terminal.signal);
     const progress = new ProgressLine(terminal.err, terminal.now);
-    const { job, files } = await followJob(submitted.id, { client, outFolder, progress, now: terminal.now, signal: terminal.signal });
+    const { job, files } = await followJob(submitted.id, {
+      client,
+      outFolder,
+      progress,
+      now: terminal.now,
+      signal: terminal.signal,
+    });
     const pictures = files.map((one) => relative(process.cwd(), one.picture));
     jobs.push({ job, pictures, batches: await client.batches(job.id, terminal.signal) });
   }

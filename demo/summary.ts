@@ -1,8 +1,8 @@
 /** What the demo says at the end, made of what the farm says. Pure. */
 import { formatTokens } from '../cli/render/parse-options.ts';
+import { THRESHOLDS } from '../proof/thresholds.ts';
 import type { JobView, NodeView } from '../protocol/job.ts';
 import type { BatchView, Comparison } from '../protocol/verdict.ts';
-import { THRESHOLDS } from '../proof/thresholds.ts';
 
 export type DemoResult = {
   jobs: { job: JobView; pictures: string[]; batches: BatchView[] }[];
@@ -30,14 +30,21 @@ export function summary(result: DemoResult): string {
   lines.push('', 'Nodes', `  ${row(['', 'tasks paid', 'forfeited', 'earned'])}`);
   for (const node of result.nodes) {
     const name = node.id === result.cheat ? `${node.id} (cheat)` : node.id;
-    const cells = [name, String(node.tasksVerified), String(node.tasksForfeited), `${formatTokens(node.earned)} TESS`];
+    const cells = [
+      name,
+      String(node.tasksVerified),
+      String(node.tasksForfeited),
+      `${formatTokens(node.earned)} TESS`,
+    ];
     lines.push(`  ${row(cells)}`);
   }
   lines.push('', 'Caught');
   for (const one of catches(result)) lines.push(...describeCatch(one));
   lines.push('', 'Escrow', `  ${row(['', 'deposited', 'paid', 'refunded'])}`);
   for (const { job } of result.jobs) {
-    lines.push(`  ${row([job.name, formatTokens(job.quote), formatTokens(job.spent), formatTokens(job.refunded)])}`);
+    lines.push(
+      `  ${row([job.name, formatTokens(job.quote), formatTokens(job.spent), formatTokens(job.refunded)])}`,
+    );
   }
   lines.push('', `${result.seconds.toFixed(0)} s from submission to settlement`, '');
   return lines.join('\n');
@@ -51,10 +58,14 @@ function describeCatch({ nodeId, job, receipts, comparison }: Catch): string[] {
   ];
   if (pixelMatchFraction !== null) {
     const needed = THRESHOLDS.sameClass.passFraction;
-    lines.push(`    pixel match       ${(pixelMatchFraction * 100).toFixed(2)} % of ${(needed * 100).toFixed(1)} % needed${decidedBy === 'pixelMatch' ? '  <- caught by this test' : ''}`);
+    lines.push(
+      `    pixel match       ${(pixelMatchFraction * 100).toFixed(2)} % of ${(needed * 100).toFixed(1)} % needed${decidedBy === 'pixelMatch' ? '  <- caught by this test' : ''}`,
+    );
   } else lines.push(`    ${comparison.reason}  <- caught by ${decidedBy}`);
   if (perceptualHashDistance !== null) {
-    const says = comparison.perceptualHashAloneWouldPay ? 'alone it would have paid' : 'it would have noticed, too';
+    const says = comparison.perceptualHashAloneWouldPay
+      ? 'alone it would have paid'
+      : 'it would have noticed, too';
     lines.push(`    perceptual hash   distance ${perceptualHashDistance} of 64: ${says}`);
   }
   return lines;

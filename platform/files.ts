@@ -8,7 +8,11 @@ import { FarmError } from '../protocol/errors.ts';
  * Writes `content` so that a reader, or a start after a crash, sees either the old file or the new one.
  * `mode` defaults to owner-only, since most small files here hold keys.
  */
-export async function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
+export async function writeFileAtomic(
+  path: string,
+  content: string | Uint8Array,
+  mode = 0o600,
+): Promise<void> {
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   try {
     const file = await open(temporary, 'wx', mode);

@@ -6,7 +6,11 @@ import { backoffMs, pause } from './wait.ts';
  * Runs `work` again while it fails with FARM_UNREACHABLE, until `signal` aborts or `limitMs` have passed; then the
  * error goes on. Only for work that can be repeated.
  */
-export async function whileUnreachable<T>(work: () => Promise<T>, signal: AbortSignal, limitMs: number): Promise<T> {
+export async function whileUnreachable<T>(
+  work: () => Promise<T>,
+  signal: AbortSignal,
+  limitMs: number,
+): Promise<T> {
   const endMs = performance.now() + limitMs;
   for (let attempt = 0; ; attempt++) {
     try {

@@ -238,6 +238,11 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
+/** A code that came over a wire; what the table does not have is INTERNAL. */
+export function errorCodeOf(text: string): ErrorCode {
+  return Object.hasOwn(ERRORS, text) ? (text as ErrorCode) : 'INTERNAL';
+}
+
 /** Optional parts of a {@link FarmError}. */
 export type FarmErrorOptions = {
   cause?: unknown;

@@ -18,7 +18,12 @@ export const farmEventSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('task.leased'), ...taskFields }),
   z.strictObject({ type: z.literal('task.delivered'), ...taskFields, renderMs: z.number() }),
   z.strictObject({ type: z.literal('task.requeued'), ...taskFields, reason: z.string() }),
-  z.strictObject({ type: z.literal('batch.committed'), batchId: batchIdSchema, nodeId: nodeIdSchema, receipts: z.number() }),
+  z.strictObject({
+    type: z.literal('batch.committed'),
+    batchId: batchIdSchema,
+    nodeId: nodeIdSchema,
+    receipts: z.number(),
+  }),
   z.strictObject({
     type: z.literal('batch.judged'),
     batchId: batchIdSchema,

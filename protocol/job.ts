@@ -32,7 +32,10 @@ export type SceneFile = z.infer<typeof sceneFileSchema>;
 /** A scene: the main .blend and every file it needs, each by digest. The digest of this manifest names the scene. */
 export const sceneManifestSchema = z
   .strictObject({ main: scenePathSchema, files: z.array(sceneFileSchema).min(1).max(MAX_SCENE_FILES) })
-  .refine((manifest) => manifest.files.some((file) => file.path === manifest.main), 'files must list the main .blend')
+  .refine(
+    (manifest) => manifest.files.some((file) => file.path === manifest.main),
+    'files must list the main .blend',
+  )
   .refine(
     (manifest) => new Set(manifest.files.map((file) => file.path)).size === manifest.files.length,
     'a path is listed twice',

@@ -56,7 +56,11 @@ export const leaseGrantSchema = z.strictObject({
   inputs: z.array(finishInputSchema),
   timeoutMs: z.number().int().min(1),
   /** The batch this receipt will join, and the leaves it holds already. */
-  batch: z.strictObject({ batchId: batchIdSchema, leaves: z.array(bytes32Schema).max(64), amount: moneySchema }),
+  batch: z.strictObject({
+    batchId: batchIdSchema,
+    leaves: z.array(bytes32Schema).max(64),
+    amount: moneySchema,
+  }),
 });
 export type LeaseGrant = z.infer<typeof leaseGrantSchema>;
 export const leaseReplySchema = z.strictObject({
@@ -87,7 +91,10 @@ export const completeSchema = z.strictObject({
   taskId: taskIdSchema,
   token: tokenSchema,
   receipt: receiptSchema,
-  renderMs: z.number().min(0),
+  renderMs: z
+    .number()
+    .min(0)
+    .max(2 ** 31 - 1),
   peakMemoryBytes: z.number().min(0),
   /** Signed over the whole batch including this receipt, so the batch can go on chain even if the node dies now. */
   batch: batchSignatureSchema,
@@ -118,7 +125,10 @@ export const nextWorkSchema = z.discriminatedUnion('kind', [
 ]);
 export type NextWork = z.infer<typeof nextWorkSchema>;
 export const secretSchema = z.strictObject({ batchId: batchIdSchema, preimage: bytes32Schema });
-export const renderedSchema = z.strictObject({ batchId: batchIdSchema, cropDigests: z.array(digestSchema).min(1) });
+export const renderedSchema = z.strictObject({
+  batchId: batchIdSchema,
+  cropDigests: z.array(digestSchema).min(1),
+});
 export const verifierFailSchema = z.strictObject({ batchId: batchIdSchema, message: z.string().max(4_000) });
 
 type Exchange = { request: z.ZodType; reply: z.ZodType };

@@ -1,6 +1,13 @@
 /** Challenges, and what comes of them. */
 import { z } from 'zod';
-import { batchIdSchema, bytes32Schema, digestSchema, jobIdSchema, nodeIdSchema, signatureSchema } from './ids.ts';
+import {
+  batchIdSchema,
+  bytes32Schema,
+  digestSchema,
+  jobIdSchema,
+  nodeIdSchema,
+  signatureSchema,
+} from './ids.ts';
 import { sceneManifestSchema } from './job.ts';
 import { frameNumberSchema, receiptSchema, taskKindSchema } from './receipt.ts';
 import { rectSchema } from './rect.ts';

@@ -9,7 +9,18 @@ const CHECKS = [
   {
     title: 'import rule',
     command: bin('depcruise'),
-    parameters: ['--config', '.dependency-cruiser.cjs', 'protocol', 'proof', 'platform', 'coordinator', 'worker', 'verifier', 'cli', 'demo'],
+    parameters: [
+      '--config',
+      '.dependency-cruiser.cjs',
+      'protocol',
+      'proof',
+      'platform',
+      'coordinator',
+      'worker',
+      'verifier',
+      'cli',
+      'demo',
+    ],
   },
   { title: 'dead code', command: bin('knip'), parameters: [] },
 ];
@@ -20,7 +31,9 @@ for (const { title, command, parameters } of CHECKS) {
   const run = spawnSync(command, parameters, { encoding: 'utf8' });
   const ok = run.status === 0;
   failed ||= !ok;
-  process.stdout.write(`${ok ? 'ok    ' : 'FAILED'} ${title} (${((Date.now() - startedMs) / 1000).toFixed(1)} s)\n`);
+  process.stdout.write(
+    `${ok ? 'ok    ' : 'FAILED'} ${title} (${((Date.now() - startedMs) / 1000).toFixed(1)} s)\n`,
+  );
   if (!ok) process.stdout.write(`${run.stdout ?? ''}${run.stderr ?? ''}${run.error ?? ''}\n`);
 }
 process.exitCode = failed ? 1 : 0;

@@ -9,7 +9,16 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 
 const SYSTEMS = ['android', 'darwin', 'freebsd', 'linux', 'openharmony', 'win32'];
-const PROCESSORS = { amd64: 'x64', x64: 'x64', arm64: 'arm64', arm: 'arm', ia32: 'ia32', ppc64: 'ppc64', riscv64: 'riscv64', s390x: 's390x' };
+const PROCESSORS = {
+  amd64: 'x64',
+  x64: 'x64',
+  arm64: 'arm64',
+  arm: 'arm',
+  ia32: 'ia32',
+  ppc64: 'ppc64',
+  riscv64: 'riscv64',
+  s390x: 's390x',
+};
 const LIBRARIES = { gnu: 'glibc', musl: 'musl' };
 
 const lock = JSON.parse(readFileSync('package-lock.json', 'utf8'));
@@ -27,7 +36,8 @@ for (const [path, entry] of Object.entries({ ...lock.packages })) {
       process.exitCode = 1;
       continue;
     }
-    const library = system === 'linux' ? words.map((word) => LIBRARIES[word]).find((one) => one !== undefined) : undefined;
+    const library =
+      system === 'linux' ? words.map((word) => LIBRARIES[word]).find((one) => one !== undefined) : undefined;
     lock.packages[flat] = {
       version,
       cpu: [processor],
@@ -39,6 +49,8 @@ for (const [path, entry] of Object.entries({ ...lock.packages })) {
     added++;
   }
 }
-lock.packages = Object.fromEntries(Object.entries(lock.packages).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
+lock.packages = Object.fromEntries(
+  Object.entries(lock.packages).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)),
+);
 writeFileSync('package-lock.json', `${JSON.stringify(lock, null, 2)}\n`);
 process.stdout.write(`${added} entries added\n`);

@@ -3,4 +3,8 @@ import { join } from 'node:path';
 import { handOver, ROOT, setUp } from './lib/setup.mjs';
 
 await setUp();
-process.exitCode = await handOver(process.execPath, ['--enable-source-maps', join(ROOT, 'dist/demo/main.js'), ...process.argv.slice(2)]);
+process.exitCode = await handOver(process.execPath, [
+  '--enable-source-maps',
+  join(ROOT, 'dist/demo/main.js'),
+  ...process.argv.slice(2),
+]);

@@ -12,9 +12,17 @@ await setUp();
 const folder = mkdtempSync(join(tmpdir(), 'tessera-report-'));
 const report = join(folder, 'report.json');
 const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');
-const parameters = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...process.argv.slice(2)];
+const parameters = [
+  'run',
+  '--reporter=default',
+  '--reporter=json',
+  `--outputFile.json=${report}`,
+  ...process.argv.slice(2),
+];
 const code = await new Promise((resolve) => {
-  spawn(process.execPath, [vitest, ...parameters], { cwd: ROOT, stdio: 'inherit' }).once('exit', (exit) => resolve(exit ?? 1));
+  spawn(process.execPath, [vitest, ...parameters], { cwd: ROOT, stdio: 'inherit' }).once('exit', (exit) =>
+    resolve(exit ?? 1),
+  );
 });
 const { passed, failed } = countTests(report);
 rmSync(folder, { recursive: true, force: true });
@@ -25,8 +33,13 @@ process.stdout.write(`${passed} passed, ${failed} failed\n`);
 function countTests(path) {
   try {
     const result = JSON.parse(readFileSync(path, 'utf8'));
-    const broken = result.testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0).length;
-    return { passed: result.numPassedTests, failed: result.numFailedTests + result.numPendingTests + result.numTodoTests + broken };
+    const broken = result.testResults.filter(
+      (file) => file.status === 'failed' && file.assertionResults.length === 0,
+    ).length;
+    return {
+      passed: result.numPassedTests,
+      failed: result.numFailedTests + result.numPendingTests + result.numTodoTests + broken,
+    };
   } catch {
     return { passed: 0, failed: 1 };
   }

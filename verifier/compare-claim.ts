@@ -1,8 +1,8 @@
 /** One drawn receipt against the verifier's own pixels. */
 import { join } from 'node:path';
 import { createCanvas } from '@napi-rs/canvas';
-import { comparePictures } from '../proof/compare-pictures.ts';
 import { compareCrops } from '../proof/compare.ts';
+import { comparePictures } from '../proof/compare-pictures.ts';
 import { heatMap } from '../proof/difference-map.ts';
 import { crop, type PixelImage, pixelDigest } from '../proof/pixels.ts';
 import { FarmError, isFarmError } from '../protocol/errors.ts';
@@ -15,7 +15,13 @@ import type { VerifyTools } from './tools.ts';
 /** What a comparison finds, less what is the same for every kind. */
 type Finding = Pick<
   Comparison,
-  'outcome' | 'decidedBy' | 'reason' | 'pixelMatchFraction' | 'perceptualHashDistance' | 'perceptualHashAloneWouldPay' | 'heatMap'
+  | 'outcome'
+  | 'decidedBy'
+  | 'reason'
+  | 'pixelMatchFraction'
+  | 'perceptualHashDistance'
+  | 'perceptualHashAloneWouldPay'
+  | 'heatMap'
 >;
 
 /** Fetches what the receipt names and compares. A claim that cannot be read is a failed claim; a network is not. */
@@ -61,7 +67,8 @@ async function compareTile(
     pixelMatchFraction: result.pixelMatchFraction,
     perceptualHashDistance: result.perceptualHashDistance,
     perceptualHashAloneWouldPay: result.perceptualHashAloneWouldPay,
-    heatMap: result.outcome === 'pass' || result.pixels === null ? null : await storeHeatMap(reference, part, tools),
+    heatMap:
+      result.outcome === 'pass' || result.pixels === null ? null : await storeHeatMap(reference, part, tools),
   };
 }
 
@@ -74,7 +81,8 @@ async function compareFinish(
   const claimed = await readClaim(receipt, item.index, tools);
   if (!(claimed instanceof Object)) return broken(claimed);
   // Merging copies values: with the same tiles it has one right answer, so here the digest is the test.
-  if (receipt.pixelDigest !== reference.mergedDigest) return broken('the merged frame is not made of the verified tiles');
+  if (receipt.pixelDigest !== reference.mergedDigest)
+    return broken('the merged frame is not made of the verified tiles');
   if (receipt.pictureDigest === null) return broken('no picture was delivered');
   const path = join(tools.folder, `claim-${item.index}.png`);
   await tools.blobs.fetchTo(receipt.pictureDigest, path, tools.signal);
@@ -90,10 +98,13 @@ async function readClaim(receipt: Receipt, index: number, tools: VerifyTools): P
   await tools.blobs.fetchTo(receipt.exrDigest, exr, tools.signal);
   try {
     const pixels = await decodeExr(exr, tools);
-    return pixelDigest(pixels) === receipt.pixelDigest ? pixels : 'the file does not hold the pixels that were committed';
+    return pixelDigest(pixels) === receipt.pixelDigest
+      ? pixels
+      : 'the file does not hold the pixels that were committed';
   } catch (error) {
     // The node committed to these bytes: that they are no picture is its fault. A renderer that broke down is not.
-    const itsOwn = isFarmError(error) && (error.code === 'MESSAGE_INVALID' || error.details?.['invalidExr'] === true);
+    const itsOwn =
+      isFarmError(error) && (error.code === 'MESSAGE_INVALID' || error.details?.['invalidExr'] === true);
     if (itsOwn) return `the file cannot be read: ${error.message}`;
     throw error;
   }

@@ -27,4 +27,7 @@ const verifierSecretsSchema = z.strictObject({
 export type VerifierSecrets = z.infer<typeof verifierSecretsSchema>;
 
 /** The file that a verifier's process is started with. */
-export const verifierFileSchema = z.strictObject({ config: verifierConfigSchema, secrets: verifierSecretsSchema });
+export const verifierFileSchema = z.strictObject({
+  config: verifierConfigSchema,
+  secrets: verifierSecretsSchema,
+});

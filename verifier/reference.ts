@@ -27,7 +27,10 @@ export async function makeReference(item: ChallengeItem, tools: VerifyTools): Pr
 async function renderCrop(item: ChallengeItem, tools: VerifyTools): Promise<Reference> {
   const output = join(tools.folder, `reference-${item.index}.exr`);
   const options = { signal: tools.signal, timeoutMs: COMMAND_TIMEOUT_MS };
-  const tile = await tools.session.render({ frame: item.frame, rect: item.crop, samples: item.samples, output }, options);
+  const tile = await tools.session.render(
+    { frame: item.frame, rect: item.crop, samples: item.samples, output },
+    options,
+  );
   const pixels = await decodeExr(output, tools);
   return { kind: 'render', commitment: pixelDigest(pixels), renderMs: tile.renderMs, pixels };
 }
@@ -54,7 +57,9 @@ async function finishAgain(item: ChallengeItem, tools: VerifyTools): Promise<Ref
   const picture = await decodePicture(finished.picturePath);
   return {
     kind: 'finish',
-    commitment: digestBytes(Buffer.concat([Buffer.from(finished.pixelDigest, 'hex'), Buffer.from(picture.data)])),
+    commitment: digestBytes(
+      Buffer.concat([Buffer.from(finished.pixelDigest, 'hex'), Buffer.from(picture.data)]),
+    ),
     renderMs: finished.finishMs,
     mergedDigest: finished.pixelDigest,
     picture,
@@ -71,6 +76,10 @@ export async function decodeExr(exr: string, tools: VerifyTools): Promise<PixelI
 /** A PNG as 8-bit RGBA. Pixel count is capped before anything is unpacked. */
 export async function decodePicture(path: string): Promise<Rgba8> {
   const image = sharp(path, { limitInputPixels: MAX_SIDE_PX * 4_096, failOn: 'warning' });
-  const { data, info } = await image.ensureAlpha().toColourspace('srgb').raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
+  const { data, info } = await image
+    .ensureAlpha()
+    .toColourspace('srgb')
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
   return { width: info.width, height: info.height, data };
 }

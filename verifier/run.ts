@@ -48,13 +48,21 @@ type Verifier = {
   log: Log;
 };
 
-export async function runVerifier(config: VerifierConfig, secrets: VerifierSecrets, life: ProgramLife): Promise<void> {
+export async function runVerifier(
+  config: VerifierConfig,
+  secrets: VerifierSecrets,
+  life: ProgramLife,
+): Promise<void> {
   const { signal } = life;
   const log = createLog(config.verifierId, config.logLevel);
   const workFolder = join(config.dataFolder, 'work');
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
-  const runtime = await createProcessRuntime({ signal, blenderPath: config.blenderPath, tempFolder: workFolder });
+  const runtime = await createProcessRuntime({
+    signal,
+    blenderPath: config.blenderPath,
+    tempFolder: workFolder,
+  });
   const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
   const key = secrets.verifierKey as string as PrivateKey;
   await using session = new WarmSession(runtime, config.threads);
@@ -78,7 +86,9 @@ export async function runVerifier(config: VerifierConfig, secrets: VerifierSecre
     }),
     nats,
     blobs,
-    scenes: new SceneCache(join(config.dataFolder, 'scenes'), (digest, path, stop) => blobs.fetchTo(digest, path, stop)),
+    scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path, stop) =>
+      blobs.fetchTo(digest, path, stop),
+    ),
     runtime,
     session,
     log,
@@ -94,11 +104,16 @@ export async function runVerifier(config: VerifierConfig, secrets: VerifierSecre
 
 async function verifyUntilStopped(verifier: Verifier, signal: AbortSignal): Promise<void> {
   const subject = verifierSubject(verifier.config.verifierId, 'next');
-  const stopped = new Promise<null>((resolve) => signal.addEventListener('abort', () => resolve(null), { once: true }));
+  const stopped = new Promise<null>((resolve) =>
+    signal.addEventListener('abort', () => resolve(null), { once: true }),
+  );
   let attempt = 0;
   while (!signal.aborted) {
     try {
-      const work = await Promise.race([ask(verifier.nats, VERIFIER_EXCHANGES.next, subject, {}, NEXT_TIMEOUT_MS), stopped]);
+      const work = await Promise.race([
+        ask(verifier.nats, VERIFIER_EXCHANGES.next, subject, {}, NEXT_TIMEOUT_MS),
+        stopped,
+      ]);
       attempt = 0;
       if (work === null) return;
       switch (work.kind) {
@@ -147,20 +162,36 @@ async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSig
       engine: runtime.engine,
       workFolder: join(config.dataFolder, 'work'),
       commit: (cropDigests) =>
-        ask(nats, VERIFIER_EXCHANGES.rendered, verifierSubject(config.verifierId, 'rendered'), { batchId, cropDigests }, REQUEST_TIMEOUT_MS),
+        ask(
+          nats,
+          VERIFIER_EXCHANGES.rendered,
+          verifierSubject(config.verifierId, 'rendered'),
+          { batchId, cropDigests },
+          REQUEST_TIMEOUT_MS,
+        ),
     });
     const { outcome, evidence } = verified;
     const terms = { batchKey: batchKey(batchId), outcome, evidence: `0x${evidence}` as Bytes32 };
     const signature = signVerdict(escrowDomain(chain.chainId, chain.escrowAddress), terms, verifier.key);
     const subject = verifierSubject(config.verifierId, 'verdict');
     const verdict = { batchId, outcome, evidence, signature };
-    await whileUnreachable(() => ask(nats, VERIFIER_EXCHANGES.verdict, subject, verdict, REQUEST_TIMEOUT_MS), signal, PATIENCE_MS);
+    await whileUnreachable(
+      () => ask(nats, VERIFIER_EXCHANGES.verdict, subject, verdict, REQUEST_TIMEOUT_MS),
+      signal,
+      PATIENCE_MS,
+    );
     log.info({ batchId, nodeId: challenge.nodeId, outcome }, 'verified');
   } catch (error) {
     if (signal.aborted) return;
     const failure = toFarmError(error);
     log.warn({ err: failure, batchId }, 'a batch could not be verified');
     const message = `${failure.code}: ${failure.message}`.slice(0, 4_000);
-    await ask(nats, VERIFIER_EXCHANGES.fail, verifierSubject(config.verifierId, 'fail'), { batchId, message }, REQUEST_TIMEOUT_MS);
+    await ask(
+      nats,
+      VERIFIER_EXCHANGES.fail,
+      verifierSubject(config.verifierId, 'fail'),
+      { batchId, message },
+      REQUEST_TIMEOUT_MS,
+    );
   }
 }

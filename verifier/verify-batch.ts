@@ -1,9 +1,9 @@
 /** One challenge, in the order that makes it a proof: render blind, commit, see the claim, compare, sign. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { sceneDigest } from '../platform/scenes/manifest.ts';
-import { toJson } from '../platform/json.ts';
 import type { ChainBatch } from '../platform/chain/chain.ts';
+import { toJson } from '../platform/json.ts';
+import { sceneDigest } from '../platform/scenes/manifest.ts';
 import { FarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Challenge, Claim, Comparison, Evidence, Outcome } from '../protocol/verdict.ts';
@@ -39,7 +39,8 @@ export async function verifyBatch(
     for (const [position, item] of challenge.items.entries()) {
       const receipt = receipts[item.index];
       const reference = references[position];
-      if (receipt === undefined || reference === undefined) throw new FarmError('INTERNAL', 'a drawn receipt is missing');
+      if (receipt === undefined || reference === undefined)
+        throw new FarmError('INTERNAL', 'a drawn receipt is missing');
       comparisons.push(await compareClaim(item, receipt, reference, tools));
     }
     const outcome = overall(comparisons);

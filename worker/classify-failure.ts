@@ -3,7 +3,11 @@ import type { ErrorCode, FarmError } from '../protocol/errors.ts';
 import type { FailureClass } from '../protocol/messages.ts';
 
 /** Network, storage and chain: they count against nobody and cost no retry. */
-const INFRASTRUCTURE: ReadonlySet<ErrorCode> = new Set(['FARM_UNREACHABLE', 'BLOB_MISMATCH', 'CHAIN_UNAVAILABLE']);
+const INFRASTRUCTURE: ReadonlySet<ErrorCode> = new Set([
+  'FARM_UNREACHABLE',
+  'BLOB_MISMATCH',
+  'CHAIN_UNAVAILABLE',
+]);
 
 /** What the scene itself causes, on any node alike. */
 const TASK: ReadonlySet<ErrorCode> = new Set([

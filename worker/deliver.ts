@@ -10,7 +10,12 @@ import type { TaskResult } from './do-task.ts';
 import type { ReceiptJournal } from './receipt-journal.ts';
 
 /** What this node says it has done. */
-export function receiptFor(grant: LeaseGrant, result: TaskResult, engine: EngineInfo, key: PrivateKey): Receipt {
+export function receiptFor(
+  grant: LeaseGrant,
+  result: TaskResult,
+  engine: EngineInfo,
+  key: PrivateKey,
+): Receipt {
   return {
     jobId: grant.jobId,
     taskId: grant.taskId,
@@ -39,7 +44,10 @@ export async function signBatch(
 ): Promise<BatchSignature> {
   const leaf = receiptLeaf(receipt);
   if (!tools.journal.knowsAll(batch.leaves)) {
-    throw new FarmError('MESSAGE_INVALID', `batch ${batch.batchId} holds a receipt that this node did not sign`);
+    throw new FarmError(
+      'MESSAGE_INVALID',
+      `batch ${batch.batchId} holds a receipt that this node did not sign`,
+    );
   }
   await tools.journal.add(leaf);
   const leaves = [...batch.leaves, leaf];

@@ -2,8 +2,8 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HttpBlobs } from '../platform/blobs/http-blobs.ts';
-import { whileUnreachable } from '../platform/retry.ts';
 import type { RenderSession } from '../platform/render/runtime.ts';
+import { whileUnreachable } from '../platform/retry.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { LeaseGrant } from '../protocol/messages.ts';
 

@@ -5,8 +5,8 @@
  */
 import { appendFile, mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { type Bytes32, bytes32Schema } from '../protocol/ids.ts';
 import { errorCode } from '../platform/files.ts';
+import { type Bytes32, bytes32Schema } from '../protocol/ids.ts';
 
 export class ReceiptJournal {
   readonly #path: string;
@@ -26,7 +26,10 @@ export class ReceiptJournal {
       if (errorCode(error) !== 'ENOENT') throw error;
     }
     // A crash can cut the last line short; half a leaf is no leaf.
-    return new ReceiptJournal(path, new Set(text.split('\n').filter((line) => bytes32Schema.safeParse(line).success)));
+    return new ReceiptJournal(
+      path,
+      new Set(text.split('\n').filter((line) => bytes32Schema.safeParse(line).success)),
+    );
   }
 
   async add(leaf: Bytes32): Promise<void> {

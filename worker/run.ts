@@ -10,18 +10,24 @@ import { ask } from '../platform/nats/exchange.ts';
 import { inboxPrefix } from '../platform/nats/server.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
 import { createProcessRuntime } from '../platform/render/process/runtime.ts';
-import { whileUnreachable } from '../platform/retry.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
+import { WarmSession } from '../platform/render/warm-session.ts';
+import { whileUnreachable } from '../platform/retry.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { backoffMs, pause } from '../platform/wait.ts';
 import { FarmError, isFarmError, toFarmError } from '../protocol/errors.ts';
-import { type LeaseGrant, NODE_EXCHANGES, nodeSubject, PROTOCOL_VERSION, type Welcome } from '../protocol/messages.ts';
+import {
+  type LeaseGrant,
+  NODE_EXCHANGES,
+  nodeSubject,
+  PROTOCOL_VERSION,
+  type Welcome,
+} from '../protocol/messages.ts';
 import { classifyFailure } from './classify-failure.ts';
 import type { WorkerConfig, WorkerSecrets } from './config.ts';
 import { receiptFor, signBatch } from './deliver.ts';
 import { doTask } from './do-task.ts';
 import { ReceiptJournal } from './receipt-journal.ts';
-import { WarmSession } from '../platform/render/warm-session.ts';
 
 /** The coordinator answers a lease request within 15 s even when there is nothing. */
 const LEASE_TIMEOUT_MS = 30_000;
@@ -61,7 +67,9 @@ export async function runWorker(
   // What a node that died left half-done, its renderer's exchange folder included, is of no use to anybody.
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
-  const runtime = wrapRuntime(await createProcessRuntime({ signal, blenderPath: config.blenderPath, tempFolder: workFolder }));
+  const runtime = wrapRuntime(
+    await createProcessRuntime({ signal, blenderPath: config.blenderPath, tempFolder: workFolder }),
+  );
   const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
   const nats = await connectNats(
     { url: config.natsUrl, user: config.nodeId, password: secrets.natsPassword },
@@ -74,7 +82,9 @@ export async function runWorker(
     key: secrets.nodeKey as string as PrivateKey,
     nats,
     blobs,
-    scenes: new SceneCache(join(config.dataFolder, 'scenes'), (digest, path, stop) => blobs.fetchTo(digest, path, stop)),
+    scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path, stop) =>
+      blobs.fetchTo(digest, path, stop),
+    ),
     runtime,
     session,
     journal: await ReceiptJournal.open(join(config.dataFolder, 'receipts.log')),
@@ -101,7 +111,13 @@ async function sayHello(node: Node, signal: AbortSignal): Promise<Welcome | null
   } as const;
   for (let attempt = 0; !signal.aborted; attempt++) {
     try {
-      return await ask(node.nats, NODE_EXCHANGES.hello, nodeSubject(node.config.nodeId, 'hello'), hello, REQUEST_TIMEOUT_MS);
+      return await ask(
+        node.nats,
+        NODE_EXCHANGES.hello,
+        nodeSubject(node.config.nodeId, 'hello'),
+        hello,
+        REQUEST_TIMEOUT_MS,
+      );
     } catch (error) {
       if (!isFarmError(error, 'FARM_UNREACHABLE')) throw error;
       await pause(backoffMs(attempt), signal);
@@ -117,7 +133,10 @@ async function workUntilStopped(node: Node, welcome: Welcome, signal: AbortSigna
       const request = { warmScene: node.session.scene };
       const subject = nodeSubject(node.config.nodeId, 'lease');
       // Not to be waited for when the node stops: the lease, should one come, runs out by itself.
-      const reply = await stoppable(ask(node.nats, NODE_EXCHANGES.lease, subject, request, LEASE_TIMEOUT_MS), signal);
+      const reply = await stoppable(
+        ask(node.nats, NODE_EXCHANGES.lease, subject, request, LEASE_TIMEOUT_MS),
+        signal,
+      );
       attempt = 0;
       if (reply === null) return;
       if (reply.grant !== null) await workOn(node, reply.grant, welcome, signal);
@@ -150,14 +169,20 @@ async function workOn(node: Node, grant: LeaseGrant, welcome: Welcome, signal: A
   const beating = beat(node, grant, welcome.heartbeatMs, progress, losing, working);
   try {
     if (grant.engine !== node.runtime.engine.id) {
-      throw new FarmError('RENDER_FAILED', `this node has ${node.runtime.engine.id}, the task asks for ${grant.engine}`);
+      throw new FarmError(
+        'RENDER_FAILED',
+        `this node has ${node.runtime.engine.id}, the task asks for ${grant.engine}`,
+      );
     }
     const folder = await node.scenes.folderOf(grant.scene, grant.manifest, working);
     const session = await node.session.with(grant.scene, folder, working);
     const tools = { session, blobs: node.blobs, workFolder: join(node.config.dataFolder, 'work') };
     const result = await doTask(grant, tools, (fraction) => Object.assign(progress, { fraction }), working);
     await deliver(node, grant, result, escrowDomain(welcome.chainId, welcome.escrow), working);
-    node.log.info({ taskId, jobId: grant.jobId, frame: grant.frame, renderMs: Math.round(result.renderMs) }, 'delivered');
+    node.log.info(
+      { taskId, jobId: grant.jobId, frame: grant.frame, renderMs: Math.round(result.renderMs) },
+      'delivered',
+    );
   } catch (error) {
     if (working.aborted || isFarmError(error, 'LEASE_LOST')) {
       node.log.info({ taskId }, 'the lease is over; the work is dropped');
@@ -169,7 +194,13 @@ async function workOn(node: Node, grant: LeaseGrant, welcome: Welcome, signal: A
       node.nats,
       NODE_EXCHANGES.fail,
       nodeSubject(node.config.nodeId, 'fail'),
-      { taskId, token, failureClass: classifyFailure(failure), code: failure.code, message: failure.message.slice(0, 4_000) },
+      {
+        taskId,
+        token,
+        failureClass: classifyFailure(failure),
+        code: failure.code,
+        message: failure.message.slice(0, 4_000),
+      },
       REQUEST_TIMEOUT_MS,
       // Nobody listening: the lease runs out, which says the same.
     ).catch((cause: unknown) => node.log.warn({ err: cause, taskId }, 'the failure could not be reported'));
@@ -221,8 +252,16 @@ async function beat(
     await pause(heartbeatMs, working);
     if (working.aborted) return;
     try {
-      const leases = [{ taskId: grant.taskId, token: grant.token, progress: Math.min(1, Math.max(0, progress.fraction)) }];
-      const { lost } = await ask(node.nats, NODE_EXCHANGES.heartbeat, subject, { leases }, REQUEST_TIMEOUT_MS);
+      const leases = [
+        { taskId: grant.taskId, token: grant.token, progress: Math.min(1, Math.max(0, progress.fraction)) },
+      ];
+      const { lost } = await ask(
+        node.nats,
+        NODE_EXCHANGES.heartbeat,
+        subject,
+        { leases },
+        REQUEST_TIMEOUT_MS,
+      );
       if (lost.includes(grant.taskId)) losing.abort();
     } catch (error) {
       // A coordinator that is restarting: the work goes on, and the token decides in the end.

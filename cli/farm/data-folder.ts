@@ -58,7 +58,15 @@ export async function makeFolders(folder: FarmFolder): Promise<void> {
         { kept: 'nothing was started' },
       );
     }
-    for (const path of [folder.nats, join(folder.root, 'chain'), folder.coordinator, folder.verifier, folder.nodes, folder.log, folder.run]) {
+    for (const path of [
+      folder.nats,
+      join(folder.root, 'chain'),
+      folder.coordinator,
+      folder.verifier,
+      folder.nodes,
+      folder.log,
+      folder.run,
+    ]) {
       await mkdir(path, { recursive: true, mode: 0o700 });
     }
   } catch (error) {
@@ -89,11 +97,20 @@ export async function runningFarm(folder: FarmFolder): Promise<Holder | null> {
 export async function takeFolder(folder: FarmFolder, apiUrl: string | null): Promise<void> {
   const other = await runningFarm(folder);
   if (other !== null && other.pid !== process.pid) {
-    throw new FarmError('DATA_FOLDER_IN_USE', `a farm already runs on ${folder.root} (process ${other.pid})`, {
-      kept: 'nothing was started',
-    });
+    throw new FarmError(
+      'DATA_FOLDER_IN_USE',
+      `a farm already runs on ${folder.root} (process ${other.pid})`,
+      {
+        kept: 'nothing was started',
+      },
+    );
   }
-  const mine = { name: 'farm', pid: process.pid, startedAt: (await startedAt(process.pid)) ?? 'unknown', apiUrl };
+  const mine = {
+    name: 'farm',
+    pid: process.pid,
+    startedAt: (await startedAt(process.pid)) ?? 'unknown',
+    apiUrl,
+  };
   await writeFileAtomic(holderFile(folder), JSON.stringify(mine));
 }
 

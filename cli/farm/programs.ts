@@ -66,7 +66,11 @@ function requireProgram(program: string, debianPackage: string): string {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), ...USUAL_FOLDERS];
   const found = folders.map((folder) => join(folder, program)).find((path) => existsSync(path));
   if (found !== undefined) return found;
-  throw new FarmError('PROGRAM_NOT_FOUND', `${program} is not installed (Debian and Ubuntu: apt-get install ${debianPackage})`, {
-    kept: 'nothing was started',
-  });
+  throw new FarmError(
+    'PROGRAM_NOT_FOUND',
+    `${program} is not installed (Debian and Ubuntu: apt-get install ${debianPackage})`,
+    {
+      kept: 'nothing was started',
+    },
+  );
 }

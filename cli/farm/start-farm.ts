@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { deployEmbedded, isDeployed } from '../../platform/chain/deploy.ts';
 import { freePort, startAnvil } from '../../platform/chain/embedded.ts';
 import { addressOf, type PrivateKey } from '../../platform/chain/signing.ts';
-import { natsServerConfig } from '../../platform/nats/server.ts';
 import { waitForNats } from '../../platform/nats/connection.ts';
+import { natsServerConfig } from '../../platform/nats/server.ts';
 import type { Child } from '../../platform/process/child.ts';
 import { ProcessRecord } from '../../platform/process/process-record.ts';
 import { createProcessRuntime } from '../../platform/render/process/runtime.ts';
@@ -104,7 +104,10 @@ async function startParts(
   processes: Map<string, Supervised>,
 ): Promise<string> {
   const { signal, onNote, restart = true, nodes, programs = OWN_ORIGIN } = options;
-  const secrets = await loadSecrets(folder, nodes.map((node) => node.id));
+  const secrets = await loadSecrets(
+    folder,
+    nodes.map((node) => node.id),
+  );
   const keep = async (name: string, start: () => Promise<Child>): Promise<void> => {
     signal.throwIfAborted();
     processes.set(name, await supervise({ name, start, record, restart, onNote }));
@@ -112,7 +115,11 @@ async function startParts(
 
   const natsPort = await freePort();
   const natsUrl = `nats://127.0.0.1:${natsPort}`;
-  const config = natsServerConfig({ port: natsPort, storeFolder: folder.nats, users: natsUsers(secrets, nodes) });
+  const config = natsServerConfig({
+    port: natsPort,
+    storeFolder: folder.nats,
+    users: natsUsers(secrets, nodes),
+  });
   await keep('nats-server', () => startNatsServer(folder, config));
 
   const chainPort = await freePort();
@@ -161,8 +168,19 @@ async function startParts(
   );
   // Nobody of these waits for another: on a busy machine starting them one by one takes most of the time.
   await Promise.all([
-    keep('verifier', () => startVerifier(folder, secrets, ownEntry('verifier', programs), { ...shared, ...contracts, apiUrl, chainUrl })),
-    ...nodes.map((node) => keep(node.id, () => startNode(folder, secrets, { entry: ownEntry('worker', programs), ...node }, { ...shared, apiUrl }))),
+    keep('verifier', () =>
+      startVerifier(folder, secrets, ownEntry('verifier', programs), {
+        ...shared,
+        ...contracts,
+        apiUrl,
+        chainUrl,
+      }),
+    ),
+    ...nodes.map((node) =>
+      keep(node.id, () =>
+        startNode(folder, secrets, { entry: ownEntry('worker', programs), ...node }, { ...shared, apiUrl }),
+      ),
+    ),
   ]);
   return apiUrl;
 }

@@ -58,7 +58,9 @@ export async function supervise(options: SuperviseOptions): Promise<Supervised> 
           child = await start();
           break;
         } catch (error) {
-          onNote(`${name} could not be started again: ${error instanceof Error ? error.message : String(error)}`);
+          onNote(
+            `${name} could not be started again: ${error instanceof Error ? error.message : String(error)}`,
+          );
         }
       }
       await record.add(name, child.pid);

@@ -11,7 +11,8 @@ export async function requireBlendFile(path: string): Promise<void> {
   const kept = 'nothing was submitted';
   let head: Buffer;
   try {
-    if (!(await stat(path)).isFile()) throw new FarmError('SCENE_NOT_BLEND', `${path} is not a file`, { kept });
+    if (!(await stat(path)).isFile())
+      throw new FarmError('SCENE_NOT_BLEND', `${path} is not a file`, { kept });
     const file = await open(path, 'r');
     try {
       const { buffer, bytesRead } = await file.read(Buffer.alloc(16), 0, 16, 0);

@@ -8,7 +8,7 @@ import { FarmError } from '../../protocol/errors.ts';
 import type { Digest, JobId } from '../../protocol/ids.ts';
 import type { FrameView, JobView } from '../../protocol/job.ts';
 import type { FarmClient } from '../farm-client.ts';
-import { ProgressLine, progressText } from '../progress-line.ts';
+import { type ProgressLine, progressText } from '../progress-line.ts';
 
 /** Fast enough that a person sees it move, slow enough to cost nothing. */
 const LOOK_MS = 500;
@@ -27,7 +27,10 @@ export type FollowOptions = {
  * Resolves when the job's money is settled and every frame is on this disk. Throws JOB_FAILED with the job's reason
  * (frames that were done are kept), or INTERRUPTED.
  */
-export async function followJob(id: JobId, options: FollowOptions): Promise<{ job: JobView; files: FrameFiles[] }> {
+export async function followJob(
+  id: JobId,
+  options: FollowOptions,
+): Promise<{ job: JobView; files: FrameFiles[] }> {
   const { client, progress, signal } = options;
   const files = new Map<number, FrameFiles>();
   for (;;) {
@@ -41,14 +44,16 @@ export async function followJob(id: JobId, options: FollowOptions): Promise<{ jo
     }
     if (job.escrow === 'closed' && files.size >= job.framesDone) {
       progress.clear();
-      if (job.state === 'completed') return { job, files: [...files.values()].sort((a, b) => a.frame - b.frame) };
+      if (job.state === 'completed')
+        return { job, files: [...files.values()].sort((a, b) => a.frame - b.frame) };
       throw new FarmError('JOB_FAILED', `job ${id} ${job.state}: ${job.reason ?? 'no reason was given'}`, {
         kept: `${files.size} frame(s) in ${options.outFolder}; ${job.refunded} of ${job.quote} units are back`,
         details: { jobId: id, refunded: job.refunded.toString() },
       });
     }
     await pause(LOOK_MS, signal);
-    if (signal.aborted) throw new FarmError('INTERRUPTED', `stopped watching job ${id}; the farm goes on with it`);
+    if (signal.aborted)
+      throw new FarmError('INTERRUPTED', `stopped watching job ${id}; the farm goes on with it`);
   }
 }
 
@@ -79,5 +84,10 @@ function frameNumber(frame: number): string {
 
 /** A job's name becomes part of a file name: only plain letters survive. */
 function fileStem(name: string): string {
-  return name.replace(/\.blend$/i, '').replace(/[^A-Za-z0-9._-]+/g, '-').replace(/^[.-]+/, '') || 'frame';
+  return (
+    name
+      .replace(/\.blend$/i, '')
+      .replace(/[^A-Za-z0-9._-]+/g, '-')
+      .replace(/^[.-]+/, '') || 'frame'
+  );
 }

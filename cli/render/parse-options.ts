@@ -11,7 +11,11 @@ export function parseTiles(text: string): TileGrid | 'auto' {
   const columns = Number(match?.[1]);
   const rows = Number(match?.[2]);
   if (match === null || columns < 1 || rows < 1 || columns > 256 || rows > 256) {
-    throw new FarmError('TILES_INVALID', `"${text}" is not a grid of tiles: columns and rows go from 1 to 256`, { kept });
+    throw new FarmError(
+      'TILES_INVALID',
+      `"${text}" is not a grid of tiles: columns and rows go from 1 to 256`,
+      { kept },
+    );
   }
   return { columns, rows };
 }
@@ -19,7 +23,9 @@ export function parseTiles(text: string): TileGrid | 'auto' {
 export function parseSamples(text: string): number {
   const samples = Number(text);
   if (!/^\d+$/.test(text) || samples < 1 || samples > 65_536) {
-    throw new FarmError('SAMPLES_INVALID', `"${text}" samples: it takes a whole number from 1 to 65536`, { kept });
+    throw new FarmError('SAMPLES_INVALID', `"${text}" samples: it takes a whole number from 1 to 65536`, {
+      kept,
+    });
   }
   return samples;
 }
@@ -27,13 +33,17 @@ export function parseSamples(text: string): number {
 /** Token amounts with up to six decimals, as people write them. */
 export function parseBudget(text: string): bigint {
   const match = /^(\d{1,20})(?:\.(\d{1,6}))?$/.exec(text);
-  if (match === null) throw new FarmError('USAGE', `--budget ${text}: an amount of TESS such as 2.5`, { kept });
+  if (match === null)
+    throw new FarmError('USAGE', `--budget ${text}: an amount of TESS such as 2.5`, { kept });
   return BigInt(match[1] ?? '0') * 1_000_000n + BigInt((match[2] ?? '').padEnd(6, '0'));
 }
 
 /** The smallest unit as people read it: 1327000 is 1.327. */
 export function formatTokens(amount: bigint): string {
   const whole = amount / 1_000_000n;
-  const rest = (amount % 1_000_000n).toString().padStart(6, '0').replace(/0{0,3}$/, '');
+  const rest = (amount % 1_000_000n)
+    .toString()
+    .padStart(6, '0')
+    .replace(/0{0,3}$/, '');
   return `${whole}.${rest}`;
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { basename, extname, join, resolve } from 'node:path';
 import { toJson } from '../../platform/json.ts';
 import type { JobRequest, JobView } from '../../protocol/job.ts';
-import { readApiKey, farmFolder, runningFarm } from '../farm/data-folder.ts';
+import { farmFolder, readApiKey, runningFarm } from '../farm/data-folder.ts';
 import { startFarm } from '../farm/start-farm.ts';
 import { FarmClient } from '../farm-client.ts';
 import { ProgressLine } from '../progress-line.ts';
@@ -29,7 +29,11 @@ export type RenderOptions = {
   json?: boolean;
 };
 
-export async function renderCommand(scene: string, options: RenderOptions, terminal: Terminal): Promise<void> {
+export async function renderCommand(
+  scene: string,
+  options: RenderOptions,
+  terminal: Terminal,
+): Promise<void> {
   // Everything that can be refused without a farm is refused before one is started.
   const choices = {
     ...(options.frames === undefined ? {} : { frames: parseFrames(options.frames) }),
@@ -61,7 +65,13 @@ export async function renderCommand(scene: string, options: RenderOptions, termi
 }
 
 /** Says what a finished job gave and cost. */
-export function report(job: JobView, files: FrameFiles[], outFolder: string, json: boolean, terminal: Terminal): void {
+export function report(
+  job: JobView,
+  files: FrameFiles[],
+  outFolder: string,
+  json: boolean,
+  terminal: Terminal,
+): void {
   if (json) return terminal.result(toJson({ job, files }));
   const seconds = ((job.finishedAtMs ?? terminal.now()) - job.createdAtMs) / 1_000;
   terminal.say(`${files.length} frame(s) in ${outFolder} after ${seconds.toFixed(1)} s`);

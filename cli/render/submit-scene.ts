@@ -30,7 +30,9 @@ export async function submitScene(
   const root = rootOption === undefined ? dirname(blend) : await realpath(resolve(rootOption));
   const main = inside(root, blend);
   if (main === null) {
-    throw new FarmError('USAGE', `--root ${root} does not contain the scene ${blend}`, { kept: 'nothing was submitted' });
+    throw new FarmError('USAGE', `--root ${root} does not contain the scene ${blend}`, {
+      kept: 'nothing was submitted',
+    });
   }
   const blobs = new HttpBlobs(client.address);
   const files = new Map<string, SceneFile>();
@@ -48,11 +50,17 @@ export async function submitScene(
     const found = await findAll(root, reply.missing, files);
     for (const path of found) await send(path);
   }
-  throw new FarmError('SCENE_FILES_MISSING', 'the scene refers to ever more files', { kept: 'nothing was submitted' });
+  throw new FarmError('SCENE_FILES_MISSING', 'the scene refers to ever more files', {
+    kept: 'nothing was submitted',
+  });
 }
 
 /** Paths (relative to the root) of all missing files, or an error that names each that cannot be had. */
-async function findAll(root: string, missing: MissingFile[], known: ReadonlyMap<string, SceneFile>): Promise<string[]> {
+async function findAll(
+  root: string,
+  missing: MissingFile[],
+  known: ReadonlyMap<string, SceneFile>,
+): Promise<string[]> {
   const lost: string[] = [];
   const found: string[] = [];
   for (const { path, stored } of missing) {
@@ -61,10 +69,14 @@ async function findAll(root: string, missing: MissingFile[], known: ReadonlyMap<
     else found.push(path);
   }
   if (lost.length === 0) return found;
-  throw new FarmError('SCENE_FILES_MISSING', `the scene needs ${lost.length} file(s) that cannot be sent: ${lost.join(', ')}`, {
-    kept: 'nothing was submitted',
-    details: { missing: lost },
-  });
+  throw new FarmError(
+    'SCENE_FILES_MISSING',
+    `the scene needs ${lost.length} file(s) that cannot be sent: ${lost.join(', ')}`,
+    {
+      kept: 'nothing was submitted',
+      details: { missing: lost },
+    },
+  );
 }
 
 /** A regular file whose real place lies inside the root: a link that leads out of it is not followed. */
@@ -73,7 +85,8 @@ async function isOwnFile(root: string, path: string): Promise<boolean> {
     const real = await realpath(join(root, path));
     return inside(root, real) !== null && (await stat(real)).isFile();
   } catch (error) {
-    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return false;
+    // Not there, not ours to read, or a link that leads nowhere: for the scene it is missing all the same.
+    if (['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'EACCES'].includes(errorCode(error) ?? '')) return false;
     throw error;
   }
 }

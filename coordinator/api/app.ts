@@ -1,11 +1,17 @@
 /** The HTTP API under /api/v1. */
 import express, { type Express } from 'express';
+import {
+  parseBody,
+  parseParameter,
+  problemHandler,
+  requireCredential,
+  sendJson,
+} from '../../platform/http/express-kit.ts';
+import { packageVersion } from '../../platform/package-root.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import { API_BASE, type FarmInfo } from '../../protocol/http.ts';
 import { digestSchema, jobIdSchema } from '../../protocol/ids.ts';
 import { jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
-import { parseBody, parseParameter, problemHandler, requireCredential, sendJson } from '../../platform/http/express-kit.ts';
-import { packageVersion } from '../../platform/package-root.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { endJob } from '../scheduling/end-job.ts';
 import { submitJob } from '../submission/jobs.ts';
@@ -36,7 +42,11 @@ export function createApp(
     const digest = parseParameter(digestSchema, request, 'digest');
     const size = await context.blobs.size(digest);
     if (size === null) throw new FarmError('NOT_FOUND', `no blob ${digest}`);
-    response.set({ 'content-type': 'application/octet-stream', 'content-length': String(size), etag: `"${digest}"` });
+    response.set({
+      'content-type': 'application/octet-stream',
+      'content-length': String(size),
+      etag: `"${digest}"`,
+    });
     // Express answers HEAD through the GET route.
     if (request.method === 'HEAD') return void response.end();
     const stream = await context.blobs.read(digest);
@@ -58,7 +68,9 @@ export function createApp(
     onProgress();
     sendJson(response, await jobView(context, id), 201);
   });
-  app.get(`${API_BASE}/jobs`, person, async (_request, response) => sendJson(response, await jobViews(context)));
+  app.get(`${API_BASE}/jobs`, person, async (_request, response) =>
+    sendJson(response, await jobViews(context)),
+  );
   app.get(`${API_BASE}/jobs/:job`, person, async (request, response) => {
     sendJson(response, await jobView(context, parseParameter(jobIdSchema, request, 'job')));
   });
@@ -76,13 +88,19 @@ export function createApp(
   app.post(`${API_BASE}/jobs/:job/cancel`, person, async (request, response) => {
     const id = parseParameter(jobIdSchema, request, 'job');
     await jobView(context, id);
-    await context.db.transaction().execute((tx) => endJob(context, tx, id, 'cancelled', 'cancelled on request'));
+    await context.db
+      .transaction()
+      .execute((tx) => endJob(context, tx, id, 'cancelled', 'cancelled on request'));
     onProgress();
     sendJson(response, await jobView(context, id));
   });
-  app.get(`${API_BASE}/nodes`, person, async (_request, response) => sendJson(response, await nodeViews(context)));
+  app.get(`${API_BASE}/nodes`, person, async (_request, response) =>
+    sendJson(response, await nodeViews(context)),
+  );
 
-  app.use((request, _response, next) => next(new FarmError('NOT_FOUND', `there is no ${request.method} ${request.path}`)));
+  app.use((request, _response, next) =>
+    next(new FarmError('NOT_FOUND', `there is no ${request.method} ${request.path}`)),
+  );
   app.use(problemHandler(context.log));
   return app;
 }

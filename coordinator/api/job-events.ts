@@ -1,7 +1,7 @@
 /** A job's events as they happen: what was, then what comes, without a gap (server-sent events, Last-Event-ID). */
 import type { Request, Response } from 'express';
-import type { JobId } from '../../protocol/ids.ts';
 import { toJson } from '../../platform/json.ts';
+import type { JobId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
 
 /** Comments in between, so that proxies and clients see that the line is alive. */
@@ -18,7 +18,11 @@ export async function streamJobEvents(
 ): Promise<void> {
   let seq = Number(request.headers['last-event-id'] ?? 0);
   if (!Number.isSafeInteger(seq) || seq < 0) seq = 0;
-  response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
+  response.writeHead(200, {
+    'content-type': 'text/event-stream',
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'no',
+  });
   response.flushHeaders();
   let wake: () => void = () => undefined;
   let ended = false;

@@ -5,11 +5,18 @@ import type { JobId } from '../../protocol/ids.ts';
 import type { FrameView, JobView, NodeView } from '../../protocol/job.ts';
 import { type BatchView, type Evidence, evidenceSchema } from '../../protocol/verdict.ts';
 import type { CoordinatorContext } from '../context.ts';
+import { onlineSince } from '../scheduling/nodes.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import type { JobRow } from '../settlement/job-escrow.ts';
-import { onlineSince } from '../scheduling/nodes.ts';
 
-type Counts = { queued: number; leased: number; delivered: number; verified: number; total: number; done: string | number };
+type Counts = {
+  queued: number;
+  leased: number;
+  delivered: number;
+  verified: number;
+  total: number;
+  done: string | number;
+};
 
 export async function jobView(context: CoordinatorContext, id: JobId): Promise<JobView> {
   const row = await context.db.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirst();
@@ -64,7 +71,12 @@ async function viewOf(context: CoordinatorContext, row: JobRow): Promise<JobView
 }
 
 export async function frameViews(context: CoordinatorContext, id: JobId): Promise<FrameView[]> {
-  const rows = await context.db.selectFrom('frames').selectAll().where('job_id', '=', id).orderBy('position').execute();
+  const rows = await context.db
+    .selectFrom('frames')
+    .selectAll()
+    .where('job_id', '=', id)
+    .orderBy('position')
+    .execute();
   return rows.map((row) => ({
     frame: row.frame,
     state: row.state,

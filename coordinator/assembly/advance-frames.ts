@@ -1,6 +1,7 @@
 /** Verified tiles make a frame ready to be finished; a verified finish makes it done; the last one ends the job. */
-import { sql } from 'kysely';
+
 import type { Selectable } from 'kysely';
+import { sql } from 'kysely';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery, FarmTables } from '../database/schema.ts';
 import { endJob } from '../scheduling/end-job.ts';
@@ -9,7 +10,11 @@ import { receiptOf } from '../settlement/receipts.ts';
 type BatchRow = Selectable<FarmTables['batches']>;
 
 /** Moves on the frames that the tasks of a passed batch belong to. */
-export async function advanceFrames(context: CoordinatorContext, tx: FarmQuery, batch: BatchRow): Promise<void> {
+export async function advanceFrames(
+  context: CoordinatorContext,
+  tx: FarmQuery,
+  batch: BatchRow,
+): Promise<void> {
   if (batch.kind === 'render') await countTiles(tx, batch);
   else await deliverFrames(context, tx, batch);
 }

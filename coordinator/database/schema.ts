@@ -1,11 +1,20 @@
 /** The tables of migrations/ as Kysely sees them. Money is numeric in SQL and text on the way in and out. */
 import type { Generated, JSONColumnType, Kysely, Transaction } from 'kysely';
+import type { SceneInspection } from '../../platform/render/runtime.ts';
 import type { FarmEvent } from '../../protocol/events.ts';
-import type { Address, BatchId, Bytes32, Digest, JobId, NodeId, Signature, TaskId } from '../../protocol/ids.ts';
+import type {
+  Address,
+  BatchId,
+  Bytes32,
+  Digest,
+  JobId,
+  NodeId,
+  Signature,
+  TaskId,
+} from '../../protocol/ids.ts';
 import type { JobSpec, JobState, SceneManifest } from '../../protocol/job.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
 import type { BatchState, Outcome } from '../../protocol/verdict.ts';
-import type { SceneInspection } from '../../platform/render/runtime.ts';
 
 /** Receipts are stored as they travel: money as text. */
 export type StoredReceipt = Record<string, unknown>;

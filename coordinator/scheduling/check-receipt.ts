@@ -35,7 +35,10 @@ export function requireReceiptFits(
   };
   for (const [field, value] of Object.entries(expected)) {
     if (actual[field] !== value) {
-      throw new FarmError('MESSAGE_INVALID', `the receipt's ${field} is ${String(actual[field])}, the task's is ${String(value)}`);
+      throw new FarmError(
+        'MESSAGE_INVALID',
+        `the receipt's ${field} is ${String(actual[field])}, the task's is ${String(value)}`,
+      );
     }
   }
 }

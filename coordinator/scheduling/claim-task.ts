@@ -1,8 +1,9 @@
 /** One statement that gives a task to a node, so that two coordinators can never give it twice. */
+
+import type { Selectable } from 'kysely';
 import { sql } from 'kysely';
 import type { NodeId, TaskId } from '../../protocol/ids.ts';
 import type { FarmDb, FarmTables } from '../database/schema.ts';
-import type { Selectable } from 'kysely';
 
 export type TaskRow = Selectable<FarmTables['tasks']>;
 
@@ -35,6 +36,8 @@ export async function claimTask(
 export async function stillQueued(db: FarmDb, held: readonly TaskId[]): Promise<Set<TaskId>> {
   const result = await sql<{ id: TaskId }>`
     select t.id from tasks t join jobs j on j.id = t.job_id
-    where t.id = any(${held as TaskId[]}::text[]) and t.state = 'queued' and j.state in ('opening', 'active')`.execute(db);
+    where t.id = any(${held as TaskId[]}::text[]) and t.state = 'queued' and j.state in ('opening', 'active')`.execute(
+    db,
+  );
   return new Set(result.rows.map((row) => row.id));
 }

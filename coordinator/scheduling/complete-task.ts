@@ -1,10 +1,11 @@
 /** A node delivers: the receipt joins its batch, in one transaction guarded by the lease's token. */
-import { FarmError } from '../../protocol/errors.ts';
-import type { NodeId } from '../../protocol/ids.ts';
-import type { Complete, LeaseGrant } from '../../protocol/messages.ts';
+
 import { batchKey, jobKey } from '../../platform/chain/keys.ts';
 import { escrowDomain, recoverCommitSigner } from '../../platform/chain/signing.ts';
 import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
+import { FarmError } from '../../protocol/errors.ts';
+import type { NodeId } from '../../protocol/ids.ts';
+import type { Complete, LeaseGrant } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
 import { batchState, MAX_RECEIPTS, openBatch } from '../settlement/open-batch.ts';
@@ -39,7 +40,12 @@ export async function completeTask(
     const signed = message.batch;
     const amount = batch.amount + BigInt(task.price);
     const root = receiptRoot(leaves);
-    if (signed.batchId !== batch.batchId || signed.root !== root || signed.amount !== amount || signed.count !== leaves.length) {
+    if (
+      signed.batchId !== batch.batchId ||
+      signed.root !== root ||
+      signed.amount !== amount ||
+      signed.count !== leaves.length
+    ) {
       return { moved: batch };
     }
     requireSignature(context, node.address, task, signed);
@@ -73,7 +79,15 @@ export async function completeTask(
     await context.events.add(
       tx,
       task.job_id,
-      { type: 'task.delivered', taskId: task.id, kind: task.kind, frame: task.frame, tile: task.tile, nodeId, renderMs: message.renderMs },
+      {
+        type: 'task.delivered',
+        taskId: task.id,
+        kind: task.kind,
+        frame: task.frame,
+        tile: task.tile,
+        nodeId,
+        renderMs: message.renderMs,
+      },
       now,
     );
     return { moved: null };
@@ -118,5 +132,6 @@ function requireSignature(
     },
     signed.signature,
   );
-  if (signer !== address) throw new FarmError('MESSAGE_INVALID', 'the batch is not signed by the node that delivers it');
+  if (signer !== address)
+    throw new FarmError('MESSAGE_INVALID', 'the batch is not signed by the node that delivers it');
 }

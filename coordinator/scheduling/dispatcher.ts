@@ -5,10 +5,11 @@
  * something new, every waiting node is offered the oldest task it may do. Nothing here is state that matters: held
  * pointers are redelivered when this process dies, and a node whose question is lost asks again.
  */
+
+import { Mutex } from '../../platform/mutex.ts';
+import type { HeldPointer } from '../../platform/nats/task-queue.ts';
 import type { NodeId, TaskId } from '../../protocol/ids.ts';
 import type { LeaseReply } from '../../protocol/messages.ts';
-import type { HeldPointer } from '../../platform/nats/task-queue.ts';
-import { Mutex } from '../../platform/mutex.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { claimTask, stillQueued } from './claim-task.ts';
 import { grantOf } from './grant.ts';
@@ -74,7 +75,8 @@ export class Dispatcher {
       signal.addEventListener('abort', giveUp, { once: true });
       // The newest question of a node is the one it listens for.
       for (const other of this.#waiters) {
-        if (other.nodeId === node.id) other.answer({ grant: null, reason: 'asked again meanwhile', retryAfterMs: 0 });
+        if (other.nodeId === node.id)
+          other.answer({ grant: null, reason: 'asked again meanwhile', retryAfterMs: 0 });
       }
       this.#waiters.add(waiter);
       this.wake();
@@ -120,7 +122,14 @@ export class Dispatcher {
       await events.add(
         db,
         task.job_id,
-        { type: 'task.leased', taskId: task.id, kind: task.kind, frame: task.frame, tile: task.tile, nodeId: waiter.nodeId },
+        {
+          type: 'task.leased',
+          taskId: task.id,
+          kind: task.kind,
+          frame: task.frame,
+          tile: task.tile,
+          nodeId: waiter.nodeId,
+        },
         new Date(now),
       );
       waiter.answer({ grant, reason: '', retryAfterMs: 0 });
@@ -134,6 +143,10 @@ export class Dispatcher {
   async #dropStale(): Promise<void> {
     const queued = await stillQueued(this.#context.db, [...this.#held.keys()]);
     for (const id of [...this.#held.keys()]) if (!queued.has(id)) this.#release(id);
+    if (this.#held.size < MAX_HELD) return;
+    // All that is held is for nodes that are not waiting; behind it may be work for those that are.
+    for (const pointer of this.#held.values()) pointer.later();
+    this.#held.clear();
   }
 
   #release(id: TaskId): void {

@@ -1,7 +1,8 @@
 /** A job ends: nothing more of it is handed out. What nodes have delivered is still checked and paid. */
-import type { JobId } from '../../protocol/ids.ts';
+
 import { assertNever } from '../../protocol/errors.ts';
 import type { FarmEvent } from '../../protocol/events.ts';
+import type { JobId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
 

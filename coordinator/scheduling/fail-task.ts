@@ -6,6 +6,7 @@ import type { FarmQuery } from '../database/schema.ts';
 import type { TaskRow } from './claim-task.ts';
 import { leasedTask } from './complete-task.ts';
 import { endJob } from './end-job.ts';
+import { ableNodes } from './able-nodes.ts';
 import { onlineSince } from './nodes.ts';
 
 /** So many different nodes failing on one task say that it is the task. */
@@ -38,7 +39,15 @@ export async function failTask(context: CoordinatorContext, nodeId: NodeId, mess
     await context.events.add(
       tx,
       task.job_id,
-      { type: 'task.requeued', taskId: task.id, kind: task.kind, frame: task.frame, tile: task.tile, nodeId, reason: message.message },
+      {
+        type: 'task.requeued',
+        taskId: task.id,
+        kind: task.kind,
+        frame: task.frame,
+        tile: task.tile,
+        nodeId,
+        reason: message.message,
+      },
       now,
     );
     const verdict = await whyHopeless(context, tx, task);
@@ -47,7 +56,11 @@ export async function failTask(context: CoordinatorContext, nodeId: NodeId, mess
 }
 
 /** Why this task should not be tried again, or null. */
-async function whyHopeless(context: CoordinatorContext, tx: FarmQuery, task: TaskRow): Promise<string | null> {
+async function whyHopeless(
+  context: CoordinatorContext,
+  tx: FarmQuery,
+  task: TaskRow,
+): Promise<string | null> {
   const failures = await tx
     .selectFrom('task_failures')
     .select(['node_id', 'message'])
@@ -56,14 +69,12 @@ async function whyHopeless(context: CoordinatorContext, tx: FarmQuery, task: Tas
     .orderBy('at', 'desc')
     .execute();
   const failed = new Set(failures.map((failure) => failure.node_id));
-  const what = task.kind === 'render' ? `tile ${task.tile} of frame ${task.frame}` : `finishing frame ${task.frame}`;
-  if (failed.size >= NODES_TO_FAIL_A_TASK) return `${failed.size} nodes failed on ${what}; the last: ${failures[0]?.message}`;
-  const online = await tx
-    .selectFrom('nodes')
-    .select('id')
-    .where('last_seen_at', '>', onlineSince(context.clock.now(), context.config.leaseMs))
-    .execute();
-  if (failed.size > 0 && online.every((node) => failed.has(node.id))) {
+  const what =
+    task.kind === 'render' ? `tile ${task.tile} of frame ${task.frame}` : `finishing frame ${task.frame}`;
+  if (failed.size >= NODES_TO_FAIL_A_TASK)
+    return `${failed.size} nodes failed on ${what}; the last: ${failures[0]?.message}`;
+  const able = await ableNodes(tx, task.job_id, onlineSince(context.clock.now(), context.config.leaseMs));
+  if (failed.size > 0 && able.every((id) => failed.has(id))) {
     return `every node failed on ${what}; the last: ${failures[0]?.message}`;
   }
   return null;

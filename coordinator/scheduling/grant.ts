@@ -3,8 +3,8 @@ import type { LeaseGrant } from '../../protocol/messages.ts';
 import type { Rect } from '../../protocol/rect.ts';
 import type { FinishInput } from '../../protocol/verdict.ts';
 import type { FarmDb, FarmQuery } from '../database/schema.ts';
-import { receiptOf } from '../settlement/receipts.ts';
 import { batchState, openBatch } from '../settlement/open-batch.ts';
+import { receiptOf } from '../settlement/receipts.ts';
 import type { TaskRow } from './claim-task.ts';
 
 /** A task that takes longer is given up; a heartbeat alone must not hold a task for ever. */
@@ -18,7 +18,11 @@ export async function grantOf(db: FarmDb, task: TaskRow, address: string, now: D
     .where('jobs.id', '=', task.job_id)
     .executeTakeFirstOrThrow();
   if (task.node_id === null) throw new Error(`task ${task.id} was claimed by nobody`);
-  const batch = await openBatch(db, { jobId: task.job_id, nodeId: task.node_id, address, kind: task.kind }, now);
+  const batch = await openBatch(
+    db,
+    { jobId: task.job_id, nodeId: task.node_id, address, kind: task.kind },
+    now,
+  );
   return {
     taskId: task.id,
     token: task.token,
@@ -39,7 +43,11 @@ export async function grantOf(db: FarmDb, task: TaskRow, address: string, now: D
 }
 
 /** The verified tiles of a frame, as a finish task merges them. */
-export async function finishInputs(db: FarmQuery, jobId: TaskRow['job_id'], frame: number): Promise<FinishInput[]> {
+export async function finishInputs(
+  db: FarmQuery,
+  jobId: TaskRow['job_id'],
+  frame: number,
+): Promise<FinishInput[]> {
   const rows = await db
     .selectFrom('tasks')
     .selectAll()

@@ -12,7 +12,11 @@ export async function extendLeases(
   leases: readonly HeldLease[],
 ): Promise<TaskId[]> {
   const now = context.clock.now();
-  await context.db.updateTable('nodes').set({ last_seen_at: new Date(now) }).where('id', '=', nodeId).execute();
+  await context.db
+    .updateTable('nodes')
+    .set({ last_seen_at: new Date(now) })
+    .where('id', '=', nodeId)
+    .execute();
   if (leases.length === 0) return [];
   const { rows } = await sql<{ id: TaskId }>`
     update tasks t set lease_until = ${new Date(now + context.config.leaseMs)}, progress = l.progress

@@ -1,8 +1,8 @@
 /** Tasks whose node went silent go back to the queue; the old lease's token is dead from then on. */
 import { sql } from 'kysely';
 import type { CoordinatorContext } from '../context.ts';
-import { endJob } from './end-job.ts';
 import type { TaskRow } from './claim-task.ts';
+import { endJob } from './end-job.ts';
 
 /**
  * A task that was lost this often takes its node down with it: the farm stops feeding it nodes and fails the job.
@@ -25,11 +25,25 @@ export async function requeueLostLeases(context: CoordinatorContext): Promise<nu
       await context.events.add(
         tx,
         task.job_id,
-        { type: 'task.requeued', taskId: task.id, kind: task.kind, frame: task.frame, tile: task.tile, nodeId, reason },
+        {
+          type: 'task.requeued',
+          taskId: task.id,
+          kind: task.kind,
+          frame: task.frame,
+          tile: task.tile,
+          nodeId,
+          reason,
+        },
         now,
       );
       if (task.losses >= MAX_LOSSES) {
-        await endJob(context, tx, task.job_id, 'failed', `frame ${task.frame} was lost by ${task.losses} nodes that went silent`);
+        await endJob(
+          context,
+          tx,
+          task.job_id,
+          'failed',
+          `frame ${task.frame} was lost by ${task.losses} nodes that went silent`,
+        );
       }
     }
     return rows.length;
@@ -42,5 +56,7 @@ export async function requeueLostLeases(context: CoordinatorContext): Promise<nu
  */
 export async function graceLeases(context: CoordinatorContext): Promise<void> {
   const until = new Date(context.clock.now() + context.config.leaseMs);
+  // Who was heard of is not known either; nobody counts as gone for having called nobody.
+  await context.db.updateTable('nodes').set({ last_seen_at: new Date(context.clock.now()) }).execute();
   await context.db.updateTable('tasks').set({ lease_until: until }).where('state', '=', 'leased').execute();
 }

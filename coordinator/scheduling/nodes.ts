@@ -1,8 +1,9 @@
 /** Nodes as the farm knows them: seen, quarantined, excluded. */
+
+import type { z } from 'zod';
 import { FarmError } from '../../protocol/errors.ts';
 import type { NodeId } from '../../protocol/ids.ts';
 import type { helloSchema } from '../../protocol/messages.ts';
-import type { z } from 'zod';
 import type { CoordinatorContext } from '../context.ts';
 
 /** A node that was not heard of for this many lease times is offline; one missed heartbeat is a slow network. */
@@ -17,8 +18,17 @@ export async function welcomeNode(
   hello: z.output<typeof helloSchema>,
 ): Promise<void> {
   const now = new Date(context.clock.now());
-  const row = { address: hello.address, engine: hello.engine, device_class: hello.deviceClass, last_seen_at: now };
-  const known = await context.db.selectFrom('nodes').select('address').where('id', '=', id).executeTakeFirst();
+  const row = {
+    address: hello.address,
+    engine: hello.engine,
+    device_class: hello.deviceClass,
+    last_seen_at: now,
+  };
+  const known = await context.db
+    .selectFrom('nodes')
+    .select('address')
+    .where('id', '=', id)
+    .executeTakeFirst();
   if (known !== undefined && known.address !== hello.address) {
     throw new FarmError('UNAUTHORIZED', `the name ${id} belongs to another key`);
   }
@@ -40,7 +50,10 @@ export async function requireWorkingNode(context: CoordinatorContext, id: NodeId
     .executeTakeFirst();
   if (row === undefined) throw new FarmError('UNAUTHORIZED', `${id} has not said hello`);
   if (row.quarantined_until !== null && row.quarantined_until.getTime() > now) {
-    throw new FarmError('NODE_QUARANTINED', `no work until ${row.quarantined_until.toISOString()}: ${row.reason}`);
+    throw new FarmError(
+      'NODE_QUARANTINED',
+      `no work until ${row.quarantined_until.toISOString()}: ${row.reason}`,
+    );
   }
   return { id: row.id, address: row.address, engine: row.engine };
 }

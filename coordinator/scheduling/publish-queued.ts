@@ -1,7 +1,7 @@
 /** From the database to the to-do list: every queued task of an active job gets a pointer in the stream, once per stay. */
 import { sql } from 'kysely';
-import type { JobId, TaskId } from '../../protocol/ids.ts';
 import type { TaskQueue } from '../../platform/nats/task-queue.ts';
+import type { JobId, TaskId } from '../../protocol/ids.ts';
 import type { FarmDb } from '../database/schema.ts';
 
 /** Pointers published at a time; the server acknowledges them in one go. */
@@ -20,7 +20,11 @@ export async function publishQueued(db: FarmDb, queue: TaskQueue): Promise<numbe
       order by j.seq, t.position limit ${CHUNK}`.execute(db);
     if (rows.length === 0) return published;
     await Promise.all(rows.map((row) => queue.publish({ taskId: row.id, jobId: row.job_id }, row.token)));
-    await sql`update tasks set published = true where id = any(${rows.map((row) => row.id)}::text[]) and state = 'queued'`.execute(db);
+    // By token: a task that was leased and given back meanwhile is in the queue anew and needs a new pointer.
+    await sql`
+      update tasks t set published = true
+      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as r(id text, token int)
+      where t.id = r.id and t.token = r.token and t.state = 'queued'`.execute(db);
     published += rows.length;
   }
 }

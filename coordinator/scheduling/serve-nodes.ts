@@ -1,9 +1,9 @@
 /** What nodes may ask, wired to what answers it. */
 import type { NatsConnection } from 'nats';
-import { nodeIdSchema } from '../../protocol/ids.ts';
-import { isFarmError } from '../../protocol/errors.ts';
-import { NODE_EXCHANGES } from '../../protocol/messages.ts';
 import { serve } from '../../platform/nats/exchange.ts';
+import { isFarmError } from '../../protocol/errors.ts';
+import { nodeIdSchema } from '../../protocol/ids.ts';
+import { NODE_EXCHANGES } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { completeTask } from './complete-task.ts';
 import type { Dispatcher } from './dispatcher.ts';

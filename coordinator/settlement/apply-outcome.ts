@@ -1,16 +1,21 @@
 /** The money of a batch has moved (or stayed): what follows for its tasks, their frames and their node. */
-import { sql } from 'kysely';
+
 import type { Selectable } from 'kysely';
+import { sql } from 'kysely';
 import type { Outcome } from '../../protocol/verdict.ts';
+import { advanceFrames } from '../assembly/advance-frames.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery, FarmTables } from '../database/schema.ts';
-import { advanceFrames } from '../assembly/advance-frames.ts';
 import { quarantine, whyFailed } from './quarantine.ts';
 
 export type BatchRow = Selectable<FarmTables['batches']>;
 
 /** In one transaction: the batch is settled; its tasks are verified, or back in the queue. Does nothing a second time. */
-export async function applyOutcome(context: CoordinatorContext, batch: BatchRow, outcome: Outcome): Promise<void> {
+export async function applyOutcome(
+  context: CoordinatorContext,
+  batch: BatchRow,
+  outcome: Outcome,
+): Promise<void> {
   const now = new Date(context.clock.now());
   await context.db.transaction().execute(async (tx) => {
     const settled = await tx
@@ -41,7 +46,9 @@ async function accept(context: CoordinatorContext, tx: FarmQuery, batch: BatchRo
     .where('state', '=', 'delivered')
     .execute();
   await sql`update jobs set spent = spent + ${batch.amount}::numeric where id = ${batch.job_id}`.execute(tx);
-  await sql`update nodes set tasks_verified = tasks_verified + ${batch.receipts} where id = ${batch.node_id}`.execute(tx);
+  await sql`update nodes set tasks_verified = tasks_verified + ${batch.receipts} where id = ${batch.node_id}`.execute(
+    tx,
+  );
   await advanceFrames(context, tx, batch);
 }
 
@@ -53,7 +60,9 @@ async function requeue(
   now: Date,
 ): Promise<void> {
   const failed = outcome === 'fail';
-  const reason = failed ? await whyFailed(context, batch) : 'the check was not conclusive; it is rendered again';
+  const reason = failed
+    ? await whyFailed(context, batch)
+    : 'the check was not conclusive; it is rendered again';
   const { rows } = await sql<Pick<Selectable<FarmTables['tasks']>, 'id' | 'kind' | 'frame' | 'tile'>>`
     update tasks t set state = case when j.state = 'active' then 'queued' else 'dropped' end, published = false,
                        receipt = null, leaf = null, batch_id = null, batch_index = null, progress = 0
@@ -63,11 +72,21 @@ async function requeue(
     await context.events.add(
       tx,
       batch.job_id,
-      { type: 'task.requeued', taskId: task.id, kind: task.kind, frame: task.frame, tile: task.tile, nodeId: batch.node_id, reason },
+      {
+        type: 'task.requeued',
+        taskId: task.id,
+        kind: task.kind,
+        frame: task.frame,
+        tile: task.tile,
+        nodeId: batch.node_id,
+        reason,
+      },
       now,
     );
   }
   if (!failed) return;
-  await sql`update nodes set tasks_forfeited = tasks_forfeited + ${batch.receipts} where id = ${batch.node_id}`.execute(tx);
+  await sql`update nodes set tasks_forfeited = tasks_forfeited + ${batch.receipts} where id = ${batch.node_id}`.execute(
+    tx,
+  );
   await quarantine(context, tx, batch, reason, now);
 }

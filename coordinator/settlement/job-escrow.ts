@@ -18,7 +18,11 @@ export type JobRow = Selectable<FarmTables['jobs']>;
  * Opens the escrow of a job unless the chain has it already, then lets the job begin. The managed account signs terms
  * and permit, so the transaction can pull exactly this budget for exactly this job.
  */
-export async function openEscrow(context: CoordinatorContext, job: JobRow, signal: AbortSignal): Promise<void> {
+export async function openEscrow(
+  context: CoordinatorContext,
+  job: JobRow,
+  signal: AbortSignal,
+): Promise<void> {
   const { chain, db, clock, events } = context;
   const key = jobKey(job.id);
   let txHash: string | null = null;
@@ -31,7 +35,13 @@ export async function openEscrow(context: CoordinatorContext, job: JobRow, signa
     const terms = { requester, jobKey: key, budget, maxTaskPrice: BigInt(job.max_task_price), deadline };
     const permit = signPermit(
       tokenDomain(chain.chainId, chain.tokenAddress),
-      { owner: requester, spender: chain.escrowAddress, value: budget, nonce: await chain.permitNonce(requester, signal), deadline },
+      {
+        owner: requester,
+        spender: chain.escrowAddress,
+        value: budget,
+        nonce: await chain.permitNonce(requester, signal),
+        deadline,
+      },
       requesterKey,
     );
     const signature = signOpenJob(escrowDomain(chain.chainId, chain.escrowAddress), terms, requesterKey);
@@ -43,7 +53,10 @@ export async function openEscrow(context: CoordinatorContext, job: JobRow, signa
   await db.transaction().execute(async (tx) => {
     const opened = await tx
       .updateTable('jobs')
-      .set((eb) => ({ escrow: 'open', state: eb.case().when('state', '=', 'opening').then('active').else(eb.ref('state')).end() as never }))
+      .set((eb) => ({
+        escrow: 'open',
+        state: eb.case().when('state', '=', 'opening').then('active').else(eb.ref('state')).end() as never,
+      }))
       .where('id', '=', job.id)
       .where('escrow', '=', 'none')
       .returning('id')
@@ -53,7 +66,11 @@ export async function openEscrow(context: CoordinatorContext, job: JobRow, signa
 }
 
 /** Closes the escrow of an ended job whose batches are all settled; the rest goes back to the artist's account. */
-export async function closeEscrow(context: CoordinatorContext, job: JobRow, signal: AbortSignal): Promise<void> {
+export async function closeEscrow(
+  context: CoordinatorContext,
+  job: JobRow,
+  signal: AbortSignal,
+): Promise<void> {
   const { chain, db, clock, events } = context;
   const key = jobKey(job.id);
   let onChain = await chain.job(key, signal);

@@ -5,8 +5,9 @@
  * second) or behind (this process died between a transaction and its note), and both come out right, since each step
  * is chosen from the chain's state and a step that was taken already is refused by the contract.
  */
-import { assertNever } from '../../protocol/errors.ts';
+
 import type { ChainBatch, BatchState as ChainBatchState } from '../../platform/chain/chain.ts';
+import { assertNever } from '../../protocol/errors.ts';
 import type { BatchState, Outcome } from '../../protocol/verdict.ts';
 
 export type BatchStep =
@@ -38,7 +39,9 @@ export function nextStep(
       return 'await-secret';
     case 'drawn':
       // A verdict on another seed (the chain forgot a draw and drew again) is a verdict on nothing.
-      return row.state === 'judged' && row.outcome !== null && row.seed === chain.seed ? 'attest' : 'await-verdict';
+      return row.state === 'judged' && row.outcome !== null && row.seed === chain.seed
+        ? 'attest'
+        : 'await-verdict';
     case 'attested':
       return 'settle';
     case 'settled':

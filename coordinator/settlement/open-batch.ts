@@ -1,9 +1,9 @@
 /** The batch that a node is filling in a job: one for tiles, one for finishing. */
 import { sql } from 'kysely';
+import { newIdBody } from '../../platform/new-id.ts';
 import type { Address, BatchId, Bytes32, JobId, NodeId } from '../../protocol/ids.ts';
 import type { LeaseGrant } from '../../protocol/messages.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
-import { newIdBody } from '../../platform/new-id.ts';
 import type { FarmQuery } from '../database/schema.ts';
 
 /** Receipts under one Merkle root (design, section 2): enough to make gas per tile small, few enough to settle soon. */
@@ -24,7 +24,9 @@ export async function openBatch(db: FarmQuery, key: OpenBatchKey, now: Date): Pr
       state: 'open',
       opened_at: now,
     })
-    .onConflict((conflict) => conflict.columns(['job_id', 'node_id', 'kind']).where('state', '=', 'open').doNothing())
+    .onConflict((conflict) =>
+      conflict.columns(['job_id', 'node_id', 'kind']).where('state', '=', 'open').doNothing(),
+    )
     .execute();
   const row = await db
     .selectFrom('batches')

@@ -23,7 +23,12 @@ export async function quarantine(
     .set({ quarantined_until: new Date(now.getTime() + context.config.quarantineMs), reason })
     .where('id', '=', batch.node_id)
     .execute();
-  await context.events.add(tx, batch.job_id, { type: 'node.quarantined', nodeId: batch.node_id, reason }, now);
+  await context.events.add(
+    tx,
+    batch.job_id,
+    { type: 'node.quarantined', nodeId: batch.node_id, reason },
+    now,
+  );
 }
 
 /** The sentence that the operator, the artist and the node read: which tile, which test, which number. */
@@ -39,6 +44,8 @@ export async function whyFailed(context: CoordinatorContext, batch: BatchRow): P
 function describe(comparison: Comparison): string {
   const { rect, frame, kind } = comparison;
   const place =
-    kind === 'render' ? `frame ${frame}, tile at ${rect.x},${rect.y} (${rect.width}x${rect.height})` : `finishing frame ${frame}`;
+    kind === 'render'
+      ? `frame ${frame}, tile at ${rect.x},${rect.y} (${rect.width}x${rect.height})`
+      : `finishing frame ${frame}`;
   return `${place}: ${comparison.reason}`;
 }

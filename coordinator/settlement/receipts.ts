@@ -1,6 +1,7 @@
 /** Receipts in and out of the database: stored as they travel, read back through the schema. */
-import { type Receipt, receiptSchema } from '../../protocol/receipt.ts';
+
 import { toJson } from '../../platform/json.ts';
+import { type Receipt, receiptSchema } from '../../protocol/receipt.ts';
 import type { StoredReceipt } from '../database/schema.ts';
 
 export function storeReceipt(receipt: Receipt): string {

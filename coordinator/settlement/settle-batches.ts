@@ -1,9 +1,10 @@
 /** Takes every batch further, step by step, until its money has moved. Steps of one kind share a transaction. */
-import { batchKey, jobKey } from '../../platform/chain/keys.ts';
+
 import type { SignedCommit } from '../../platform/chain/chain.ts';
 import { MAX_COMMITS_PER_TX } from '../../platform/chain/chain.ts';
-import type { Bytes32 } from '../../protocol/ids.ts';
+import { batchKey, jobKey } from '../../platform/chain/keys.ts';
 import { assertNever, isFarmError } from '../../protocol/errors.ts';
+import type { Bytes32 } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { applyOutcome, type BatchRow } from './apply-outcome.ts';
 import { openEscrow } from './job-escrow.ts';
@@ -55,7 +56,10 @@ async function take(
       for (const batch of batches) await attest(context, batch, signal);
       return true;
     case 'settle': {
-      const write = await context.chain.settleMany(batches.map((batch) => batchKey(batch.id)), signal);
+      const write = await context.chain.settleMany(
+        batches.map((batch) => batchKey(batch.id)),
+        signal,
+      );
       // Before the tasks move on: a chain that forgets the payment must find the batch unsettled here, too.
       await context.chain.waitUntilDurable(write.blockNumber, signal);
       return true;
@@ -84,7 +88,11 @@ async function commit(context: CoordinatorContext, batches: BatchRow[], signal: 
   for (const jobId of new Set(batches.map((batch) => batch.job_id))) {
     if ((await context.chain.job(jobKey(jobId), signal)).state !== 'none') continue;
     // The embedded chain was killed before it wrote the job down: the same job is opened again under the same key.
-    const job = await context.db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirstOrThrow();
+    const job = await context.db
+      .selectFrom('jobs')
+      .selectAll()
+      .where('id', '=', jobId)
+      .executeTakeFirstOrThrow();
     await openEscrow(context, job, signal);
   }
   try {
@@ -101,14 +109,18 @@ async function commitOne(context: CoordinatorContext, batch: BatchRow, signal: A
     await context.chain.commitMany([signedCommit(batch)], signal);
   } catch (error) {
     if (!isFarmError(error, 'CHAIN_REVERTED')) throw error;
-    context.log.error({ err: error, batchId: batch.id }, 'the escrow refused a batch; its tasks are rendered again');
+    context.log.error(
+      { err: error, batchId: batch.id },
+      'the escrow refused a batch; its tasks are rendered again',
+    );
     await applyOutcome(context, batch, 'inconclusive');
   }
 }
 
 function signedCommit(batch: BatchRow): SignedCommit {
   const { root, signature } = batch;
-  if (root === null || signature === null) throw new Error(`batch ${batch.id} was closed without a signature`);
+  if (root === null || signature === null)
+    throw new Error(`batch ${batch.id} was closed without a signature`);
   const commit = {
     jobKey: jobKey(batch.job_id),
     batchKey: batchKey(batch.id),
@@ -123,13 +135,26 @@ function signedCommit(batch: BatchRow): SignedCommit {
 async function noteCommitted(context: CoordinatorContext, batch: BatchRow): Promise<boolean> {
   if (batch.state === 'committed') return false;
   const { id: batchId, node_id: nodeId, receipts } = batch;
-  await context.db.updateTable('batches').set({ state: 'committed', seed: null }).where('id', '=', batchId).execute();
+  await context.db
+    .updateTable('batches')
+    .set({ state: 'committed', seed: null })
+    .where('id', '=', batchId)
+    .execute();
   const now = new Date(context.clock.now());
-  await context.events.add(context.db, batch.job_id, { type: 'batch.committed', batchId, nodeId, receipts }, now);
+  await context.events.add(
+    context.db,
+    batch.job_id,
+    { type: 'batch.committed', batchId, nodeId, receipts },
+    now,
+  );
   return true;
 }
 
-async function noteDrawn(context: CoordinatorContext, batch: BatchRow, seed: Bytes32 | null): Promise<boolean> {
+async function noteDrawn(
+  context: CoordinatorContext,
+  batch: BatchRow,
+  seed: Bytes32 | null,
+): Promise<boolean> {
   if (batch.state === 'drawn' && batch.seed === seed) return false;
   await context.db
     .updateTable('batches')

@@ -71,7 +71,9 @@ export class SettlementLoop {
     } catch (error) {
       if (!isFarmError(error, 'CHAIN_REVERTED')) throw error;
       const reason = `the escrow refused the job: ${error.message}`;
-      await this.#context.db.transaction().execute((tx) => endJob(this.#context, tx, job.id, 'failed', reason));
+      await this.#context.db
+        .transaction()
+        .execute((tx) => endJob(this.#context, tx, job.id, 'failed', reason));
     }
   }
 

@@ -1,8 +1,9 @@
 /** Jobs: taken in one transaction, so that there is a whole job or none. */
+
+import { newIdBody } from '../../platform/new-id.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { Digest, JobId, TaskId } from '../../protocol/ids.ts';
 import type { JobRequest } from '../../protocol/job.ts';
-import { newIdBody } from '../../platform/new-id.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { warningsFor } from './judge-inspection.ts';
 import { type JobPlan, planJob } from './plan-job.ts';
@@ -15,10 +16,16 @@ const JOB_LIFETIME_MS = 14 * 24 * 3_600_000;
 const INSERT_CHUNK = 2_000;
 
 /** Plans the job and writes it down; the escrow is opened afterwards (settlement/job-escrow.ts). */
-export async function submitJob(context: CoordinatorContext, scenes: Scenes, request: JobRequest): Promise<JobId> {
+export async function submitJob(
+  context: CoordinatorContext,
+  scenes: Scenes,
+  request: JobRequest,
+): Promise<JobId> {
   const scene = await scenes.find(request.scene as Digest);
   if (scene === null) {
-    throw new FarmError('NOT_FOUND', `no scene ${request.scene}; submit the scene first`, { kept: 'nothing was submitted' });
+    throw new FarmError('NOT_FOUND', `no scene ${request.scene}; submit the scene first`, {
+      kept: 'nothing was submitted',
+    });
   }
   const plan = planJob(request, scene.inspection, context.runtime.engine);
   const now = new Date(context.clock.now());
@@ -40,7 +47,12 @@ export async function submitJob(context: CoordinatorContext, scenes: Scenes, req
       .execute();
     for (const rows of chunks(frameRows(id, plan))) await tx.insertInto('frames').values(rows).execute();
     for (const rows of chunks(taskRows(id, plan, now))) await tx.insertInto('tasks').values(rows).execute();
-    await context.events.add(tx, id, { type: 'job.submitted', tasks: plan.tasks.length, quote: plan.quote.toString() }, now);
+    await context.events.add(
+      tx,
+      id,
+      { type: 'job.submitted', tasks: plan.tasks.length, quote: plan.quote.toString() },
+      now,
+    );
   });
   return id;
 }
@@ -72,6 +84,7 @@ function taskRows(job: JobId, plan: JobPlan, now: Date) {
 
 function chunks<T>(rows: T[]): T[][] {
   const parts: T[][] = [];
-  for (let start = 0; start < rows.length; start += INSERT_CHUNK) parts.push(rows.slice(start, start + INSERT_CHUNK));
+  for (let start = 0; start < rows.length; start += INSERT_CHUNK)
+    parts.push(rows.slice(start, start + INSERT_CHUNK));
   return parts;
 }

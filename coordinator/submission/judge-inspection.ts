@@ -1,7 +1,8 @@
 /** Whether an inspected scene can be rendered by the farm, and what the artist should know. Pure. */
+
+import type { SceneInspection } from '../../platform/render/runtime.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { MissingFile, SceneSummary } from '../../protocol/http.ts';
-import type { SceneInspection } from '../../platform/render/runtime.ts';
 
 /** Files that a client still has to send (or that nobody can). Missing sounds change no pixel. */
 export function missingFiles(scene: SceneInspection): MissingFile[] {
@@ -14,10 +15,15 @@ export function missingFiles(scene: SceneInspection): MissingFile[] {
 export function requireRenderable(scene: SceneInspection): void {
   const kept = 'nothing was submitted, no money moved';
   if (scene.renderEngine !== 'CYCLES') {
-    throw new FarmError('ENGINE_NOT_HEADLESS', `the scene is set to ${engineName(scene.renderEngine)}, which needs a display`, { kept });
+    throw new FarmError(
+      'ENGINE_NOT_HEADLESS',
+      `the scene is set to ${engineName(scene.renderEngine)}, which needs a display`,
+      { kept },
+    );
   }
   if (!scene.hasCamera) throw new FarmError('SCENE_NO_CAMERA', 'the scene has no active camera', { kept });
-  if (scene.unsupported.length > 0) throw new FarmError('SCENE_UNSUPPORTED', scene.unsupported.join('; '), { kept });
+  if (scene.unsupported.length > 0)
+    throw new FarmError('SCENE_UNSUPPORTED', scene.unsupported.join('; '), { kept });
 }
 
 /** What is different from the artist's own machine, one sentence each. */

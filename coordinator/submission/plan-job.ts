@@ -1,9 +1,10 @@
 /** From what an artist asks for and what the scene is, to a job with every choice made. Pure: nothing is written here. */
+
+import type { EngineInfo, SceneInspection } from '../../platform/render/runtime.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { JobRequest, JobSpec } from '../../protocol/job.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
 import type { Rect } from '../../protocol/rect.ts';
-import type { EngineInfo, SceneInspection } from '../../platform/render/runtime.ts';
 import { autoGrid, tileRects } from '../splitting/tile-grid.ts';
 import { taskPrice } from './quote.ts';
 
@@ -39,12 +40,18 @@ export function planJob(request: JobRequest, scene: SceneInspection, engine: Eng
   checkSamples(samples);
   const region = scene.region;
   const grid =
-    request.tiles === undefined || request.tiles === 'auto' ? autoGrid(region, samples, frames.length) : request.tiles;
+    request.tiles === undefined || request.tiles === 'auto'
+      ? autoGrid(region, samples, frames.length)
+      : request.tiles;
   const rects = tileRects(region, grid);
   if (frames.length * (rects.length + 1) > MAX_TASKS) {
-    throw new FarmError('TOO_LARGE', `${frames.length} frames of ${rects.length} tiles are more than ${MAX_TASKS} tasks`, {
-      kept: 'nothing was submitted',
-    });
+    throw new FarmError(
+      'TOO_LARGE',
+      `${frames.length} frames of ${rects.length} tiles are more than ${MAX_TASKS} tasks`,
+      {
+        kept: 'nothing was submitted',
+      },
+    );
   }
   const tasks = planTasks(frames, rects, region, samples);
   const quote = tasks.reduce((sum, task) => sum + task.price, 0n);
@@ -79,22 +86,40 @@ function planTasks(frames: readonly number[], rects: Rect[], region: Rect, sampl
   let position = 0;
   for (const frame of frames) {
     rects.forEach((rect, tile) => {
-      tasks.push({ kind: 'render', frame, position: position++, tile, rect, samples, price: taskPrice('render', rect, samples) });
+      tasks.push({
+        kind: 'render',
+        frame,
+        position: position++,
+        tile,
+        rect,
+        samples,
+        price: taskPrice('render', rect, samples),
+      });
     });
     // After all its tiles in order, so that a frame is finished before the next one takes the nodes.
-    tasks.push({ kind: 'finish', frame, position: position++, tile: 0, rect: region, samples, price: taskPrice('finish', region, samples) });
+    tasks.push({
+      kind: 'finish',
+      frame,
+      position: position++,
+      tile: 0,
+      rect: region,
+      samples,
+      price: taskPrice('finish', region, samples),
+    });
   }
   return tasks;
 }
 
 function sceneFrames(scene: SceneInspection): number[] {
   const frames: number[] = [];
-  for (let frame = scene.frameStart; frame <= scene.frameEnd; frame += Math.max(1, scene.frameStep)) frames.push(frame);
+  for (let frame = scene.frameStart; frame <= scene.frameEnd; frame += Math.max(1, scene.frameStep))
+    frames.push(frame);
   return frames;
 }
 
 function checkFrames(frames: readonly number[], scene: SceneInspection): void {
-  if (frames.length === 0) throw new FarmError('FRAMES_INVALID', 'the frame range is empty', { kept: 'nothing was submitted' });
+  if (frames.length === 0)
+    throw new FarmError('FRAMES_INVALID', 'the frame range is empty', { kept: 'nothing was submitted' });
   const outside = frames.find((frame) => frame < scene.frameStart || frame > scene.frameEnd);
   if (outside === undefined) return;
   throw new FarmError(

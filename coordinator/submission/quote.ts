@@ -1,6 +1,7 @@
 /** What a task costs: fixed before anything is paid, from pixels and samples alone, so that a quote is exact. */
-import type { Rect } from '../../protocol/rect.ts';
+
 import type { TaskKind } from '../../protocol/receipt.ts';
+import type { Rect } from '../../protocol/rect.ts';
 
 /**
  * Price of a thousand pixel samples in the token's smallest unit (6 decimals): 20 units make a full-HD frame of 128

@@ -1,11 +1,13 @@
 /** Scenes: stored by digest, inspected once in the sandbox, and only then accepted. */
+
+import { MAX_MESSAGE_BYTES } from '../../platform/nats/connection.ts';
+import { Mutex } from '../../platform/mutex.ts';
+import type { SceneInspection } from '../../platform/render/runtime.ts';
+import { sceneDigest } from '../../platform/scenes/manifest.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { SceneReply } from '../../protocol/http.ts';
 import type { Digest } from '../../protocol/ids.ts';
 import type { SceneManifest } from '../../protocol/job.ts';
-import { Mutex } from '../../platform/mutex.ts';
-import type { SceneInspection } from '../../platform/render/runtime.ts';
-import { sceneDigest } from '../../platform/scenes/manifest.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { missingFiles, requireRenderable, summaryOf } from './judge-inspection.ts';
 
@@ -28,6 +30,11 @@ export class Scenes {
    * (the client sends them and asks again), or keeps the scene. Throws what stands in the way of rendering it.
    */
   async submit(manifest: SceneManifest, signal: AbortSignal): Promise<SceneReply> {
+    if (JSON.stringify(manifest).length > MAX_MESSAGE_BYTES / 2) {
+      throw new FarmError('TOO_LARGE', `the list of the scene's ${manifest.files.length} files is too long to be sent with a task`, {
+        kept: 'nothing was submitted',
+      });
+    }
     const digest = sceneDigest(manifest);
     const known = await this.find(digest);
     if (known !== null) return { scene: digest, summary: summaryOf(known.inspection), missing: [] };
@@ -45,7 +52,11 @@ export class Scenes {
   }
 
   async find(digest: Digest): Promise<KnownScene | null> {
-    const row = await this.#context.db.selectFrom('scenes').selectAll().where('digest', '=', digest).executeTakeFirst();
+    const row = await this.#context.db
+      .selectFrom('scenes')
+      .selectAll()
+      .where('digest', '=', digest)
+      .executeTakeFirst();
     return row === undefined ? null : { manifest: row.manifest, inspection: row.inspection };
   }
 
@@ -53,14 +64,19 @@ export class Scenes {
     for (const file of manifest.files) {
       const size = await this.#context.blobs.size(file.digest);
       if (size === null) throw new FarmError('NOT_FOUND', `the bytes of ${file.path} were not uploaded`);
-      if (size !== file.sizeBytes) throw new FarmError('BLOB_MISMATCH', `${file.path} has ${size} bytes, not ${file.sizeBytes}`);
+      if (size !== file.sizeBytes)
+        throw new FarmError('BLOB_MISMATCH', `${file.path} has ${size} bytes, not ${file.sizeBytes}`);
     }
   }
 
   async #inspect(digest: Digest, manifest: SceneManifest, signal: AbortSignal): Promise<SceneInspection> {
     const { runtime, scenes, config } = this.#context;
     const folder = await scenes.folderOf(digest, manifest, signal);
-    await using session = await runtime.open(folder, { signal, threads: config.threads, loadTimeoutMs: LOAD_TIMEOUT_MS });
+    await using session = await runtime.open(folder, {
+      signal,
+      threads: config.threads,
+      loadTimeoutMs: LOAD_TIMEOUT_MS,
+    });
     return await session.inspect({ signal, timeoutMs: LOAD_TIMEOUT_MS });
   }
 }

@@ -1,8 +1,9 @@
 /** From a drawn seed to what the verifier renders. What the node delivered is left out: the verifier works blind. */
-import type { Challenge, ChallengeItem } from '../../protocol/verdict.ts';
-import type { Receipt } from '../../protocol/receipt.ts';
+
 import { drawChallenge } from '../../proof/draw.ts';
 import { sortByLeaf } from '../../proof/receipts.ts';
+import type { Receipt } from '../../protocol/receipt.ts';
+import type { Challenge, ChallengeItem } from '../../protocol/verdict.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { finishInputs } from '../scheduling/grant.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
@@ -17,7 +18,10 @@ import { receiptOf } from '../settlement/receipts.ts';
 const RECEIPTS_PER_CHALLENGE = 4;
 
 /** The receipts of a batch in the order of their leaves: the order that drawing counts in. */
-export async function batchReceipts(context: CoordinatorContext, batchId: BatchRow['id']): Promise<Receipt[]> {
+export async function batchReceipts(
+  context: CoordinatorContext,
+  batchId: BatchRow['id'],
+): Promise<Receipt[]> {
   const rows = await context.db.selectFrom('tasks').selectAll().where('batch_id', '=', batchId).execute();
   return sortByLeaf(rows.map(receiptOf)).map((entry) => entry.receipt);
 }

@@ -1,8 +1,8 @@
 /** What verifiers may ask, wired to what answers it. */
 import type { NatsConnection } from 'nats';
+import { serve } from '../../platform/nats/exchange.ts';
 import { verifierIdSchema } from '../../protocol/ids.ts';
 import { VERIFIER_EXCHANGES } from '../../protocol/messages.ts';
-import { serve } from '../../platform/nats/exchange.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { VerifierDesk } from './verifier-desk.ts';
 

@@ -4,13 +4,20 @@
  * The verifier asks; nothing here calls it. Who works on what is only a hint kept in memory, so that one challenge is
  * not rendered twice at a time: when a verifier dies the hint runs out, and the database still says what is open.
  */
-import { FarmError } from '../../protocol/errors.ts';
-import { addressSchema, type BatchId, type Bytes32, type Digest, type VerifierId } from '../../protocol/ids.ts';
-import type { NextWork } from '../../protocol/messages.ts';
-import { type Claim, evidenceSchema, type Verdict } from '../../protocol/verdict.ts';
+
 import { batchKey } from '../../platform/chain/keys.ts';
 import { escrowDomain, recoverVerdictSigner } from '../../platform/chain/signing.ts';
 import { aborted, pause } from '../../platform/wait.ts';
+import { FarmError } from '../../protocol/errors.ts';
+import {
+  addressSchema,
+  type BatchId,
+  type Bytes32,
+  type Digest,
+  type VerifierId,
+} from '../../protocol/ids.ts';
+import type { NextWork } from '../../protocol/messages.ts';
+import { type Claim, evidenceSchema, type Verdict } from '../../protocol/verdict.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import { batchReceipts, buildChallenge } from './build-challenge.ts';
@@ -88,16 +95,28 @@ export class VerifierDesk {
   async verdict(from: VerifierId, verdict: Verdict): Promise<void> {
     const { db, clock, events, log } = this.#context;
     const batch = await this.#drawn(verdict.batchId);
-    if (batch.crop_digests === null) throw new FarmError('MESSAGE_INVALID', 'a verdict before a commitment to own pixels');
+    if (batch.crop_digests === null)
+      throw new FarmError('MESSAGE_INVALID', 'a verdict before a commitment to own pixels');
     this.#requireSignature(verdict);
     const reason = await this.#readEvidence(batch, verdict);
     await db.transaction().execute(async (tx) => {
-      await tx
+      const judged = await tx
         .updateTable('batches')
-        .set({ state: 'judged', outcome: verdict.outcome, evidence: verdict.evidence, verdict_signature: verdict.signature })
+        .set({
+          state: 'judged',
+          outcome: verdict.outcome,
+          evidence: verdict.evidence,
+          verdict_signature: verdict.signature,
+        })
         .where('id', '=', batch.id)
         .where('state', '=', 'drawn')
-        .execute();
+        // While the evidence was read the chain may have forgotten the draw and drawn anew.
+        .where('seed', '=', batch.seed)
+        .returning('id')
+        .executeTakeFirst();
+      if (judged === undefined) {
+        throw new FarmError('MESSAGE_INVALID', `batch ${batch.id} waits for a verdict on another seed`);
+      }
       await events.add(
         tx,
         batch.job_id,
@@ -106,13 +125,19 @@ export class VerifierDesk {
       );
     });
     this.#restUntil.delete(batch.id);
-    log.info({ batchId: batch.id, nodeId: batch.node_id, verifier: from, outcome: verdict.outcome, reason }, 'verdict');
+    log.info(
+      { batchId: batch.id, nodeId: batch.node_id, verifier: from, outcome: verdict.outcome, reason },
+      'verdict',
+    );
     this.#onProgress();
   }
 
   /** The verifier could not work: never the node's fault; somebody tries again. */
   failed(from: VerifierId, batchId: BatchId, message: string): void {
-    this.#context.log.warn({ batchId, verifier: from, reason: message }, 'a verification could not be done; trying again');
+    this.#context.log.warn(
+      { batchId, verifier: from, reason: message },
+      'a verification could not be done; trying again',
+    );
     this.#restUntil.set(batchId, this.#context.clock.now() + REST_AFTER_FAILURE_MS);
   }
 
@@ -136,7 +161,11 @@ export class VerifierDesk {
   }
 
   async #drawn(batchId: BatchId): Promise<BatchRow> {
-    const row = await this.#context.db.selectFrom('batches').selectAll().where('id', '=', batchId).executeTakeFirst();
+    const row = await this.#context.db
+      .selectFrom('batches')
+      .selectAll()
+      .where('id', '=', batchId)
+      .executeTakeFirst();
     if (row === undefined || row.state !== 'drawn') {
       throw new FarmError('MESSAGE_INVALID', `batch ${batchId} does not wait for a verdict`);
     }
@@ -145,8 +174,16 @@ export class VerifierDesk {
 
   #requireSignature(verdict: Verdict): void {
     const { chain, config } = this.#context;
-    const terms = { batchKey: batchKey(verdict.batchId), outcome: verdict.outcome, evidence: `0x${verdict.evidence}` as Bytes32 };
-    const signer = recoverVerdictSigner(escrowDomain(chain.chainId, chain.escrowAddress), terms, verdict.signature);
+    const terms = {
+      batchKey: batchKey(verdict.batchId),
+      outcome: verdict.outcome,
+      evidence: `0x${verdict.evidence}` as Bytes32,
+    };
+    const signer = recoverVerdictSigner(
+      escrowDomain(chain.chainId, chain.escrowAddress),
+      terms,
+      verdict.signature,
+    );
     if (signer !== addressSchema.parse(config.verifierAddress)) {
       throw new FarmError('UNAUTHORIZED', 'the verdict is not signed by the verifier of this farm');
     }
@@ -154,7 +191,8 @@ export class VerifierDesk {
 
   async #readEvidence(batch: BatchRow, verdict: Verdict): Promise<string> {
     const size = await this.#context.blobs.size(verdict.evidence);
-    if (size === null || size > MAX_EVIDENCE_BYTES) throw new FarmError('MESSAGE_INVALID', 'the evidence was not delivered');
+    if (size === null || size > MAX_EVIDENCE_BYTES)
+      throw new FarmError('MESSAGE_INVALID', 'the evidence was not delivered');
     const chunks: Buffer[] = [];
     for await (const chunk of await this.#context.blobs.read(verdict.evidence)) chunks.push(chunk as Buffer);
     const evidence = evidenceSchema.safeParse(JSON.parse(Buffer.concat(chunks).toString('utf8')));

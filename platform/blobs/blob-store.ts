@@ -11,7 +11,7 @@ export interface BlobStore {
   put(digest: Digest, bytes: Readable, maxBytes: number): Promise<{ sizeBytes: number }>;
   /** Stores bytes that are in memory and returns their digest. */
   putBytes(bytes: Uint8Array): Promise<Digest>;
-  /** Takes over a local file (it is moved, or copied across disks); returns its digest and size. */
+  /** Takes over a local file: its bytes are stored, then it is removed. Returns digest and size. */
   putFile(path: string): Promise<{ digest: Digest; sizeBytes: number }>;
   /** Size in bytes, or null when there is no such blob. */
   size(digest: Digest): Promise<number | null>;

@@ -54,7 +54,7 @@ export class FolderBlobStore implements BlobStore {
       },
     });
     try {
-      await pipeline(bytes, meter, createWriteStream(temporary, { flags: 'wx', mode: 0o600 }));
+      await pipeline(bytes, meter, createWriteStream(temporary, { flags: 'wx', mode: 0o600, flush: true }));
       const actual = hash.digest('hex');
       if (actual !== digest) {
         throw new FarmError('BLOB_MISMATCH', `the bytes have digest ${actual}, not ${digest}`, {
@@ -92,15 +92,20 @@ export class FolderBlobStore implements BlobStore {
   }
 
   async copyTo(digest: Digest, path: string): Promise<void> {
-    await rm(path, { force: true });
+    if (!(await this.has(digest))) throw notFound(digest);
+    const temporary = `${path}.${randomBytes(6).toString('hex')}.part`;
     try {
-      await link(this.#path(digest), path);
+      await link(this.#path(digest), temporary).catch(async (error: unknown) => {
+        // Another disk, or a file system without hard links: a copy is the same bytes.
+        if (!['EXDEV', 'EPERM', 'EMLINK'].includes(errorCode(error) ?? '')) throw error;
+        await copyFile(this.#path(digest), temporary);
+      });
+      await rename(temporary, path);
     } catch (error) {
-      const code = errorCode(error);
-      if (code === 'ENOENT') throw notFound(digest);
-      // Another disk, or a file system without hard links: a copy is the same bytes.
-      if (code !== 'EXDEV' && code !== 'EPERM' && code !== 'EMLINK') throw error;
-      await copyFile(this.#path(digest), path);
+      throw diskError(error, path);
+    } finally {
+      // Also where it was linked: renaming onto another link of the same file leaves both.
+      await rm(temporary, { force: true });
     }
   }
 

@@ -1,8 +1,9 @@
 /** Blobs of a farm over its HTTP API: what nodes, verifiers and the command line use. */
+
+import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { Readable, Transform } from 'node:stream';
-import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
 import { FarmError } from '../../protocol/errors.ts';
 import { API_BASE } from '../../protocol/http.ts';
@@ -21,12 +22,19 @@ export class HttpBlobs {
   }
 
   async has(digest: Digest, signal: AbortSignal): Promise<boolean> {
-    const response = await farmFetch(this.#farm, `${API_BASE}/blobs/${digest}`, { method: 'HEAD', signal, allow: [404] });
+    const response = await farmFetch(this.#farm, `${API_BASE}/blobs/${digest}`, {
+      method: 'HEAD',
+      signal,
+      allow: [404],
+    });
     return response.status === 200;
   }
 
   /** Sends a local file unless the farm has it; returns its digest. */
-  async putFile(path: string, signal: AbortSignal): Promise<{ digest: Digest; sizeBytes: number; sent: boolean }> {
+  async putFile(
+    path: string,
+    signal: AbortSignal,
+  ): Promise<{ digest: Digest; sizeBytes: number; sent: boolean }> {
     const named = await digestFile(path);
     if (await this.has(named.digest, signal)) return { ...named, sent: false };
     await farmFetch(this.#farm, `${API_BASE}/blobs/${named.digest}`, {
@@ -62,9 +70,12 @@ export class HttpBlobs {
       },
     });
     try {
-      await pipeline(Readable.fromWeb(response.body as never), meter, createWriteStream(temporary), { signal });
+      await pipeline(Readable.fromWeb(response.body as never), meter, createWriteStream(temporary), {
+        signal,
+      });
       const actual = hash.digest('hex');
-      if (actual !== digest) throw new FarmError('BLOB_MISMATCH', `asked for ${digest}, got bytes of ${actual}`);
+      if (actual !== digest)
+        throw new FarmError('BLOB_MISMATCH', `asked for ${digest}, got bytes of ${actual}`);
       await rename(temporary, path);
     } catch (error) {
       await rm(temporary, { force: true });

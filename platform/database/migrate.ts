@@ -9,16 +9,22 @@ import { FarmError } from '../../protocol/errors.ts';
  * not: going on would write rows that the newer program misreads.
  */
 export async function migrate(db: Kysely<never>, folder: string): Promise<void> {
-  await sql`create table if not exists migrations (number int primary key, applied_at timestamptz not null default now())`.execute(db);
+  await sql`create table if not exists migrations (number int primary key, applied_at timestamptz not null default now())`.execute(
+    db,
+  );
   const applied = await sql<{ number: number }>`select number from migrations`.execute(db);
   const done = new Set(applied.rows.map((row) => row.number));
   const files = (await readdir(folder)).filter((name) => /^\d{4}-.+\.sql$/.test(name)).sort();
   const known = new Set(files.map((name) => Number(name.slice(0, 4))));
   const unknown = [...done].filter((number) => !known.has(number));
   if (unknown.length > 0) {
-    throw new FarmError('DATA_FOLDER_NEWER', `the database has migration ${Math.max(...unknown)}, which this program does not know`, {
-      kept: 'nothing was changed',
-    });
+    throw new FarmError(
+      'DATA_FOLDER_NEWER',
+      `the database has migration ${Math.max(...unknown)}, which this program does not know`,
+      {
+        kept: 'nothing was changed',
+      },
+    );
   }
   for (const file of files) {
     const number = Number(file.slice(0, 4));

@@ -12,15 +12,20 @@ export function parseBody<S extends z.ZodType>(schema: S, request: Request): z.o
   const parsed = schema.safeParse(request.body);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw new FarmError('MESSAGE_INVALID', `${issue?.path.join('.') || 'the body'}: ${issue?.message ?? 'invalid'}`, {
-    kept: 'nothing was changed',
-  });
+  throw new FarmError(
+    'MESSAGE_INVALID',
+    `${issue?.path.join('.') || 'the body'}: ${issue?.message ?? 'invalid'}`,
+    {
+      kept: 'nothing was changed',
+    },
+  );
 }
 
 /** A path parameter as the schema says; what is not of that form cannot exist, so it is NOT_FOUND. */
 export function parseParameter<S extends z.ZodType>(schema: S, request: Request, name: string): z.output<S> {
   const parsed = schema.safeParse(request.params[name]);
-  if (!parsed.success) throw new FarmError('NOT_FOUND', `there is no ${name} ${String(request.params[name])}`);
+  if (!parsed.success)
+    throw new FarmError('NOT_FOUND', `there is no ${name} ${String(request.params[name])}`);
   return parsed.data;
 }
 
@@ -44,7 +49,8 @@ export function problemHandler(log: Log): ErrorRequestHandler {
     if (response.headersSent) return next(error);
     const failure = bodyParserError(error) ?? toFarmError(error);
     const row = ERRORS[failure.code];
-    if (failure.code === 'INTERNAL') log.error({ err: error, method: request.method, path: request.path }, 'a request failed');
+    if (failure.code === 'INTERNAL')
+      log.error({ err: error, method: request.method, path: request.path }, 'a request failed');
     const problem: Problem = {
       type: `urn:tessera:error:${failure.code.toLowerCase()}`,
       title: failure.code,
@@ -60,12 +66,15 @@ export function problemHandler(log: Log): ErrorRequestHandler {
   };
 }
 
-/** Express' own body errors carry a `type`; they are the client's, not ours. */
+/** Express' own errors of a request (its URL, its body) carry a 4xx status; they are the client's, not ours. */
 function bodyParserError(error: unknown): FarmError | null {
-  if (typeof error !== 'object' || error === null || !('type' in error)) return null;
-  if (error.type === 'entity.too.large') return new FarmError('TOO_LARGE', 'the body is larger than this request may be');
+  if (typeof error !== 'object' || error === null || error instanceof FarmError) return null;
+  if (!('status' in error) || typeof error.status !== 'number' || error.status >= 500) return null;
+  if (!('type' in error)) return new FarmError('MESSAGE_INVALID', 'the request cannot be read');
+  if (error.type === 'entity.too.large')
+    return new FarmError('TOO_LARGE', 'the body is larger than this request may be');
   if (error.type === 'entity.parse.failed') return new FarmError('MESSAGE_INVALID', 'the body is not JSON');
-  return null;
+  return new FarmError('MESSAGE_INVALID', 'the request cannot be read');
 }
 
 function hash(value: string): Buffer {

@@ -1,5 +1,5 @@
 /** One way to call a farm's API: credential, timeouts, problem+json turned back into a FarmError. */
-import { ERRORS, type ErrorCode, FarmError } from '../../protocol/errors.ts';
+import { errorCodeOf, FarmError } from '../../protocol/errors.ts';
 import { problemSchema } from '../../protocol/http.ts';
 
 type FetchOptions = {
@@ -31,7 +31,8 @@ export async function farmFetch(
       ...(options.body instanceof ReadableStream ? { duplex: 'half' } : {}),
     } as RequestInit);
   } catch (error) {
-    if (options.signal.aborted) throw new FarmError('INTERRUPTED', 'stopped while talking to the farm', { cause: error });
+    if (options.signal.aborted)
+      throw new FarmError('INTERRUPTED', 'stopped while talking to the farm', { cause: error });
     throw new FarmError('FARM_UNREACHABLE', `no farm answers at ${farm.apiUrl}`, { cause: error });
   }
   if (response.ok || options.allow?.includes(response.status)) return response;
@@ -41,10 +42,10 @@ export async function farmFetch(
 async function problemOf(response: Response): Promise<FarmError> {
   const text = await response.text().catch(() => '');
   const parsed = problemSchema.safeParse(safeJson(text));
-  if (!parsed.success) return new FarmError('INTERNAL', `the farm answered ${response.status}: ${text.slice(0, 200)}`);
+  if (!parsed.success)
+    return new FarmError('INTERNAL', `the farm answered ${response.status}: ${text.slice(0, 200)}`);
   const { code, detail, kept, details } = parsed.data;
-  const known: ErrorCode = code in ERRORS ? (code as ErrorCode) : 'INTERNAL';
-  return new FarmError(known, detail, { kept, details });
+  return new FarmError(errorCodeOf(code), detail, { kept, details });
 }
 
 function safeJson(text: string): unknown {

@@ -8,14 +8,21 @@ import { errorCode } from '../files.ts';
 const CLOSE_AFTER_MS = 1_000;
 
 /** Listens on the loopback address. `port` 0 takes any free one. Throws PORT_TAKEN. */
-export async function listen(handler: RequestListener, port: number): Promise<{ url: string } & AsyncDisposable> {
+export async function listen(
+  handler: RequestListener,
+  port: number,
+): Promise<{ url: string } & AsyncDisposable> {
   const server = createServer(handler);
   // Uploads of large scenes take as long as they take; the default of five minutes cuts them off.
   server.requestTimeout = 0;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => {
       const taken = errorCode(error) === 'EADDRINUSE' || errorCode(error) === 'EACCES';
-      reject(taken ? new FarmError('PORT_TAKEN', `port ${port} is taken by another program`, { cause: error }) : error);
+      reject(
+        taken
+          ? new FarmError('PORT_TAKEN', `port ${port} is taken by another program`, { cause: error })
+          : error,
+      );
     });
     server.listen(port, '127.0.0.1', resolve);
   });

@@ -5,14 +5,18 @@ import { pause } from '../wait.ts';
 
 export type NatsAddress = { url: string; user: string; password: string };
 
-/** Oversized messages are refused by the server itself; a lease with a 64-leaf batch and a long manifest fits well. */
-export const MAX_MESSAGE_BYTES = 1024 * 1024;
+/** The server itself refuses more. A lease carries its scene's file list, which submission holds below half of this. */
+export const MAX_MESSAGE_BYTES = 8 * 1024 * 1024;
 
 /**
  * Connects and stays connected: the client tries again for ever when the server goes away, since a node must outlive
  * a restart of the farm. `inboxPrefix` is the only place replies may arrive (the server's permissions say so too).
  */
-export async function connectNats(address: NatsAddress, name: string, inboxPrefix: string): Promise<NatsConnection> {
+export async function connectNats(
+  address: NatsAddress,
+  name: string,
+  inboxPrefix: string,
+): Promise<NatsConnection> {
   try {
     return await connect({
       servers: address.url,
@@ -36,7 +40,12 @@ export async function connectNats(address: NatsAddress, name: string, inboxPrefi
 const SERVER_START_MS = 30_000;
 
 /** Waits until the server at `url` lets this user in. */
-export async function waitForNats(url: string, user: string, password: string, signal: AbortSignal): Promise<void> {
+export async function waitForNats(
+  url: string,
+  user: string,
+  password: string,
+  signal: AbortSignal,
+): Promise<void> {
   const patience = AbortSignal.any([signal, AbortSignal.timeout(SERVER_START_MS)]);
   let last: unknown;
   while (!patience.aborted) {

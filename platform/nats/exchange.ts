@@ -1,7 +1,7 @@
 /** Typed request and reply over NATS: validated on both ends, errors from the table travel as themselves. */
 import type { Msg, NatsConnection } from 'nats';
 import type { z } from 'zod';
-import { ERRORS, type ErrorCode, FarmError, toFarmError } from '../../protocol/errors.ts';
+import { errorCodeOf, FarmError, toFarmError } from '../../protocol/errors.ts';
 import { replyEnvelopeSchema } from '../../protocol/messages.ts';
 import { toJson } from '../json.ts';
 
@@ -27,11 +27,11 @@ export async function ask<E extends Exchange>(
   const envelope = replyEnvelopeSchema.safeParse(parse(reply));
   if (!envelope.success) throw new FarmError('MESSAGE_INVALID', `an answer on ${subject} that is not ours`);
   if (!envelope.data.ok) {
-    const code = envelope.data.code in ERRORS ? (envelope.data.code as ErrorCode) : 'INTERNAL';
-    throw new FarmError(code, envelope.data.message);
+    throw new FarmError(errorCodeOf(envelope.data.code), envelope.data.message);
   }
   const value = exchange.reply.safeParse(envelope.data.value);
-  if (!value.success) throw new FarmError('MESSAGE_INVALID', `an answer on ${subject}: ${value.error.message}`);
+  if (!value.success)
+    throw new FarmError('MESSAGE_INVALID', `an answer on ${subject}: ${value.error.message}`);
   return value.data as z.output<E['reply']>;
 }
 
@@ -70,7 +70,8 @@ export async function serve<Table extends Record<string, Exchange>, IdSchema ext
     try {
       const [, rawId, verb] = message.subject.split('.');
       const exchange = verb !== undefined && Object.hasOwn(table, verb) ? table[verb] : undefined;
-      if (verb === undefined || exchange === undefined) throw new FarmError('MESSAGE_INVALID', `no such request: ${verb}`);
+      if (verb === undefined || exchange === undefined)
+        throw new FarmError('MESSAGE_INVALID', `no such request: ${verb}`);
       const id = idSchema.safeParse(rawId);
       if (!id.success) throw new FarmError('MESSAGE_INVALID', `not a name: ${rawId}`);
       const request = exchange.request.safeParse(parse(message));

@@ -1,5 +1,13 @@
 /** The to-do list: a JetStream work-queue of pointers to tasks. The database says what a task is; this says "look". */
-import { AckPolicy, DiscardPolicy, type JsMsg, type NatsConnection, nanos, RetentionPolicy, StorageType } from 'nats';
+import {
+  AckPolicy,
+  DiscardPolicy,
+  type JsMsg,
+  type NatsConnection,
+  nanos,
+  RetentionPolicy,
+  StorageType,
+} from 'nats';
 import { TASKS_STREAM, type TaskPointer, taskPointerSchema, taskSubject } from '../../protocol/messages.ts';
 import { toJson } from '../json.ts';
 
@@ -12,6 +20,9 @@ const CONSUMER = 'dispatch';
 const ACK_WAIT_MS = 10_000;
 const PULSE_MS = 3_000;
 
+/** How long a pointer that nobody here may take stays away; what stands behind it on the list gets its turn. */
+const LATER_MS = 5_000;
+
 /** Repeats of the same publication within this time are dropped by the server (a crash between publish and note). */
 const DUPLICATE_WINDOW_MS = 120_000;
 
@@ -19,6 +30,8 @@ const DUPLICATE_WINDOW_MS = 120_000;
 export type HeldPointer = TaskPointer & {
   /** Takes it off the list for good. */
   done(): void;
+  /** Lets go of it for a while, so that others can be held in its place. */
+  later(): void;
 };
 
 export interface TaskQueue extends AsyncDisposable {
@@ -51,7 +64,9 @@ export async function openTaskQueue(nats: NatsConnection): Promise<TaskQueue> {
 
   return {
     async publish(pointer, attempt) {
-      await jetstream.publish(taskSubject(pointer), toJson(pointer), { msgID: `${pointer.taskId}:${attempt}` });
+      await jetstream.publish(taskSubject(pointer), toJson(pointer), {
+        msgID: `${pointer.taskId}:${attempt}`,
+      });
     },
 
     async hold(maxHeld, onPointer) {
@@ -66,14 +81,22 @@ export async function openTaskQueue(nats: NatsConnection): Promise<TaskQueue> {
         max_messages: maxHeld,
         callback: (message) => {
           const pointer = taskPointerSchema.safeParse(parse(message));
-          if (!pointer.success) return message.term('not a task pointer');
+          // Acknowledged, since a 2.9 server keeps terminated messages of a work queue.
+          if (!pointer.success) return message.ack();
           held.get(pointer.data.taskId)?.ack();
           held.set(pointer.data.taskId, message);
+          const forget = (): void => {
+            if (held.get(pointer.data.taskId) === message) held.delete(pointer.data.taskId);
+          };
           onPointer({
             ...pointer.data,
             done: () => {
               message.ack();
-              if (held.get(pointer.data.taskId) === message) held.delete(pointer.data.taskId);
+              forget();
+            },
+            later: () => {
+              message.nak(LATER_MS);
+              forget();
             },
           });
         },

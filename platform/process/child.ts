@@ -1,7 +1,7 @@
 /** Children of the farm: started with their output in a log file, ended in order, watched. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { open, readFile } from 'node:fs/promises';
-import { ERRORS, type ErrorCode, FarmError } from '../../protocol/errors.ts';
+import { errorCodeOf, FarmError } from '../../protocol/errors.ts';
 import type { ProgramMessage } from './run-program.ts';
 
 /** A running child. */
@@ -28,7 +28,9 @@ export async function startProgram(options: ChildCommand): Promise<Child> {
  * Starts one of our own programs and waits until it says that it works. Throws the error it ended with, or INTERNAL
  * with the end of its log.
  */
-export async function startOwnProgram(options: ChildCommand): Promise<Child & { info: Record<string, string> }> {
+export async function startOwnProgram(
+  options: ChildCommand,
+): Promise<Child & { info: Record<string, string> }> {
   const child = await spawnLogged(options, true);
   const handle = running(child);
   const info = await new Promise<Record<string, string>>((resolve, reject) => {
@@ -42,8 +44,7 @@ export async function startOwnProgram(options: ChildCommand): Promise<Child & { 
     child.on('message', (message: ProgramMessage) => {
       clearTimeout(timer);
       if (message.type === 'ready') return resolve(message.info);
-      const code = message.code in ERRORS ? (message.code as ErrorCode) : 'INTERNAL';
-      reject(new FarmError(code, `${options.name}: ${message.message}`));
+      reject(new FarmError(errorCodeOf(message.code), `${options.name}: ${message.message}`));
     });
     void handle.exited.then((how) => fail(how));
   }).catch(async (error: unknown) => {
@@ -65,7 +66,11 @@ async function spawnLogged(options: ChildCommand, ipc: boolean): Promise<ChildPr
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve);
       child.once('error', (error) =>
-        reject(new FarmError('PROGRAM_NOT_FOUND', `${options.command} could not be started: ${error.message}`, { cause: error })),
+        reject(
+          new FarmError('PROGRAM_NOT_FOUND', `${options.command} could not be started: ${error.message}`, {
+            cause: error,
+          }),
+        ),
       );
     });
     return child;
@@ -76,7 +81,9 @@ async function spawnLogged(options: ChildCommand, ipc: boolean): Promise<ChildPr
 
 function running(child: ChildProcess): Child {
   const exited = new Promise<string>((resolve) => {
-    child.once('exit', (code, signal) => resolve(signal === null ? `ended with code ${code}` : `was ended by ${signal}`));
+    child.once('exit', (code, signal) =>
+      resolve(signal === null ? `ended with code ${code}` : `was ended by ${signal}`),
+    );
   });
   return {
     pid: child.pid ?? 0,

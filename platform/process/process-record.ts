@@ -4,11 +4,15 @@
  */
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { Mutex } from '../mutex.ts';
 import { readTextIfThere, writeFileAtomic } from '../files.ts';
+import { Mutex } from '../mutex.ts';
 import { pause } from '../wait.ts';
 
-const processSchema = z.strictObject({ name: z.string(), pid: z.number().int().positive(), startedAt: z.string() });
+const processSchema = z.strictObject({
+  name: z.string(),
+  pid: z.number().int().positive(),
+  startedAt: z.string(),
+});
 export type RecordedProcess = z.infer<typeof processSchema>;
 const recordSchema = z.array(processSchema);
 

@@ -7,7 +7,9 @@ import type { z } from 'zod';
 import { ERRORS, FarmError, toFarmError } from '../../protocol/errors.ts';
 
 /** Told by a program to the one that started it. */
-export type ProgramMessage = { type: 'ready'; info: Record<string, string> } | { type: 'failed'; code: string; message: string };
+export type ProgramMessage =
+  | { type: 'ready'; info: Record<string, string> }
+  | { type: 'failed'; code: string; message: string };
 
 /** A program that hangs while it ends is ended after this. */
 const END_TIMEOUT_MS = 20_000;
@@ -47,8 +49,12 @@ function tell(message: ProgramMessage): void {
 }
 
 /** A configuration file as its schema says. */
-export async function readConfigFile<S extends z.ZodType>(schema: S, path: string | undefined): Promise<z.output<S>> {
-  if (path === undefined) throw new FarmError('USAGE', 'the program needs the path of its configuration file');
+export async function readConfigFile<S extends z.ZodType>(
+  schema: S,
+  path: string | undefined,
+): Promise<z.output<S>> {
+  if (path === undefined)
+    throw new FarmError('USAGE', 'the program needs the path of its configuration file');
   const parsed = schema.safeParse(JSON.parse(await readFile(path, 'utf8')));
   if (!parsed.success) throw new FarmError('USAGE', `${path}: ${parsed.error.message}`);
   return parsed.data;

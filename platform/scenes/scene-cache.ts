@@ -15,13 +15,24 @@ export type FetchBlob = (digest: Digest, path: string, signal: AbortSignal) => P
 /** Scenes kept on disk; past it the one used longest ago goes. A node rarely works on more at a time. */
 const MAX_SCENES = 16;
 
+const BUILDING = 'building-';
+
 export class SceneCache {
   readonly #folder: string;
   readonly #fetch: FetchBlob;
 
-  constructor(folder: string, fetch: FetchBlob) {
+  private constructor(folder: string, fetch: FetchBlob) {
     this.#folder = folder;
     this.#fetch = fetch;
+  }
+
+  /** Opens the cache and throws away what a crash left half-built. */
+  static async open(folder: string, fetch: FetchBlob): Promise<SceneCache> {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(folder)) {
+      if (name.startsWith(BUILDING)) await rm(join(folder, name), { recursive: true, force: true });
+    }
+    return new SceneCache(folder, fetch);
   }
 
   /**
@@ -38,7 +49,7 @@ export class SceneCache {
       await utimes(root, now, now);
       return { root, main: manifest.main };
     }
-    const building = join(this.#folder, `building-${randomBytes(6).toString('hex')}`);
+    const building = join(this.#folder, `${BUILDING}${randomBytes(6).toString('hex')}`);
     try {
       await mkdir(building, { recursive: true });
       for (const file of manifest.files) {
@@ -60,7 +71,9 @@ export class SceneCache {
   }
 
   async #evict(keep: Digest): Promise<void> {
-    const names = (await readdir(this.#folder)).filter((name) => /^[0-9a-f]{64}$/.test(name) && name !== keep);
+    const names = (await readdir(this.#folder)).filter(
+      (name) => /^[0-9a-f]{64}$/.test(name) && name !== keep,
+    );
     const aged = await Promise.all(
       names.map(async (name) => ({ name, usedMs: (await stat(join(this.#folder, name))).mtimeMs })),
     );

@@ -38,9 +38,14 @@ async function installSystemPackages() {
   if (missing.length === 0) return;
   const install = ['install', '-y', '--no-install-recommends', ...missing];
   if (!hasProgram('apt-get')) {
-    stop(`missing: ${missing.join(', ')} (names of Debian's packages). Install them with your system's package manager and run this again.`);
+    stop(
+      `missing: ${missing.join(', ')} (names of Debian's packages). Install them with your system's package manager and run this again.`,
+    );
   }
-  if (process.getuid?.() !== 0) stop(`missing: ${missing.join(', ')}. Run this, then try again:\n\n  sudo apt-get update && sudo apt-get ${install.join(' ')}\n`);
+  if (process.getuid?.() !== 0)
+    stop(
+      `missing: ${missing.join(', ')}. Run this, then try again:\n\n  sudo apt-get update && sudo apt-get ${install.join(' ')}\n`,
+    );
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   await step('reading package lists', 'apt-get', ['update'], env);
   await step(`installing ${missing.join(', ')}`, 'apt-get', install, env);
@@ -69,7 +74,11 @@ export async function step(title, command, parameters, env = process.env) {
   }
   const tty = process.stderr.isTTY;
   if (!tty) process.stderr.write(`${title}\n`);
-  const timer = setInterval(() => process.stderr.write(tty ? `\r\u001b[2K${title} … ${seconds()}` : `  still ${title}, ${seconds()}\n`), tty ? 500 : 15_000);
+  const timer = setInterval(
+    () =>
+      process.stderr.write(tty ? `\r\u001b[2K${title} … ${seconds()}` : `  still ${title}, ${seconds()}\n`),
+    tty ? 500 : 15_000,
+  );
   const code = await new Promise((resolve) => {
     child.once('error', (error) => {
       output += String(error);
@@ -88,7 +97,9 @@ export async function handOver(command, parameters, env = process.env) {
   const child = spawn(command, parameters, { cwd: ROOT, env, stdio: 'inherit' });
   // Ctrl-C reaches the child by itself; this process only waits for it to end in order.
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => undefined);
-  return await new Promise((resolve) => child.once('exit', (code, signal) => resolve(signal === null ? code : 1)));
+  return await new Promise((resolve) =>
+    child.once('exit', (code, signal) => resolve(signal === null ? code : 1)),
+  );
 }
 
 function npmCommand() {

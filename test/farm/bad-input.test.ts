@@ -12,19 +12,89 @@ import { sample, startTestFarm, type TestFarm } from '../support/farm.ts';
 
 /** Each input that a farm has to refuse: what is wrong, the command's arguments, the error, and a word of its fix. */
 const REFUSED: { what: string; scene: string; options?: string[]; code: ErrorCode; says: RegExp }[] = [
-  { what: 'a file that is no .blend', scene: 'text.blend', code: 'SCENE_NOT_BLEND', says: /not a \.blend file/ },
-  { what: 'a .blend that was cut off', scene: 'cut.blend', code: 'SCENE_UNREADABLE', says: /cut\.blend|end|truncated|damaged|incomplete/i },
-  { what: 'a compressed .blend that was cut off', scene: 'cut-zstd.blend', code: 'SCENE_UNREADABLE', says: /./ },
-  { what: 'a file that is not there', scene: 'nowhere.blend', code: 'SCENE_NOT_FOUND', says: /there is no file/ },
-  { what: 'a scene without a camera', scene: 'no-camera.blend', code: 'SCENE_NO_CAMERA', says: /no active camera/ },
-  { what: 'an engine that needs a display', scene: 'eevee.blend', code: 'ENGINE_NOT_HEADLESS', says: /EEVEE, which needs a display/ },
-  { what: 'a library that is missing', scene: 'lonely/scene.blend', code: 'SCENE_FILES_MISSING', says: /block\.blend/ },
-  { what: 'a library above the folder of the scene', scene: 'linked/climbing.blend', code: 'SCENE_FILES_MISSING', says: /outside/ },
-  { what: 'an empty frame range', scene: 'plain.blend', options: ['--frames', '24-1'], code: 'FRAMES_INVALID', says: /24-1 is empty/ },
-  { what: 'frames outside the scene', scene: 'plain.blend', options: ['--frames', '90000'], code: 'FRAMES_OUTSIDE_SCENE', says: /range \d+-\d+/ },
-  { what: '0 samples', scene: 'plain.blend', options: ['--samples', '0'], code: 'SAMPLES_INVALID', says: /from 1 to 65536/ },
-  { what: 'more tiles than the frame has room for', scene: 'plain.blend', options: ['--tiles', '90x90'], code: 'TILES_INVALID', says: /finest grid is \d+x\d+/ },
-  { what: 'a budget below the quote', scene: 'plain.blend', options: ['--budget', '0.000001'], code: 'BUDGET_TOO_LOW', says: /costs \d+ units/ },
+  {
+    what: 'a file that is no .blend',
+    scene: 'text.blend',
+    code: 'SCENE_NOT_BLEND',
+    says: /not a \.blend file/,
+  },
+  {
+    what: 'a .blend that was cut off',
+    scene: 'cut.blend',
+    code: 'SCENE_UNREADABLE',
+    says: /cut\.blend|end|truncated|damaged|incomplete/i,
+  },
+  {
+    what: 'a compressed .blend that was cut off',
+    scene: 'cut-zstd.blend',
+    code: 'SCENE_UNREADABLE',
+    says: /./,
+  },
+  {
+    what: 'a file that is not there',
+    scene: 'nowhere.blend',
+    code: 'SCENE_NOT_FOUND',
+    says: /there is no file/,
+  },
+  {
+    what: 'a scene without a camera',
+    scene: 'no-camera.blend',
+    code: 'SCENE_NO_CAMERA',
+    says: /no active camera/,
+  },
+  {
+    what: 'an engine that needs a display',
+    scene: 'eevee.blend',
+    code: 'ENGINE_NOT_HEADLESS',
+    says: /EEVEE, which needs a display/,
+  },
+  {
+    what: 'a library that is missing',
+    scene: 'lonely/scene.blend',
+    code: 'SCENE_FILES_MISSING',
+    says: /block\.blend/,
+  },
+  {
+    what: 'a library above the folder of the scene',
+    scene: 'linked/climbing.blend',
+    code: 'SCENE_FILES_MISSING',
+    says: /outside/,
+  },
+  {
+    what: 'an empty frame range',
+    scene: 'plain.blend',
+    options: ['--frames', '24-1'],
+    code: 'FRAMES_INVALID',
+    says: /24-1 is empty/,
+  },
+  {
+    what: 'frames outside the scene',
+    scene: 'plain.blend',
+    options: ['--frames', '90000'],
+    code: 'FRAMES_OUTSIDE_SCENE',
+    says: /range \d+-\d+/,
+  },
+  {
+    what: '0 samples',
+    scene: 'plain.blend',
+    options: ['--samples', '0'],
+    code: 'SAMPLES_INVALID',
+    says: /from 1 to 65536/,
+  },
+  {
+    what: 'more tiles than the frame has room for',
+    scene: 'plain.blend',
+    options: ['--tiles', '90x90'],
+    code: 'TILES_INVALID',
+    says: /finest grid is \d+x\d+/,
+  },
+  {
+    what: 'a budget below the quote',
+    scene: 'plain.blend',
+    options: ['--budget', '0.000001'],
+    code: 'BUDGET_TOO_LOW',
+    says: /costs \d+ units/,
+  },
 ];
 
 describe('bad input is refused with the fix, before anything is submitted or paid', () => {
@@ -50,7 +120,16 @@ describe('bad input is refused with the fix, before anything is submitted or pai
   });
 
   test.each(REFUSED)('$what: $code', async ({ scene, options = [], code, says }) => {
-    const parameters = ['render', join(scenes, scene), ...options, '--data', data, '--out', join(scenes, 'out'), '--wait'];
+    const parameters = [
+      'render',
+      join(scenes, scene),
+      ...options,
+      '--data',
+      data,
+      '--out',
+      join(scenes, 'out'),
+      '--wait',
+    ];
     const result = await runCommand([...parameters, '--json']);
     expectError(result, code, says);
     const { jobs } = JSON.parse((await runCommand(['jobs', '--data', data, '--json'])).stdout);
@@ -60,7 +139,12 @@ describe('bad input is refused with the fix, before anything is submitted or pai
   });
 
   test('a person reads what happened, what was kept and what to do next', async () => {
-    const { stderr, stdout, code } = await runCommand(['render', join(scenes, 'no-camera.blend'), '--data', data]);
+    const { stderr, stdout, code } = await runCommand([
+      'render',
+      join(scenes, 'no-camera.blend'),
+      '--data',
+      data,
+    ]);
     expect(code).toBe(3);
     expect(stdout).toBe('');
     expect(stderr).toContain('error SCENE_NO_CAMERA: the scene has no active camera');
@@ -68,13 +152,36 @@ describe('bad input is refused with the fix, before anything is submitted or pai
     expect(stderr).toContain(`next: ${ERRORS.SCENE_NO_CAMERA.help}`);
   });
 
-  test('a disk that is full where the frames go: the frames stay on the farm', { timeout: 400_000 }, async () => {
+  test('a disk that is full where the frames go: the frames stay on the farm', {
+    timeout: 400_000,
+  }, async () => {
     const out = join(scenes, 'tiny');
-    const parameters = ['render', sample('turntable'), '--frames', '1', '--samples', '1', '--data', data, '--out', out, '--wait', '--json'];
+    const parameters = [
+      'render',
+      sample('turntable'),
+      '--frames',
+      '1',
+      '--samples',
+      '1',
+      '--data',
+      data,
+      '--out',
+      out,
+      '--wait',
+      '--json',
+    ];
     const result = await runOnTinyDisk(out, parameters);
     expectError(result, 'DISK_FULL', /no space left/);
     const { jobs } = JSON.parse((await runCommand(['jobs', '--data', data, '--json'])).stdout);
-    const fetched = await runCommand(['wait', jobs[0].id, '--data', data, '--out', join(scenes, 'roomy'), '--json']);
+    const fetched = await runCommand([
+      'wait',
+      jobs[0].id,
+      '--data',
+      data,
+      '--out',
+      join(scenes, 'roomy'),
+      '--json',
+    ]);
     expect(fetched.code).toBe(0);
     expect((await readFile(JSON.parse(fetched.stdout).files[0].exr)).length).toBeGreaterThan(100_000);
   });
@@ -90,7 +197,9 @@ describe('a machine that lacks something is told so before anything starts', () 
   });
 
   test('no Blender', async () => {
-    const result = await runCommand(['up', '--data', data, '--port', '0'], { TESSERA_BLENDER: '/nowhere/blender' });
+    const result = await runCommand(['up', '--data', data, '--port', '0'], {
+      TESSERA_BLENDER: '/nowhere/blender',
+    });
     expect(result.code).toBe(ERRORS.BLENDER_NOT_FOUND.exitCode);
     expect(result.stderr).toContain('BLENDER_NOT_FOUND');
     expect(result.stderr).toContain('apt-get install blender');

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { batchKey } from '../../platform/chain/keys.ts';
-import { adversary, sample, startTestFarm, type TestFarm } from '../support/farm.ts';
 import { chainOf } from '../support/chain-of.ts';
+import { adversary, sample, startTestFarm, type TestFarm } from '../support/farm.ts';
 
 describe('a node that renders a quarter of the samples', () => {
   let farm: TestFarm;
@@ -32,8 +32,15 @@ describe('a node that renders a quarter of the samples', () => {
       expect(failed?.heatMap).not.toBeNull();
     }
     const nodes = await farm.client.nodes(signal);
-    expect(nodes.find((node) => node.id === 'cheat')).toMatchObject({ earned: 0n, tasksVerified: 0, state: 'quarantined' });
-    expect(nodes.find((node) => node.id === 'honest')).toMatchObject({ earned: done.job.quote, tasksForfeited: 0 });
+    expect(nodes.find((node) => node.id === 'cheat')).toMatchObject({
+      earned: 0n,
+      tasksVerified: 0,
+      state: 'quarantined',
+    });
+    expect(nodes.find((node) => node.id === 'honest')).toMatchObject({
+      earned: done.job.quote,
+      tasksForfeited: 0,
+    });
     expect(done.job).toMatchObject({ state: 'completed', spent: done.job.quote, refunded: 0n });
     const chain = await chainOf(farm);
     for (const batch of cheated) expect((await chain.batch(batchKey(batch.id))).outcome).toBe('fail');

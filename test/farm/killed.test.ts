@@ -9,10 +9,15 @@ import { sample, startTestFarm, type TestFarm } from '../support/farm.ts';
 const SLOW = { frames: [1], tiles: { columns: 3, rows: 2 }, samples: 96 };
 
 describe('after kill -9', () => {
-  test('of a node in mid-tile, another renders its task, which is paid once', { timeout: 400_000 }, async () => {
+  test('of a node in mid-tile, another renders its task, which is paid once', {
+    timeout: 400_000,
+  }, async () => {
     await using farm = await startTestFarm();
     const job = await farm.submit(sample('turntable'), SLOW);
-    const leased = await farm.event(job.id, (event) => event.type === 'task.leased' && event.nodeId === 'node-1');
+    const leased = await farm.event(
+      job.id,
+      (event) => event.type === 'task.leased' && event.nodeId === 'node-1',
+    );
     kill(farm, 'node-1');
     const { job: done } = await farm.finish(job.id);
     const events = await farm.events(job.id);
@@ -28,7 +33,9 @@ describe('after kill -9', () => {
     await expectPaidOnce(farm, done, events);
   });
 
-  test('of the coordinator in mid-job, the job finishes: no tile lost, none paid twice', { timeout: 400_000 }, async () => {
+  test('of the coordinator in mid-job, the job finishes: no tile lost, none paid twice', {
+    timeout: 400_000,
+  }, async () => {
     await using farm = await startTestFarm({ restart: true });
     const job = await farm.submit(sample('turntable'), { ...SLOW, samples: 32 });
     await farm.event(job.id, (event) => event.type === 'task.delivered');
@@ -38,7 +45,9 @@ describe('after kill -9', () => {
     await expectPaidOnce(farm, done, await farm.events(job.id));
   });
 
-  test('of the verifier and of the chain in mid-job, the job finishes and the money is right', { timeout: 400_000 }, async () => {
+  test('of the verifier and of the chain in mid-job, the job finishes and the money is right', {
+    timeout: 400_000,
+  }, async () => {
     await using farm = await startTestFarm({ restart: true });
     const job = await farm.submit(sample('turntable'), { ...SLOW, samples: 16 });
     await farm.event(job.id, (event) => event.type === 'batch.committed');
@@ -66,8 +75,15 @@ async function expectPaidOnce(farm: TestFarm, job: JobView, events: LoggedEvent[
   const paid = batches.filter((batch) => batch.outcome === 'pass');
   expect(paid.reduce((sum, batch) => sum + batch.receipts, 0)).toBe(tasks);
   const chain = await chainOf(farm);
-  expect(await chain.job(jobKey(job.id))).toMatchObject({ state: 'closed', released: job.quote, refunded: 0n, reserved: 0n, free: 0n });
-  for (const batch of paid) expect(await chain.batch(batchKey(batch.id))).toMatchObject({ state: 'settled', outcome: 'pass' });
+  expect(await chain.job(jobKey(job.id))).toMatchObject({
+    state: 'closed',
+    released: job.quote,
+    refunded: 0n,
+    reserved: 0n,
+    free: 0n,
+  });
+  for (const batch of paid)
+    expect(await chain.batch(batchKey(batch.id))).toMatchObject({ state: 'settled', outcome: 'pass' });
   const nodes = await farm.client.nodes(signal);
   expect(nodes.reduce((sum, node) => sum + node.earned, 0n)).toBe(job.quote);
   const settled = events.flatMap(({ event }) => (event.type === 'batch.settled' ? [event.batchId] : []));

@@ -25,16 +25,20 @@ describe('a sample rendered by the farm equals what Blender alone writes', () =>
     await farm[Symbol.asyncDispose]();
   });
 
-  test.each(SCENES)('$name, in one piece, in 3x2 and in 7x4 tiles', { timeout: 600_000 }, async ({ name, frame }) => {
-    await withBareRender(sample(name), frame, async (bare) => {
-      for (const tiles of GRIDS) {
-        const job = await farm.submit(sample(name), { frames: [frame], tiles });
-        const { files } = await farm.finish(job.id);
-        const { differing, values } = await differingValues(bare, files[0]?.picture ?? '');
-        console.log(`${name} ${tiles.columns}x${tiles.rows}: ${differing} of ${values} values differ`);
-        expect(differing).toBe(0);
-        expect(values).toBe(job.spec.fullFrame.width * job.spec.fullFrame.height * 3);
-      }
-    });
-  });
+  test.each(SCENES)(
+    '$name, in one piece, in 3x2 and in 7x4 tiles',
+    { timeout: 600_000 },
+    async ({ name, frame }) => {
+      await withBareRender(sample(name), frame, async (bare) => {
+        for (const tiles of GRIDS) {
+          const job = await farm.submit(sample(name), { frames: [frame], tiles });
+          const { files } = await farm.finish(job.id);
+          const { differing, values } = await differingValues(bare, files[0]?.picture ?? '');
+          console.log(`${name} ${tiles.columns}x${tiles.rows}: ${differing} of ${values} values differ`);
+          expect(differing).toBe(0);
+          expect(values).toBe(job.spec.fullFrame.width * job.spec.fullFrame.height * 3);
+        }
+      });
+    },
+  );
 });

@@ -19,9 +19,12 @@ describe('tessera up', () => {
   });
 
   const up = () => startCommand(['up', '--data', data, '--port', '0', '--nodes', '1']);
-  const render = () => runCommand(['render', sample('turntable'), ...QUICK, '--data', data, '--out', out, '--wait', '--json']);
+  const render = () =>
+    runCommand(['render', sample('turntable'), ...QUICK, '--data', data, '--out', out, '--wait', '--json']);
 
-  test('renders, leaves no process after Ctrl-C, and goes on from the same folder', { timeout: 400_000 }, async () => {
+  test('renders, leaves no process after Ctrl-C, and goes on from the same folder', {
+    timeout: 400_000,
+  }, async () => {
     const first = up();
     await first.line(/the farm works at/);
     const rendered = await render();
@@ -40,7 +43,9 @@ describe('tessera up', () => {
     const second = up();
     await second.line(/the farm works at/);
     const listed = await runCommand(['jobs', '--data', data, '--json']);
-    expect(JSON.parse(listed.stdout).jobs).toMatchObject([{ id: job.id, state: 'completed', spent: job.spent }]);
+    expect(JSON.parse(listed.stdout).jobs).toMatchObject([
+      { id: job.id, state: 'completed', spent: job.spent },
+    ]);
     const nodes = await runCommand(['nodes', '--data', data, '--json']);
     expect(JSON.parse(nodes.stdout).nodes).toMatchObject([{ id: 'node-1', earned: job.spent }]);
     second.child.kill('SIGINT');
@@ -48,10 +53,24 @@ describe('tessera up', () => {
     expect(await processesWith(data)).toEqual([]);
   });
 
-  test('killed with -9 in mid-job, the next start cleans up and finishes the job', { timeout: 400_000 }, async () => {
+  test('killed with -9 in mid-job, the next start cleans up and finishes the job', {
+    timeout: 400_000,
+  }, async () => {
     const first = up();
     await first.line(/the farm works at/);
-    const submitted = await runCommand(['render', sample('turntable'), '--frames', '1', '--tiles', '3x2', '--samples', '32', '--data', data, '--json']);
+    const submitted = await runCommand([
+      'render',
+      sample('turntable'),
+      '--frames',
+      '1',
+      '--tiles',
+      '3x2',
+      '--samples',
+      '32',
+      '--data',
+      data,
+      '--json',
+    ]);
     const { job } = JSON.parse(submitted.stdout);
     first.child.kill('SIGKILL');
     await first.ended;
@@ -59,13 +78,19 @@ describe('tessera up', () => {
     await second.line(/the farm works at/);
     const waited = await runCommand(['wait', job.id, '--data', data, '--out', out, '--json']);
     expect(waited.code).toBe(0);
-    expect(JSON.parse(waited.stdout).job).toMatchObject({ state: 'completed', spent: job.quote, refunded: '0' });
+    expect(JSON.parse(waited.stdout).job).toMatchObject({
+      state: 'completed',
+      spent: job.quote,
+      refunded: '0',
+    });
     second.child.kill('SIGINT');
     await second.ended;
     expect(await processesWith(data)).toEqual([]);
   });
 
-  test('refuses a folder that another farm holds, and a port that is taken, and starts nothing', { timeout: 400_000 }, async () => {
+  test('refuses a folder that another farm holds, and a port that is taken, and starts nothing', {
+    timeout: 400_000,
+  }, async () => {
     const first = up();
     const line = await first.line(/the farm works at/);
     const port = /:(\d+),/.exec(line)?.[1] ?? '';

@@ -64,7 +64,7 @@ describe('the scene cache', () => {
   it('lays a scene out as a folder, once', async () => {
     await using folder = await tempFolder();
     const fetch = fetching([manifest]);
-    const cache = new SceneCache(folder.path, fetch);
+    const cache = await SceneCache.open(folder.path, fetch);
     const first = await cache.folderOf(digest, manifest, never);
     expect(first).toEqual({ root: join(folder.path, digest), main: 'shots/a.blend' });
     expect(await readFile(join(first.root, 'textures/wood.png'), 'utf8')).toBe('textures/wood.png');
@@ -76,7 +76,7 @@ describe('the scene cache', () => {
     await using folder = await tempFolder();
     const fetch = fetching([manifest]);
     const other = { ...manifest, files: [file('shots/a.blend')] };
-    await expect(new SceneCache(folder.path, fetch).folderOf(digest, other, never)).rejects.toMatchObject({
+    await expect((await SceneCache.open(folder.path, fetch)).folderOf(digest, other, never)).rejects.toMatchObject({
       code: 'BLOB_MISMATCH',
     });
     expect(fetch).not.toHaveBeenCalled();
@@ -85,7 +85,7 @@ describe('the scene cache', () => {
 
   it('gives the same whole folder to several who ask at once', async () => {
     await using folder = await tempFolder();
-    const cache = new SceneCache(folder.path, fetching([manifest]));
+    const cache = await SceneCache.open(folder.path, fetching([manifest]));
     const roots = await Promise.all([1, 2, 3, 4].map(() => cache.folderOf(digest, manifest, never)));
     expect(new Set(roots.map((scene) => scene.root))).toEqual(new Set([join(folder.path, digest)]));
     expect(await readdir(folder.path)).toEqual([digest]);
@@ -94,10 +94,10 @@ describe('the scene cache', () => {
 
   it('leaves nothing behind when a file cannot be fetched, and works when it can', async () => {
     await using folder = await tempFolder();
-    const broken = new SceneCache(folder.path, fetching([]));
+    const broken = await SceneCache.open(folder.path, fetching([]));
     await expect(broken.folderOf(digest, manifest, never)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     expect(await readdir(folder.path)).toEqual([]);
-    const mended = await new SceneCache(folder.path, fetching([manifest])).folderOf(digest, manifest, never);
+    const mended = await (await SceneCache.open(folder.path, fetching([manifest]))).folderOf(digest, manifest, never);
     expect((await readdir(mended.root)).sort()).toEqual(['shots', 'textures']);
   });
 
@@ -107,7 +107,7 @@ describe('the scene cache', () => {
       { length: 17 },
       (_, index): SceneManifest => ({ main: 'a.blend', files: [file('a.blend', `${index}`)] }),
     );
-    const cache = new SceneCache(folder.path, fetching(scenes));
+    const cache = await SceneCache.open(folder.path, fetching(scenes));
     const names = scenes.map(sceneDigest);
     for (const [index, scene] of scenes.slice(0, 16).entries()) {
       const { root } = await cache.folderOf(names[index] as typeof digest, scene, never);
@@ -122,7 +122,7 @@ describe('the scene cache', () => {
   it('does not take other folders for scenes', async () => {
     await using folder = await tempFolder();
     await mkdir(join(folder.path, 'notes'));
-    await new SceneCache(folder.path, fetching([manifest])).folderOf(digest, manifest, never);
+    await (await SceneCache.open(folder.path, fetching([manifest]))).folderOf(digest, manifest, never);
     expect(new Set(await readdir(folder.path))).toEqual(new Set([digest, 'notes']));
   });
 });

@@ -14,5 +14,10 @@ export async function chainOf(farm: TestFarm): Promise<FarmChain> {
   if (deployment === null) throw new Error('the farm has no contracts');
   const file: unknown = JSON.parse(await readFile(join(farm.folder.run, 'coordinator.json'), 'utf8'));
   const { config } = z.object({ config: z.object({ chainUrl: z.string() }) }).parse(file);
-  return ethersChain({ ...deployment, url: config.chainUrl, coordinatorKey: newPrivateKey(), embedded: null });
+  return ethersChain({
+    ...deployment,
+    url: config.chainUrl,
+    coordinatorKey: newPrivateKey(),
+    embedded: null,
+  });
 }

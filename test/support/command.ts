@@ -40,12 +40,17 @@ export function startCommand(
         };
         waiting.add(look);
         look();
-        void ended.then(() => reject(new Error(`the command ended without a line like ${pattern}:\n${stderr}`)));
+        void ended.then(() =>
+          reject(new Error(`the command ended without a line like ${pattern}:\n${stderr}`)),
+        );
       }),
   };
 }
 
-export function runCommand(parameters: string[], environment: NodeJS.ProcessEnv = {}): Promise<CommandResult> {
+export function runCommand(
+  parameters: string[],
+  environment: NodeJS.ProcessEnv = {},
+): Promise<CommandResult> {
   return startCommand(parameters, environment).ended;
 }
 

@@ -171,7 +171,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
     db,
     events: new EventLog(db),
     blobs,
-    scenes: new SceneCache(join(folder, 'scenes'), (digest, path) => blobs.copyTo(digest, path)),
+    scenes: await SceneCache.open(join(folder, 'scenes'), (digest, path) => blobs.copyTo(digest, path)),
     runtime,
     chain,
     queue,

@@ -8,8 +8,8 @@ import { ProgressLine } from '../../cli/progress-line.ts';
 import { type FrameFiles, followJob } from '../../cli/render/follow-job.ts';
 import { submitScene } from '../../cli/render/submit-scene.ts';
 import { packageRoot } from '../../platform/package-root.ts';
-import { API_BASE } from '../../protocol/http.ts';
 import { type LoggedEvent, loggedEventSchema } from '../../protocol/events.ts';
+import { API_BASE } from '../../protocol/http.ts';
 import type { JobId } from '../../protocol/ids.ts';
 import type { JobRequest, JobView } from '../../protocol/job.ts';
 
@@ -59,7 +59,10 @@ export async function startTestFarm(options: Partial<FarmOptions> = {}): Promise
     notes,
     async submit(scene, request = {}) {
       const submitted = await submitScene(client, scene, undefined, never);
-      return await client.submitJob({ name: 'test', tiles: 'auto', ...request, scene: submitted.scene }, never);
+      return await client.submitJob(
+        { name: 'test', tiles: 'auto', ...request, scene: submitted.scene },
+        never,
+      );
     },
     finish: (id) =>
       followJob(id, {
@@ -104,7 +107,10 @@ async function* eventStream(farm: Farm, id: JobId): AsyncGenerator<LoggedEvent> 
     for await (const chunk of response.body) {
       text += decoder.decode(chunk as Uint8Array, { stream: true });
       for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
-        const data = text.slice(0, end).split('\n').find((line) => line.startsWith('data: '));
+        const data = text
+          .slice(0, end)
+          .split('\n')
+          .find((line) => line.startsWith('data: '));
         text = text.slice(end + 2);
         if (data !== undefined) yield loggedEventSchema.parse(JSON.parse(data.slice('data: '.length)));
       }

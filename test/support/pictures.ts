@@ -9,7 +9,11 @@ import sharp from 'sharp';
 const run = promisify(execFile);
 
 /** Renders one frame with bare Blender, `blender -b SCENE -o … -f N`, and calls `use` with the picture's path. */
-export async function withBareRender<T>(scene: string, frame: number, use: (picture: string) => Promise<T>): Promise<T> {
+export async function withBareRender<T>(
+  scene: string,
+  frame: number,
+  use: (picture: string) => Promise<T>,
+): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'tessera-bare-'));
   try {
     await run('blender', ['-b', scene, '-o', join(folder, 'bare_####'), '-f', String(frame)]);
@@ -22,12 +26,19 @@ export async function withBareRender<T>(scene: string, frame: number, use: (pict
 }
 
 /** How many of the values (pixels times channels) differ. Throws when the sizes differ. */
-export async function differingValues(first: string, second: string): Promise<{ differing: number; values: number }> {
-  const [a, b] = await Promise.all([first, second].map((path) => sharp(path).raw().toBuffer({ resolveWithObject: true })));
+export async function differingValues(
+  first: string,
+  second: string,
+): Promise<{ differing: number; values: number }> {
+  const [a, b] = await Promise.all(
+    [first, second].map((path) => sharp(path).raw().toBuffer({ resolveWithObject: true })),
+  );
   if (a === undefined || b === undefined) throw new Error('two pictures are needed');
   const { width, height, channels } = a.info;
   if (width !== b.info.width || height !== b.info.height || channels !== b.info.channels) {
-    throw new Error(`${width}x${height}x${channels} against ${b.info.width}x${b.info.height}x${b.info.channels}`);
+    throw new Error(
+      `${width}x${height}x${channels} against ${b.info.width}x${b.info.height}x${b.info.channels}`,
+    );
   }
   let differing = 0;
   for (let index = 0; index < a.data.length; index++) if (a.data[index] !== b.data[index]) differing++;

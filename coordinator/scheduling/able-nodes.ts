@@ -1,0 +1,41 @@
+/** Who may work on a job, and jobs that nobody may work on any more. */
+import { sql } from 'kysely';
+import type { JobId, NodeId } from '../../protocol/ids.ts';
+import type { CoordinatorContext } from '../context.ts';
+import type { FarmQuery } from '../database/schema.ts';
+import { endJob } from './end-job.ts';
+
+/** A node that is away for less than this may be starting again: a job waits for it before it is given up. */
+const HOPE_MS = 10 * 60_000;
+
+/** Nodes seen since then that have the job's engine and are not excluded from it. */
+export async function ableNodes(tx: FarmQuery, jobId: JobId, seenSince: Date): Promise<NodeId[]> {
+  const { rows } = await sql<{ id: NodeId }>`
+    select n.id from nodes n join jobs j on j.id = ${jobId}
+    where n.last_seen_at > ${seenSince} and n.engine = j.spec->>'engine'
+      and not exists (select 1 from job_exclusions e where e.job_id = j.id and e.node_id = n.id)`.execute(tx);
+  return rows.map((row) => row.id);
+}
+
+/**
+ * Ends jobs with work left that every node is excluded from: each that could render it has failed a check. A farm
+ * where no node was seen at all only waits. Returns how many jobs were ended.
+ */
+export async function endHopelessJobs(context: CoordinatorContext): Promise<number> {
+  const since = new Date(context.clock.now() - HOPE_MS);
+  const { rows } = await sql<{ id: JobId }>`
+    select j.id from jobs j
+    where j.state = 'active'
+      and exists (select 1 from tasks t where t.job_id = j.id and t.state = 'queued')
+      and not exists (select 1 from tasks t where t.job_id = j.id and t.state = 'leased')
+      and exists (select 1 from job_exclusions e where e.job_id = j.id)
+      and not exists (
+        select 1 from nodes n
+        where n.last_seen_at > ${since} and n.engine = j.spec->>'engine'
+          and not exists (select 1 from job_exclusions e where e.job_id = j.id and e.node_id = n.id))`.execute(context.db);
+  for (const { id } of rows) {
+    const reason = 'every node that could render it has failed a check of this job';
+    await context.db.transaction().execute((tx) => endJob(context, tx, id, 'failed', reason));
+  }
+  return rows.length;
+}
