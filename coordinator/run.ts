@@ -16,6 +16,7 @@ import type { ProgramLife } from '../platform/process/run-program.ts';
 import { createProcessRuntime } from '../platform/render/process/runtime.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { pause } from '../platform/wait.ts';
+import { FarmError } from '../protocol/errors.ts';
 import { createApp } from './api/app.ts';
 import type { CoordinatorConfig, CoordinatorSecrets } from './config.ts';
 import type { CoordinatorContext } from './context.ts';
@@ -24,7 +25,7 @@ import { EventLog } from './event-log.ts';
 import { endHopelessJobs } from './scheduling/able-nodes.ts';
 import { Dispatcher } from './scheduling/dispatcher.ts';
 import { graceLeases, requeueLostLeases } from './scheduling/lost-leases.ts';
-import { forgetPublished, publishQueued } from './scheduling/publish-queued.ts';
+import { forgetPublished, publishQueued, republishLost } from './scheduling/publish-queued.ts';
 import { serveNodes } from './scheduling/serve-nodes.ts';
 import { closeBatches } from './settlement/open-batch.ts';
 import { SettlementLoop } from './settlement/settlement-loop.ts';
@@ -34,6 +35,9 @@ import { VerifierDesk } from './verification/verifier-desk.ts';
 
 /** How often time alone can change something: leases that run out, batches that grow old. */
 const HOUSEKEEPING_MS = 500;
+
+/** How often the list is compared with what was published. */
+const REPUBLISH_CHECK_MS = 10_000;
 
 export async function runCoordinator(
   config: CoordinatorConfig,
@@ -52,6 +56,8 @@ export async function runCoordinator(
     'coordinator',
     '_INBOX_coordinator',
   );
+  // Whatever fails from here on, an open connection would keep the process from ending.
+  await using _connection = { [Symbol.asyncDispose]: () => nats.close() };
   await using queue = await openTaskQueue(nats);
   const blobs = await FolderBlobStore.open(join(config.dataFolder, 'blobs'));
   const context: CoordinatorContext = {
@@ -60,7 +66,9 @@ export async function runCoordinator(
     db: database.db,
     events: new EventLog(database.db),
     blobs,
-    scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path) => blobs.copyTo(digest, path)),
+    scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path) =>
+      blobs.copyTo(digest, path),
+    ),
     runtime: await createProcessRuntime({ signal, blenderPath: config.blenderPath, tempFolder: workFolder }),
     chain: ethersChain({
       url: config.chainUrl,
@@ -93,14 +101,26 @@ export async function runCoordinator(
   await using http = await listen(createApp(context, scenes, wakeAll, signal), config.httpPort);
   log.info({ url: http.url, engine: context.runtime.engine.id }, 'the coordinator works');
   life.ready({ url: http.url });
-  await Promise.all([
-    housekeeping.run(signal),
-    settlement.run(signal),
-    serveNodes(context, nats, dispatcher, wakeAll, signal),
-    serveVerifiers(context, nats, desk, signal),
+  await untilOneEnds(signal, [
+    (stop) => housekeeping.run(stop),
+    (stop) => settlement.run(stop),
+    (stop) => serveNodes(context, nats, dispatcher, wakeAll, stop),
+    (stop) => serveVerifiers(context, nats, desk, stop),
   ]);
-  await queue[Symbol.asyncDispose]();
-  await nats.drain();
+}
+
+/** Runs parts side by side; when one ends, however it does, the others are stopped too: half a coordinator is none. */
+async function untilOneEnds(
+  signal: AbortSignal,
+  parts: ((stop: AbortSignal) => Promise<void>)[],
+): Promise<void> {
+  const ending = new AbortController();
+  const stop = AbortSignal.any([signal, ending.signal]);
+  const results = await Promise.allSettled(parts.map((part) => part(stop).finally(() => ending.abort())));
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+  if (!signal.aborted)
+    throw new FarmError('FARM_UNREACHABLE', 'the connection to the message server was closed');
 }
 
 /** What has to be looked at again and again: publication, leases, batches that can be closed. */
@@ -124,11 +144,17 @@ class Housekeeping {
 
   async run(signal: AbortSignal): Promise<void> {
     const { db, clock, config, queue, log } = this.#context;
+    let checkedMs = clock.now();
     while (!signal.aborted) {
       this.#woken = false;
       try {
         const lost = await requeueLostLeases(this.#context);
         if ((await endHopelessJobs(this.#context)) > 0) this.#settlement.wake();
+        if (clock.now() - checkedMs > REPUBLISH_CHECK_MS) {
+          checkedMs = clock.now();
+          if (await republishLost(db, queue))
+            log.warn('the to-do list had lost tasks; they are published again');
+        }
         const published = await publishQueued(db, queue);
         if (lost + published > 0) this.#dispatcher.wake();
         if ((await closeBatches(db, new Date(clock.now()), config.batchMaxAgeMs)) > 0)

@@ -186,6 +186,12 @@ export const ERRORS = {
     retryable: true,
     help: 'A verdict failed this node, or it failed too many tasks. The message says until when and why.',
   },
+  NODE_NOT_SERVED: {
+    httpStatus: 409,
+    exitCode: 4,
+    retryable: false,
+    help: 'Run this node with the same Blender on a CPU of the same class as the farm; only what its verifier can render again can be paid.',
+  },
   CHAIN_UNAVAILABLE: {
     httpStatus: 503,
     exitCode: 6,

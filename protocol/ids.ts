@@ -29,7 +29,8 @@ export type Address = z.infer<typeof addressSchema>;
 /** A signature, 65 bytes (r, s, v). */
 export const signatureSchema = z
   .string()
-  .regex(/^0x[0-9a-f]{130}$/, 'a 65-byte signature in hex')
+  // The last byte is 27 or 28, as `ecrecover` wants it: other spellings verify here and are refused on chain.
+  .regex(/^0x[0-9a-f]{128}1[bc]$/, 'a 65-byte signature in hex')
   .brand<'Signature'>();
 export type Signature = z.infer<typeof signatureSchema>;
 

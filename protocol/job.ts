@@ -1,6 +1,6 @@
 /** What an artist asks for, what the farm makes of it, and how it is reported back. */
 import { z } from 'zod';
-import { type Address, digestSchema, jobIdSchema, moneySchema, nodeIdSchema } from './ids.ts';
+import { digestSchema, jobIdSchema, moneySchema, nodeIdSchema } from './ids.ts';
 import { frameNumberSchema } from './receipt.ts';
 import { rectSchema, sizeSchema } from './rect.ts';
 
@@ -43,8 +43,9 @@ export const sceneManifestSchema = z
 export type SceneManifest = z.infer<typeof sceneManifestSchema>;
 
 export const tileGridSchema = z.strictObject({
-  columns: z.number().int().min(1).max(256),
-  rows: z.number().int().min(1).max(256),
+  // 4,096 tiles a frame: the list of them still fits a message to the node that merges them.
+  columns: z.number().int().min(1).max(64),
+  rows: z.number().int().min(1).max(64),
 });
 export type TileGrid = z.infer<typeof tileGridSchema>;
 
@@ -138,6 +139,3 @@ export const nodeViewSchema = z.strictObject({
   earned: moneySchema,
 });
 export type NodeView = z.infer<typeof nodeViewSchema>;
-
-/** Who receives what, as the coordinator writes it into the escrow. */
-export type Payee = { address: Address; amount: bigint };

@@ -1,15 +1,15 @@
 /** One drawn receipt against the verifier's own pixels. */
-import { join } from 'node:path';
 import { createCanvas } from '@napi-rs/canvas';
 import { compareCrops } from '../proof/compare.ts';
 import { comparePictures } from '../proof/compare-pictures.ts';
 import { heatMap } from '../proof/difference-map.ts';
-import { crop, type PixelImage, pixelDigest } from '../proof/pixels.ts';
-import { FarmError, isFarmError } from '../protocol/errors.ts';
+import { crop, type PixelImage } from '../proof/pixels.ts';
+import { assertNever, FarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Receipt } from '../protocol/receipt.ts';
 import type { ChallengeItem, Comparison } from '../protocol/verdict.ts';
-import { decodeExr, decodePicture, type Reference } from './reference.ts';
+import { BrokenClaim, fetchClaim, readClaim, readPicture } from './read-claim.ts';
+import type { Reference } from './reference.ts';
 import type { VerifyTools } from './tools.ts';
 
 /** What a comparison finds, less what is the same for every kind. */
@@ -32,17 +32,58 @@ export async function compareClaim(
   tools: VerifyTools,
 ): Promise<Comparison> {
   const startMs = performance.now();
-  const finding =
-    reference.kind === 'render'
-      ? await compareTile(item, receipt, reference.pixels, tools)
-      : await compareFinish(item, receipt, reference, tools);
-  const { index, kind, frame, rect, crop: drawn } = item;
+  const finding = await compare(item, receipt, reference, tools).catch((error: unknown) => {
+    if (error instanceof BrokenClaim) return broken(error.message);
+    throw error;
+  });
   return {
-    ...{ index, kind, frame, rect, crop: drawn },
+    ...placeOf(item),
     ...finding,
     renderMs: reference.renderMs,
     compareMs: performance.now() - startMs,
   };
+}
+
+/** A receipt that was not drawn, and whose file is not what it says. */
+export function brokenReceipt(index: number, receipt: Receipt, reason: string): Comparison {
+  const { kind, frame, rect } = receipt;
+  return {
+    ...placeOf({ index, kind, frame, rect, crop: rect }),
+    ...broken(reason),
+    renderMs: 0,
+    compareMs: 0,
+  };
+}
+
+/** The verifier could not find out: never the node's fault. */
+export function unclear(item: ChallengeItem, reason: string): Comparison {
+  return { ...placeOf(item), ...broken(reason), outcome: 'inconclusive', renderMs: 0, compareMs: 0 };
+}
+
+function placeOf({
+  index,
+  kind,
+  frame,
+  rect,
+  crop: drawn,
+}: Pick<ChallengeItem, 'index' | 'kind' | 'frame' | 'rect' | 'crop'>) {
+  return { index, kind, frame, rect, crop: drawn };
+}
+
+async function compare(
+  item: ChallengeItem,
+  receipt: Receipt,
+  reference: Reference,
+  tools: VerifyTools,
+): Promise<Finding> {
+  switch (reference.kind) {
+    case 'render':
+      return await compareTile(item, receipt, reference.pixels, tools);
+    case 'finish':
+      return await compareFinish(item, receipt, reference, tools);
+    default:
+      return assertNever(reference);
+  }
 }
 
 async function compareTile(
@@ -51,15 +92,13 @@ async function compareTile(
   reference: PixelImage,
   tools: VerifyTools,
 ): Promise<Finding> {
-  const claimed = await readClaim(receipt, item.index, tools);
-  if (!(claimed instanceof Object)) return broken(claimed);
+  const path = await fetchClaim(receipt, `claim-${item.index}`, reference.channels, tools);
+  const claimed = await readClaim(receipt, path);
   const { rect, crop: drawn } = item;
-  if (claimed.width !== rect.width || claimed.height !== rect.height) {
-    return broken(`the tile is ${claimed.width}x${claimed.height}, not ${rect.width}x${rect.height}`);
-  }
   const part = crop(claimed, { ...drawn, x: drawn.x - rect.x, y: drawn.y - rect.y });
   const result = compareCrops(reference, part);
   const decisive = result.steps.find((step) => step.step === result.decidedBy);
+  const differs = result.outcome !== 'pass' && result.pixels !== null;
   return {
     outcome: result.outcome,
     decidedBy: result.decidedBy,
@@ -67,8 +106,7 @@ async function compareTile(
     pixelMatchFraction: result.pixelMatchFraction,
     perceptualHashDistance: result.perceptualHashDistance,
     perceptualHashAloneWouldPay: result.perceptualHashAloneWouldPay,
-    heatMap:
-      result.outcome === 'pass' || result.pixels === null ? null : await storeHeatMap(reference, part, tools),
+    heatMap: differs ? await storeHeatMap(reference, part, tools) : null,
   };
 }
 
@@ -78,36 +116,14 @@ async function compareFinish(
   reference: Extract<Reference, { kind: 'finish' }>,
   tools: VerifyTools,
 ): Promise<Finding> {
-  const claimed = await readClaim(receipt, item.index, tools);
-  if (!(claimed instanceof Object)) return broken(claimed);
   // Merging copies values: with the same tiles it has one right answer, so here the digest is the test.
-  if (receipt.pixelDigest !== reference.mergedDigest)
-    return broken('the merged frame is not made of the verified tiles');
-  if (receipt.pictureDigest === null) return broken('no picture was delivered');
-  const path = join(tools.folder, `claim-${item.index}.png`);
-  await tools.blobs.fetchTo(receipt.pictureDigest, path, tools.signal);
-  const picture = await decodePicture(path).catch(() => null);
-  if (picture === null) return broken('the delivered picture cannot be read');
+  if (receipt.pixelDigest !== reference.mergedDigest) {
+    throw new BrokenClaim('the merged frame is not made of the verified tiles');
+  }
+  await fetchClaim(receipt, `claim-${item.index}`, null, tools);
+  const picture = await readPicture(receipt, item.picture, `claim-${item.index}`, tools);
   const result = comparePictures(reference.picture, picture);
   return { ...nothingMeasured, outcome: result.outcome, decidedBy: 'picture', reason: result.detail };
-}
-
-/** The claimed pixels, or in words why they are not what the receipt names. */
-async function readClaim(receipt: Receipt, index: number, tools: VerifyTools): Promise<PixelImage | string> {
-  const exr = join(tools.folder, `claim-${index}.exr`);
-  await tools.blobs.fetchTo(receipt.exrDigest, exr, tools.signal);
-  try {
-    const pixels = await decodeExr(exr, tools);
-    return pixelDigest(pixels) === receipt.pixelDigest
-      ? pixels
-      : 'the file does not hold the pixels that were committed';
-  } catch (error) {
-    // The node committed to these bytes: that they are no picture is its fault. A renderer that broke down is not.
-    const itsOwn =
-      isFarmError(error) && (error.code === 'MESSAGE_INVALID' || error.details?.['invalidExr'] === true);
-    if (itsOwn) return `the file cannot be read: ${error.message}`;
-    throw error;
-  }
 }
 
 const nothingMeasured = {

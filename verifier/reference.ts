@@ -6,7 +6,7 @@ import { digestBytes } from '../platform/blobs/digest-file.ts';
 import type { Rgba8 } from '../proof/compare-pictures.ts';
 import { type PixelImage, pixelDigest, readRawPixels } from '../proof/pixels.ts';
 import type { Digest } from '../protocol/ids.ts';
-import { MAX_SIDE_PX } from '../protocol/rect.ts';
+import type { Size } from '../protocol/rect.ts';
 import type { ChallengeItem } from '../protocol/verdict.ts';
 import { COMMAND_TIMEOUT_MS, type VerifyTools } from './tools.ts';
 
@@ -54,7 +54,7 @@ async function finishAgain(item: ChallengeItem, tools: VerifyTools): Promise<Ref
     },
     { signal: tools.signal, timeoutMs: COMMAND_TIMEOUT_MS },
   );
-  const picture = await decodePicture(finished.picturePath);
+  const picture = await decodePicture(finished.picturePath, item.picture);
   return {
     kind: 'finish',
     commitment: digestBytes(
@@ -67,15 +67,15 @@ async function finishAgain(item: ChallengeItem, tools: VerifyTools): Promise<Ref
 }
 
 /** An EXR as canonical pixels: opened by the renderer inside its sandbox, read here in a format too plain to attack. */
-export async function decodeExr(exr: string, tools: VerifyTools): Promise<PixelImage> {
+async function decodeExr(exr: string, tools: VerifyTools): Promise<PixelImage> {
   const output = `${exr}.raw`;
   await tools.session.readPixels({ exr, output }, { signal: tools.signal, timeoutMs: COMMAND_TIMEOUT_MS });
   return readRawPixels(await readFile(output));
 }
 
-/** A PNG as 8-bit RGBA. Pixel count is capped before anything is unpacked. */
-export async function decodePicture(path: string): Promise<Rgba8> {
-  const image = sharp(path, { limitInputPixels: MAX_SIDE_PX * 4_096, failOn: 'warning' });
+/** A PNG of a known size as 8-bit RGBA; one that unpacks to more is refused before it does. */
+export async function decodePicture(path: string, size: Size): Promise<Rgba8> {
+  const image = sharp(path, { limitInputPixels: size.width * size.height, failOn: 'warning' });
   const { data, info } = await image
     .ensureAlpha()
     .toColourspace('srgb')

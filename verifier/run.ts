@@ -35,6 +35,9 @@ const REQUEST_TIMEOUT_MS = 10_000;
 /** Longer than a restart of the farm takes. */
 const PATIENCE_MS = 120_000;
 
+/** After so many failed tries the next one ends without a clear outcome, so that nothing waits for ever. */
+const MAX_FAILURES = 2;
+
 type Verifier = {
   config: VerifierConfig;
   key: PrivateKey;
@@ -45,6 +48,8 @@ type Verifier = {
   scenes: SceneCache;
   runtime: RenderRuntime;
   session: WarmSession;
+  /** Failed tries per batch. */
+  failures: Map<BatchId, number>;
   log: Log;
 };
 
@@ -91,6 +96,7 @@ export async function runVerifier(
     ),
     runtime,
     session,
+    failures: new Map(),
     log,
   };
   log.info({ engine: runtime.engine.id }, 'the verifier works');
@@ -161,6 +167,7 @@ async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSig
       onChain,
       engine: runtime.engine,
       workFolder: join(config.dataFolder, 'work'),
+      lastTry: (verifier.failures.get(batchId) ?? 0) >= MAX_FAILURES,
       commit: (cropDigests) =>
         ask(
           nats,
@@ -180,10 +187,12 @@ async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSig
       signal,
       PATIENCE_MS,
     );
+    verifier.failures.delete(batchId);
     log.info({ batchId, nodeId: challenge.nodeId, outcome }, 'verified');
   } catch (error) {
     if (signal.aborted) return;
     const failure = toFarmError(error);
+    verifier.failures.set(batchId, (verifier.failures.get(batchId) ?? 0) + 1);
     log.warn({ err: failure, batchId }, 'a batch could not be verified');
     const message = `${failure.code}: ${failure.message}`.slice(0, 4_000);
     await ask(

@@ -1,21 +1,28 @@
 /** One challenge, in the order that makes it a proof: render blind, commit, see the claim, compare, sign. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { digestBytes } from '../platform/blobs/digest-file.ts';
 import type { ChainBatch } from '../platform/chain/chain.ts';
 import { toJson } from '../platform/json.ts';
 import { sceneDigest } from '../platform/scenes/manifest.ts';
-import { FarmError } from '../protocol/errors.ts';
+import { FarmError, toFarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
-import type { Challenge, Claim, Comparison, Evidence, Outcome } from '../protocol/verdict.ts';
+import type { Receipt } from '../protocol/receipt.ts';
+import type { Challenge, ChallengeItem, Claim, Comparison, Evidence, Outcome } from '../protocol/verdict.ts';
 import { requireHonestDraw } from './check-draw.ts';
-import { compareClaim } from './compare-claim.ts';
+import { brokenReceipt, compareClaim, unclear } from './compare-claim.ts';
+import { BrokenClaim, fetchClaim, readPicture } from './read-claim.ts';
 import { makeReference, type Reference } from './reference.ts';
 import type { VerifyTools } from './tools.ts';
+
+type MaybeReference = Reference | { kind: 'none'; commitment: Digest; reason: string };
 
 export type VerifyPorts = Omit<VerifyTools, 'folder'> & {
   workFolder: string;
   engine: { id: string; deviceClass: string };
   onChain: ChainBatch;
+  /** Whether to end without a clear outcome rather than to throw and be asked again. */
+  lastTry: boolean;
   /** Commits to the verifier's own pixels; the claim is the answer. */
   commit: (cropDigests: Digest[]) => Promise<Claim>;
 };
@@ -31,8 +38,7 @@ export async function verifyBatch(
   await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
     const tools: VerifyTools = { session: ports.session, blobs: ports.blobs, folder, signal: ports.signal };
-    const references: Reference[] = [];
-    for (const item of challenge.items) references.push(await makeReference(item, tools));
+    const references = await renderAll(challenge, ports, tools);
     const claim = await ports.commit(references.map((reference) => reference.commitment));
     const receipts = requireHonestDraw(challenge, claim.receipts, ports.onChain);
     const comparisons: Comparison[] = [];
@@ -41,8 +47,9 @@ export async function verifyBatch(
       const reference = references[position];
       if (receipt === undefined || reference === undefined)
         throw new FarmError('INTERNAL', 'a drawn receipt is missing');
-      comparisons.push(await compareClaim(item, receipt, reference, tools));
+      comparisons.push(await compareOne(item, receipt, reference, ports, tools));
     }
+    comparisons.push(...(await findBroken(challenge, receipts, references, ports, tools)));
     const outcome = overall(comparisons);
     const evidence: Evidence = {
       version: 1,
@@ -59,6 +66,73 @@ export async function verifyBatch(
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** On the last try a scene that this verifier cannot render gives no reference, and no verdict against anybody. */
+async function renderAll(
+  challenge: Challenge,
+  ports: VerifyPorts,
+  tools: VerifyTools,
+): Promise<MaybeReference[]> {
+  const references: MaybeReference[] = [];
+  for (const item of challenge.items) {
+    references.push(
+      await makeReference(item, tools).catch((error: unknown) => {
+        const failure = giveUp(error, ports);
+        return { kind: 'none' as const, commitment: digestBytes(failure), reason: failure };
+      }),
+    );
+  }
+  return references;
+}
+
+async function compareOne(
+  item: ChallengeItem,
+  receipt: Receipt,
+  reference: MaybeReference,
+  ports: VerifyPorts,
+  tools: VerifyTools,
+): Promise<Comparison> {
+  if (reference.kind === 'none') return unclear(item, reference.reason);
+  return await compareClaim(item, receipt, reference, tools).catch((error: unknown) =>
+    unclear(item, giveUp(error, ports)),
+  );
+}
+
+/**
+ * Receipts that were not drawn are not rendered again, but their files must be what they say: a tile that is no picture
+ * would be paid for here and stop the whole frame later.
+ */
+async function findBroken(
+  challenge: Challenge,
+  receipts: readonly Receipt[],
+  references: readonly MaybeReference[],
+  ports: VerifyPorts,
+  tools: VerifyTools,
+): Promise<Comparison[]> {
+  const drawn = new Set(challenge.items.map((item) => item.index));
+  const model = references.find((reference) => reference.kind === 'render');
+  const channels = model?.kind === 'render' ? model.pixels.channels : null;
+  const picture = challenge.items[0]?.picture;
+  const found: Comparison[] = [];
+  for (const [index, receipt] of receipts.entries()) {
+    if (drawn.has(index) || picture === undefined) continue;
+    try {
+      await fetchClaim(receipt, `other-${index}`, channels, tools);
+      if (receipt.kind === 'finish') await readPicture(receipt, picture, `other-${index}`, tools);
+    } catch (error) {
+      if (error instanceof BrokenClaim) found.push(brokenReceipt(index, receipt, error.message));
+      else giveUp(error, ports);
+    }
+  }
+  return found;
+}
+
+/** The reason in words on the last try; before it the error goes on, and the whole challenge is tried again. */
+function giveUp(error: unknown, ports: VerifyPorts): string {
+  const failure = toFarmError(error);
+  if (!ports.lastTry || ports.signal.aborted || failure.code === 'FARM_UNREACHABLE') throw error;
+  return `could not be verified: ${failure.code}: ${failure.message}`.slice(0, 1_000);
 }
 
 /** One failed receipt fails the batch; one that is not clear leaves it unclear. */

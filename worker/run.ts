@@ -36,6 +36,9 @@ const REQUEST_TIMEOUT_MS = 10_000;
 /** Longer than a restart of the farm takes; a result that is done is worth delivering. */
 const PATIENCE_MS = 120_000;
 
+/** Between two tries of a node whose network or storage does not work. */
+const INFRASTRUCTURE_PAUSE_MS = 2_000;
+
 /** The batch can move while it is signed (closed by age, another receipt); more often than this is a fault. */
 const MAX_SIGNINGS = 5;
 
@@ -162,7 +165,7 @@ function stoppable<T>(work: Promise<T>, signal: AbortSignal): Promise<T | null> 
 
 /** Does one task under its lease; gives it back with the reason when it cannot. Never throws for the task's sake. */
 async function workOn(node: Node, grant: LeaseGrant, welcome: Welcome, signal: AbortSignal): Promise<void> {
-  const { taskId, token } = grant;
+  const { taskId } = grant;
   const losing = new AbortController();
   const working = AbortSignal.any([signal, losing.signal]);
   const progress = { fraction: 0 };
@@ -186,28 +189,31 @@ async function workOn(node: Node, grant: LeaseGrant, welcome: Welcome, signal: A
   } catch (error) {
     if (working.aborted || isFarmError(error, 'LEASE_LOST')) {
       node.log.info({ taskId }, 'the lease is over; the work is dropped');
+      // Stopped on purpose: said so, the next node has the task at once.
+      if (signal.aborted && !losing.signal.aborted)
+        await giveBack(node, grant, new FarmError('FARM_UNREACHABLE', 'the node was stopped'));
       return;
     }
     const failure = toFarmError(error);
     node.log.warn({ err: failure, taskId }, 'the task failed');
-    await ask(
-      node.nats,
-      NODE_EXCHANGES.fail,
-      nodeSubject(node.config.nodeId, 'fail'),
-      {
-        taskId,
-        token,
-        failureClass: classifyFailure(failure),
-        code: failure.code,
-        message: failure.message.slice(0, 4_000),
-      },
-      REQUEST_TIMEOUT_MS,
-      // Nobody listening: the lease runs out, which says the same.
-    ).catch((cause: unknown) => node.log.warn({ err: cause, taskId }, 'the failure could not be reported'));
+    await giveBack(node, grant, failure);
+    // A network or a disk that fails now fails again at once.
+    if (classifyFailure(failure) === 'infrastructure') await pause(INFRASTRUCTURE_PAUSE_MS, signal);
   } finally {
     losing.abort();
     await beating;
   }
+}
+
+/** Tells the farm that this node will not do the task, and why. */
+async function giveBack(node: Node, grant: LeaseGrant, failure: FarmError): Promise<void> {
+  const { taskId, token } = grant;
+  const message = failure.message.slice(0, 4_000);
+  const report = { taskId, token, failureClass: classifyFailure(failure), code: failure.code, message };
+  const subject = nodeSubject(node.config.nodeId, 'fail');
+  await ask(node.nats, NODE_EXCHANGES.fail, subject, report, REQUEST_TIMEOUT_MS)
+    // Nobody listening: the lease runs out, which says the same.
+    .catch((cause: unknown) => node.log.warn({ err: cause, taskId }, 'the failure could not be reported'));
 }
 
 async function deliver(

@@ -63,7 +63,7 @@ export async function supervise(options: SuperviseOptions): Promise<Supervised> 
           );
         }
       }
-      await record.add(name, child.pid);
+      await record.add(name, child.pid).catch((error: unknown) => onNote(`${name}: ${String(error)}`));
       if (stopping.signal.aborted) await child.stop();
     }
   }

@@ -10,10 +10,10 @@ export function parseTiles(text: string): TileGrid | 'auto' {
   const match = /^(\d{1,4})x(\d{1,4})$/.exec(text);
   const columns = Number(match?.[1]);
   const rows = Number(match?.[2]);
-  if (match === null || columns < 1 || rows < 1 || columns > 256 || rows > 256) {
+  if (match === null || columns < 1 || rows < 1 || columns > 64 || rows > 64) {
     throw new FarmError(
       'TILES_INVALID',
-      `"${text}" is not a grid of tiles: columns and rows go from 1 to 256`,
+      `"${text}" is not a grid of tiles: columns and rows go from 1 to 64`,
       { kept },
     );
   }

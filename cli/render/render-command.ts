@@ -72,7 +72,10 @@ export function report(
   json: boolean,
   terminal: Terminal,
 ): void {
-  if (json) return terminal.result(toJson({ job, files }));
+  if (json) {
+    terminal.result(toJson({ job, files }));
+    return;
+  }
   const seconds = ((job.finishedAtMs ?? terminal.now()) - job.createdAtMs) / 1_000;
   terminal.say(`${files.length} frame(s) in ${outFolder} after ${seconds.toFixed(1)} s`);
   terminal.say(`paid ${formatTokens(job.spent)} TESS, refunded ${formatTokens(job.refunded)} TESS`);
@@ -95,11 +98,18 @@ export async function findFarm(
   terminal: Terminal,
 ): Promise<FoundFarm> {
   const folder = farmFolder(options.data);
-  const credential = terminal.environment['TESSERA_API_KEY'] ?? (await readApiKey(folder)) ?? '';
-  if (options.farm !== undefined) {
-    return { apiUrl: options.farm, credential, temporary: false, [Symbol.asyncDispose]: nothingToClose };
-  }
   const running = await runningFarm(folder);
+  const given = terminal.environment['TESSERA_API_KEY'];
+  if (options.farm !== undefined && options.farm !== running?.apiUrl) {
+    // The key of this machine's farm is nothing to another one.
+    return {
+      apiUrl: options.farm,
+      credential: given ?? '',
+      temporary: false,
+      [Symbol.asyncDispose]: nothingToClose,
+    };
+  }
+  const credential = given ?? (await readApiKey(folder)) ?? '';
   if (running?.apiUrl) {
     return { apiUrl: running.apiUrl, credential, temporary: false, [Symbol.asyncDispose]: nothingToClose };
   }

@@ -86,7 +86,8 @@ async function isOwnFile(root: string, path: string): Promise<boolean> {
     return inside(root, real) !== null && (await stat(real)).isFile();
   } catch (error) {
     // Not there, not ours to read, or a link that leads nowhere: for the scene it is missing all the same.
-    if (['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'EACCES'].includes(errorCode(error) ?? '')) return false;
+    if (['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'EACCES'].includes(errorCode(error) ?? ''))
+      return false;
     throw error;
   }
 }

@@ -1,4 +1,5 @@
 /** The HTTP API under /api/v1. */
+import { pipeline } from 'node:stream/promises';
 import express, { type Express } from 'express';
 import {
   parseBody,
@@ -49,9 +50,8 @@ export function createApp(
     });
     // Express answers HEAD through the GET route.
     if (request.method === 'HEAD') return void response.end();
-    const stream = await context.blobs.read(digest);
-    stream.on('error', (error) => response.destroy(error));
-    stream.pipe(response);
+    // A client that goes away must not leave the file open; what it misses is its own concern.
+    await pipeline(await context.blobs.read(digest), response).catch(() => response.destroy());
   });
   app.put(`${API_BASE}/blobs/:digest`, anyone, async (request, response) => {
     const digest = parseParameter(digestSchema, request, 'digest');

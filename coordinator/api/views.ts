@@ -3,11 +3,12 @@ import { sql } from 'kysely';
 import { FarmError } from '../../protocol/errors.ts';
 import type { JobId } from '../../protocol/ids.ts';
 import type { FrameView, JobView, NodeView } from '../../protocol/job.ts';
-import { type BatchView, type Evidence, evidenceSchema } from '../../protocol/verdict.ts';
+import type { BatchView, Evidence } from '../../protocol/verdict.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { onlineSince } from '../scheduling/nodes.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import type { JobRow } from '../settlement/job-escrow.ts';
+import { readEvidence } from '../verification/read-evidence.ts';
 
 type Counts = {
   queued: number;
@@ -116,9 +117,7 @@ export async function batchViews(context: CoordinatorContext, id: JobId): Promis
 
 async function evidenceOf(context: CoordinatorContext, row: BatchRow): Promise<Evidence | null> {
   if (row.evidence === null) return null;
-  const chunks: Buffer[] = [];
-  for await (const chunk of await context.blobs.read(row.evidence)) chunks.push(chunk as Buffer);
-  return evidenceSchema.parse(JSON.parse(Buffer.concat(chunks).toString('utf8')));
+  return await readEvidence(context.blobs, row.evidence).catch(() => null);
 }
 
 export async function nodeViews(context: CoordinatorContext): Promise<NodeView[]> {

@@ -84,7 +84,6 @@ type Tables = {
     outcome: Outcome | null;
     evidence: Digest | null;
     verdict_signature: Signature | null;
-    inconclusive_before: Generated<boolean>;
   };
   tasks: {
     id: TaskId;
@@ -104,6 +103,7 @@ type Tables = {
     published: Generated<boolean>;
     node_id: NodeId | null;
     lease_until: Date | null;
+    leased_at: Date | null;
     progress: Generated<number>;
     losses: Generated<number>;
     batch_id: BatchId | null;

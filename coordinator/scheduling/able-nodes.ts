@@ -32,9 +32,29 @@ export async function endHopelessJobs(context: CoordinatorContext): Promise<numb
       and not exists (
         select 1 from nodes n
         where n.last_seen_at > ${since} and n.engine = j.spec->>'engine'
-          and not exists (select 1 from job_exclusions e where e.job_id = j.id and e.node_id = n.id))`.execute(context.db);
+          and not exists (select 1 from job_exclusions e where e.job_id = j.id and e.node_id = n.id))`.execute(
+    context.db,
+  );
   for (const { id } of rows) {
     const reason = 'every node that could render it has failed a check of this job';
+    await context.db.transaction().execute((tx) => endJob(context, tx, id, 'failed', reason));
+  }
+  return rows.length + (await endOutdatedJobs(context));
+}
+
+/** Past its deadline the escrow takes no more batches; and what was planned for another Blender is not rendered by this one. */
+async function endOutdatedJobs(context: CoordinatorContext): Promise<number> {
+  const engine = context.runtime.engine.id;
+  const { rows } = await sql<{ id: JobId; late: boolean }>`
+    select id, deadline_at < ${new Date(context.clock.now())} as late from jobs
+    where state in ('opening', 'active')
+      and (deadline_at < ${new Date(context.clock.now())} or spec->>'engine' <> ${engine})`.execute(
+    context.db,
+  );
+  for (const { id, late } of rows) {
+    const reason = late
+      ? 'its deadline has passed'
+      : `it was planned for another Blender than this farm has now (${engine})`;
     await context.db.transaction().execute((tx) => endJob(context, tx, id, 'failed', reason));
   }
   return rows.length;

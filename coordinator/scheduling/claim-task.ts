@@ -7,17 +7,31 @@ import type { FarmDb, FarmTables } from '../database/schema.ts';
 
 export type TaskRow = Selectable<FarmTables['tasks']>;
 
+/** Network and storage failures count against nobody, but a node that has had this many with one task leaves it to others. */
+const MAX_TRIES = 10;
+
+/** Tasks in flight per node: a node that leases everything and finishes nothing must not hold up the farm. */
+const MAX_LEASES = 4;
+
 /**
  * Claims the first task of `held` that this node may do: oldest job first; within a job finish tasks before tiles,
- * since a frame that only waits for its finish is the cheapest result to have. Null when there is none.
+ * since a frame that only waits for its finish is the cheapest result to have. A task that this node went silent with
+ * is left to others while there are any. Null when there is none.
  */
 export async function claimTask(
   db: FarmDb,
-  claim: { held: readonly TaskId[]; nodeId: NodeId; engine: string; leaseUntil: Date },
+  claim: {
+    held: readonly TaskId[];
+    nodeId: NodeId;
+    engine: string;
+    now: Date;
+    leaseUntil: Date;
+    onlineSince: Date;
+  },
 ): Promise<TaskRow | null> {
   const result = await sql<TaskRow>`
     update tasks set state = 'leased', token = token + 1, node_id = ${claim.nodeId},
-                     lease_until = ${claim.leaseUntil}, progress = 0
+                     lease_until = ${claim.leaseUntil}, leased_at = ${claim.now}, progress = 0
     where id = (
       select t.id from tasks t join jobs j on j.id = t.job_id
       where t.id = any(${claim.held as TaskId[]}::text[])
@@ -25,6 +39,11 @@ export async function claimTask(
         and not exists (select 1 from job_exclusions e where e.job_id = t.job_id and e.node_id = ${claim.nodeId})
         and not exists (select 1 from task_failures f where f.task_id = t.id and f.node_id = ${claim.nodeId}
                         and f.failure_class <> 'infrastructure')
+        and (select count(*) from task_failures f where f.task_id = t.id and f.node_id = ${claim.nodeId}) < ${MAX_TRIES}
+        and (select count(*) from tasks l where l.state = 'leased' and l.node_id = ${claim.nodeId}) < ${MAX_LEASES}
+        and not (t.losses > 0 and t.node_id = ${claim.nodeId} and exists (
+          select 1 from nodes n where n.id <> ${claim.nodeId} and n.last_seen_at > ${claim.onlineSince}
+            and not exists (select 1 from job_exclusions e where e.job_id = t.job_id and e.node_id = n.id)))
       order by j.seq, (t.kind = 'finish') desc, t.position
       limit 1
       for update of t skip locked)

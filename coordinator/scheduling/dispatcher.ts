@@ -13,6 +13,7 @@ import type { LeaseReply } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { claimTask, stillQueued } from './claim-task.ts';
 import { grantOf } from './grant.ts';
+import { onlineSince } from './nodes.ts';
 
 /** Pointers held at a time. More would only make a restarted coordinator wait longer for their redelivery. */
 const MAX_HELD = 256;
@@ -113,7 +114,9 @@ export class Dispatcher {
       held: [...this.#held.keys()],
       nodeId: waiter.nodeId,
       engine: waiter.engine,
+      now: new Date(now),
       leaseUntil: new Date(now + config.leaseMs),
+      onlineSince: onlineSince(now, config.leaseMs),
     });
     if (task === null) return false;
     this.#release(task.id);
@@ -141,8 +144,12 @@ export class Dispatcher {
   }
 
   async #dropStale(): Promise<void> {
-    const queued = await stillQueued(this.#context.db, [...this.#held.keys()]);
-    for (const id of [...this.#held.keys()]) if (!queued.has(id)) this.#release(id);
+    // Pointers that arrive while the question is under way are not in its answer.
+    const asked = new Map(this.#held);
+    const queued = await stillQueued(this.#context.db, [...asked.keys()]);
+    for (const [id, pointer] of asked) {
+      if (!queued.has(id) && this.#held.get(id) === pointer) this.#release(id);
+    }
     if (this.#held.size < MAX_HELD) return;
     // All that is held is for nodes that are not waiting; behind it may be work for those that are.
     for (const pointer of this.#held.values()) pointer.later();

@@ -7,8 +7,8 @@ import { batchState, openBatch } from '../settlement/open-batch.ts';
 import { receiptOf } from '../settlement/receipts.ts';
 import type { TaskRow } from './claim-task.ts';
 
-/** A task that takes longer is given up; a heartbeat alone must not hold a task for ever. */
-const TASK_TIMEOUT_MS = 3_600_000;
+/** A task that takes longer is given up; heartbeats alone must not hold a task for ever. */
+export const TASK_TIMEOUT_MS = 3_600_000;
 
 export async function grantOf(db: FarmDb, task: TaskRow, address: string, now: Date): Promise<LeaseGrant> {
   const job = await db

@@ -2,6 +2,7 @@
 import { sql } from 'kysely';
 import type { NodeId, TaskId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
+import { TASK_TIMEOUT_MS } from './grant.ts';
 
 type HeldLease = { taskId: TaskId; token: number; progress: number };
 
@@ -23,6 +24,7 @@ export async function extendLeases(
     from jsonb_to_recordset(${JSON.stringify(leases)}::jsonb) as l("taskId" text, token int, progress real), jobs j
     where t.id = l."taskId" and t.token = l.token and t.node_id = ${nodeId} and t.state = 'leased'
       and j.id = t.job_id and j.state = 'active'
+      and t.leased_at > ${new Date(now - TASK_TIMEOUT_MS)}
     returning t.id`.execute(context.db);
   const kept = new Set(rows.map((row) => row.id));
   return leases.map((lease) => lease.taskId).filter((id) => !kept.has(id));

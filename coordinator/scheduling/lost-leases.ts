@@ -57,6 +57,9 @@ export async function requeueLostLeases(context: CoordinatorContext): Promise<nu
 export async function graceLeases(context: CoordinatorContext): Promise<void> {
   const until = new Date(context.clock.now() + context.config.leaseMs);
   // Who was heard of is not known either; nobody counts as gone for having called nobody.
-  await context.db.updateTable('nodes').set({ last_seen_at: new Date(context.clock.now()) }).execute();
+  await context.db
+    .updateTable('nodes')
+    .set({ last_seen_at: new Date(context.clock.now()) })
+    .execute();
   await context.db.updateTable('tasks').set({ lease_until: until }).where('state', '=', 'leased').execute();
 }

@@ -17,6 +17,13 @@ export async function welcomeNode(
   id: NodeId,
   hello: z.output<typeof helloSchema>,
 ): Promise<void> {
+  const own = context.runtime.engine;
+  if (hello.engine !== own.id || hello.deviceClass !== own.deviceClass) {
+    throw new FarmError(
+      'NODE_NOT_SERVED',
+      `${id} has ${hello.engine} on ${hello.deviceClass}; this farm checks ${own.id} on ${own.deviceClass}`,
+    );
+  }
   const now = new Date(context.clock.now());
   const row = {
     address: hello.address,

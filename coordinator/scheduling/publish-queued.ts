@@ -19,7 +19,7 @@ export async function publishQueued(db: FarmDb, queue: TaskQueue): Promise<numbe
       where t.state = 'queued' and not t.published and j.state = 'active'
       order by j.seq, t.position limit ${CHUNK}`.execute(db);
     if (rows.length === 0) return published;
-    await Promise.all(rows.map((row) => queue.publish({ taskId: row.id, jobId: row.job_id }, row.token)));
+    await Promise.all(rows.map((row) => queue.publish({ taskId: row.id, jobId: row.job_id })));
     // By token: a task that was leased and given back meanwhile is in the queue anew and needs a new pointer.
     await sql`
       update tasks t set published = true
@@ -32,4 +32,18 @@ export async function publishQueued(db: FarmDb, queue: TaskQueue): Promise<numbe
 /** After a start nobody knows what the message server kept: everything queued is published again. */
 export async function forgetPublished(db: FarmDb): Promise<void> {
   await db.updateTable('tasks').set({ published: false }).where('state', '=', 'queued').execute();
+}
+
+/**
+ * A safety net: when the list is shorter than what was published, something was lost (a message server that lost its
+ * disk) and everything is published anew. Returns whether it was.
+ */
+export async function republishLost(db: FarmDb, queue: TaskQueue): Promise<boolean> {
+  const { rows } = await sql<{ published: number }>`
+    select count(*)::int as published from tasks t join jobs j on j.id = t.job_id
+    where t.state = 'queued' and t.published and j.state = 'active'`.execute(db);
+  const published = rows[0]?.published ?? 0;
+  if (published === 0 || (await queue.depth()) >= published) return false;
+  await forgetPublished(db);
+  return true;
 }

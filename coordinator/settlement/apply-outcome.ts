@@ -6,6 +6,8 @@ import type { Outcome } from '../../protocol/verdict.ts';
 import { advanceFrames } from '../assembly/advance-frames.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery, FarmTables } from '../database/schema.ts';
+import { endJob } from '../scheduling/end-job.ts';
+import { whyHopeless } from '../scheduling/why-hopeless.ts';
 import { quarantine, whyFailed } from './quarantine.ts';
 
 export type BatchRow = Selectable<FarmTables['batches']>;
@@ -84,9 +86,38 @@ async function requeue(
       now,
     );
   }
-  if (!failed) return;
+  if (!failed) return await leaveToOthers(context, tx, batch, rows, reason, now);
   await sql`update nodes set tasks_forfeited = tasks_forfeited + ${batch.receipts} where id = ${batch.node_id}`.execute(
     tx,
   );
   await quarantine(context, tx, batch, reason, now);
+}
+
+/**
+ * Not clear means that another node renders it: the same one would only give the same pixels again. Where nobody else
+ * is left the job ends, since a scene that never gives the same pixels twice cannot be checked.
+ */
+async function leaveToOthers(
+  context: CoordinatorContext,
+  tx: FarmQuery,
+  batch: BatchRow,
+  tasks: Pick<Selectable<FarmTables['tasks']>, 'id' | 'kind' | 'frame' | 'tile'>[],
+  message: string,
+  now: Date,
+): Promise<void> {
+  for (const task of tasks) {
+    await tx
+      .insertInto('task_failures')
+      .values({
+        task_id: task.id,
+        node_id: batch.node_id,
+        failure_class: 'node',
+        code: 'NOT_CONCLUSIVE',
+        message,
+        at: now,
+      })
+      .execute();
+    const hopeless = await whyHopeless(context, tx, { ...task, job_id: batch.job_id });
+    if (hopeless !== null && (await endJob(context, tx, batch.job_id, 'failed', hopeless))) return;
+  }
 }

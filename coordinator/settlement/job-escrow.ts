@@ -9,6 +9,7 @@ import {
   signPermit,
   tokenDomain,
 } from '../../platform/chain/signing.ts';
+import { FarmError } from '../../protocol/errors.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmTables } from '../database/schema.ts';
 
@@ -79,6 +80,8 @@ export async function closeEscrow(
     await chain.waitUntilDurable(write.blockNumber, signal);
     onChain = await chain.job(key, signal);
   }
+  if (onChain.state === 'open')
+    throw new FarmError('CHAIN_UNAVAILABLE', `the chain forgot that job ${job.id} was closed`);
   if (onChain.state === 'closed' && (await chain.credit(onChain.requester, signal)) > 0n) {
     await chain.withdrawFor(onChain.requester, signal);
   }

@@ -1,8 +1,9 @@
 /** A node that failed a verdict: no more of this job, and no work at all for a while. */
 import type { Selectable } from 'kysely';
-import { type Comparison, evidenceSchema } from '../../protocol/verdict.ts';
+import type { Comparison } from '../../protocol/verdict.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery, FarmTables } from '../database/schema.ts';
+import { readEvidence } from '../verification/read-evidence.ts';
 
 type BatchRow = Selectable<FarmTables['batches']>;
 
@@ -34,9 +35,8 @@ export async function quarantine(
 /** The sentence that the operator, the artist and the node read: which tile, which test, which number. */
 export async function whyFailed(context: CoordinatorContext, batch: BatchRow): Promise<string> {
   if (batch.evidence === null) return 'the verdict was fail';
-  const chunks: Buffer[] = [];
-  for await (const chunk of await context.blobs.read(batch.evidence)) chunks.push(chunk as Buffer);
-  const evidence = evidenceSchema.parse(JSON.parse(Buffer.concat(chunks).toString('utf8')));
+  const evidence = await readEvidence(context.blobs, batch.evidence).catch(() => null);
+  if (evidence === null) return 'the verdict was fail; its evidence cannot be read any more';
   const worst = evidence.comparisons.find((comparison) => comparison.outcome === 'fail');
   return worst === undefined ? 'the verdict was fail' : describe(worst);
 }

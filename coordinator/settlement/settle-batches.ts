@@ -1,6 +1,6 @@
 /** Takes every batch further, step by step, until its money has moved. Steps of one kind share a transaction. */
 
-import type { SignedCommit } from '../../platform/chain/chain.ts';
+import type { ChainWrite, SignedCommit } from '../../platform/chain/chain.ts';
 import { MAX_COMMITS_PER_TX } from '../../platform/chain/chain.ts';
 import { batchKey, jobKey } from '../../platform/chain/keys.ts';
 import { assertNever, isFarmError } from '../../protocol/errors.ts';
@@ -9,6 +9,12 @@ import type { CoordinatorContext } from '../context.ts';
 import { applyOutcome, type BatchRow } from './apply-outcome.ts';
 import { openEscrow } from './job-escrow.ts';
 import { type BatchStep, nextStep } from './next-step.ts';
+
+/** Batches looked at in one round; far more than a farm of one chain has unsettled at a time. */
+const MAX_BATCHES = 2_000;
+
+/** The contract's own (RenderEscrow.VERDICT_WINDOW), and a minute more for clocks that differ. */
+const VERDICT_WINDOW_S = 7 * 24 * 3_600 + 60;
 
 /**
  * One round over all unsettled batches, oldest first. Returns whether anything moved, in which case another round may
@@ -20,13 +26,19 @@ export async function settleBatches(context: CoordinatorContext, signal: AbortSi
     .selectAll()
     .where('state', 'in', ['closed', 'committed', 'drawn', 'judged'])
     .orderBy('seq')
-    .limit(MAX_COMMITS_PER_TX)
+    .limit(MAX_BATCHES)
     .execute();
   const steps = new Map<BatchStep, BatchRow[]>();
   const seeds = new Map<BatchRow['id'], Bytes32 | null>();
   let moved = false;
   for (const batch of batches) {
     const onChain = await context.chain.batch(batchKey(batch.id), signal);
+    const overdue = context.clock.now() / 1_000 > onChain.committedAt + VERDICT_WINDOW_S;
+    if (overdue && (onChain.state === 'committed' || onChain.state === 'drawn')) {
+      await apart(context, batch, () => context.chain.expire(batchKey(batch.id), signal), signal);
+      moved = true;
+      continue;
+    }
     const step = nextStep(batch, onChain);
     if (step !== null) steps.set(step, [...(steps.get(step) ?? []), batch]);
     seeds.set(batch.id, onChain.seed);
@@ -53,21 +65,27 @@ async function take(
     case 'await-verdict':
       return await eachMoved(batches, (batch) => noteDrawn(context, batch, seeds.get(batch.id) ?? null));
     case 'attest':
-      for (const batch of batches) await attest(context, batch, signal);
-      return true;
-    case 'settle': {
-      const write = await context.chain.settleMany(
-        batches.map((batch) => batchKey(batch.id)),
-        signal,
+      return await eachMoved(batches, (batch) =>
+        apart(context, batch, () => attest(context, batch, signal), signal),
       );
+    case 'settle': {
+      const write = await settle(context, batches, signal);
+      if (write === null) return false;
       // Before the tasks move on: a chain that forgets the payment must find the batch unsettled here, too.
       await context.chain.waitUntilDurable(write.blockNumber, signal);
       return true;
     }
     case 'apply':
+      // Settled on chain, but perhaps in a round that ended before it was saved.
+      await context.chain.waitUntilDurable(await context.chain.blockNumber(signal), signal);
       for (const batch of batches) {
         const onChain = await context.chain.batch(batchKey(batch.id), signal);
-        await applyOutcome(context, batch, onChain.outcome ?? 'inconclusive');
+        await apart(
+          context,
+          batch,
+          () => applyOutcome(context, batch, onChain.outcome ?? 'inconclusive'),
+          signal,
+        );
       }
       return true;
     case 'apply-expired':
@@ -75,6 +93,49 @@ async function take(
       return true;
     default:
       return assertNever(step);
+  }
+}
+
+/** One batch's trouble must not stop the others. Returns whether the work was done. */
+async function apart(
+  context: CoordinatorContext,
+  batch: BatchRow,
+  work: () => Promise<unknown>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    if (signal.aborted || isFarmError(error, 'CHAIN_UNAVAILABLE')) throw error;
+    context.log.error({ err: error, batchId: batch.id }, 'a batch could not be moved on; trying again');
+    return false;
+  }
+}
+
+/** All in one transaction, or, where one of them is refused, each by itself. Null when none was settled. */
+async function settle(
+  context: CoordinatorContext,
+  batches: BatchRow[],
+  signal: AbortSignal,
+): Promise<ChainWrite | null> {
+  const keys = batches.map((batch) => batchKey(batch.id));
+  try {
+    return await context.chain.settleMany(keys, signal);
+  } catch (error) {
+    if (!isFarmError(error, 'CHAIN_REVERTED') || keys.length === 1) throw error;
+    let last: ChainWrite | null = null;
+    for (const batch of batches) {
+      await apart(
+        context,
+        batch,
+        async () => {
+          last = await context.chain.settleMany([batchKey(batch.id)], signal);
+        },
+        signal,
+      );
+    }
+    return last;
   }
 }
 
@@ -96,7 +157,12 @@ async function commit(context: CoordinatorContext, batches: BatchRow[], signal: 
     await openEscrow(context, job, signal);
   }
   try {
-    await context.chain.commitMany(batches.map(signedCommit), signal);
+    for (let start = 0; start < batches.length; start += MAX_COMMITS_PER_TX) {
+      await context.chain.commitMany(
+        batches.slice(start, start + MAX_COMMITS_PER_TX).map(signedCommit),
+        signal,
+      );
+    }
   } catch (error) {
     if (!isFarmError(error, 'CHAIN_REVERTED')) throw error;
     // One of them is refused and took the others with it: one by one shows which.

@@ -53,16 +53,29 @@ export class SettlementLoop {
   async #round(signal: AbortSignal): Promise<boolean> {
     let moved = false;
     for (const job of await this.#jobs(['opening'], ['none'])) {
-      await this.#open(job, signal);
-      moved = true;
+      moved = (await this.#apart(job, () => this.#open(job, signal), signal)) || moved;
     }
     moved = (await settleBatches(this.#context, signal)) || moved;
     for (const job of await this.#jobs(['completed', 'failed', 'cancelled'], ['none', 'open'])) {
       if (await this.#hasUnsettled(job)) continue;
-      await closeEscrow(this.#context, job, signal);
-      moved = true;
+      moved = (await this.#apart(job, () => closeEscrow(this.#context, job, signal), signal)) || moved;
     }
     return moved;
+  }
+
+  /** One job's trouble must not stop the money of the others. Returns whether the work was done. */
+  async #apart(job: JobRow, work: () => Promise<void>, signal: AbortSignal): Promise<boolean> {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      if (signal.aborted || isFarmError(error, 'CHAIN_UNAVAILABLE')) throw error;
+      this.#context.log.error(
+        { err: error, jobId: job.id },
+        "a job's escrow could not be moved on; trying again",
+      );
+      return false;
+    }
   }
 
   async #open(job: JobRow, signal: AbortSignal): Promise<void> {

@@ -38,7 +38,7 @@ export function tileRects(region: Rect, grid: TileGrid): Rect[] {
 
 /** The most columns and rows that keep every tile at {@link MIN_TILE_PX} or more. */
 export function finestGrid(region: Rect): TileGrid {
-  const most = (size: number): number => Math.min(256, Math.max(1, Math.floor(size / MIN_TILE_PX)));
+  const most = (size: number): number => Math.min(64, Math.max(1, Math.floor(size / MIN_TILE_PX)));
   return { columns: most(region.width), rows: most(region.height) };
 }
 

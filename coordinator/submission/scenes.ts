@@ -1,7 +1,7 @@
 /** Scenes: stored by digest, inspected once in the sandbox, and only then accepted. */
 
-import { MAX_MESSAGE_BYTES } from '../../platform/nats/connection.ts';
 import { Mutex } from '../../platform/mutex.ts';
+import { MAX_MESSAGE_BYTES } from '../../platform/nats/connection.ts';
 import type { SceneInspection } from '../../platform/render/runtime.ts';
 import { sceneDigest } from '../../platform/scenes/manifest.ts';
 import { FarmError } from '../../protocol/errors.ts';
@@ -31,9 +31,13 @@ export class Scenes {
    */
   async submit(manifest: SceneManifest, signal: AbortSignal): Promise<SceneReply> {
     if (JSON.stringify(manifest).length > MAX_MESSAGE_BYTES / 2) {
-      throw new FarmError('TOO_LARGE', `the list of the scene's ${manifest.files.length} files is too long to be sent with a task`, {
-        kept: 'nothing was submitted',
-      });
+      throw new FarmError(
+        'TOO_LARGE',
+        `the list of the scene's ${manifest.files.length} files is too long to be sent with a task`,
+        {
+          kept: 'nothing was submitted',
+        },
+      );
     }
     const digest = sceneDigest(manifest);
     const known = await this.find(digest);

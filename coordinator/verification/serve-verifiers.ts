@@ -18,7 +18,7 @@ export async function serveVerifiers(
     VERIFIER_EXCHANGES,
     verifierIdSchema,
     {
-      next: () => desk.next(signal),
+      next: (from) => desk.next(from, signal),
       secret: async (_from, { batchId, preimage }) => {
         await desk.secret(batchId, preimage, signal);
         return {};

@@ -17,10 +17,11 @@ import {
   type VerifierId,
 } from '../../protocol/ids.ts';
 import type { NextWork } from '../../protocol/messages.ts';
-import { type Claim, evidenceSchema, type Verdict } from '../../protocol/verdict.ts';
+import type { Claim, Verdict } from '../../protocol/verdict.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import { batchReceipts, buildChallenge } from './build-challenge.ts';
+import { readEvidence } from './read-evidence.ts';
 
 const LONG_POLL_MS = 15_000;
 
@@ -30,13 +31,14 @@ const ASSIGNED_FOR_MS = 10 * 60_000;
 /** After a failed attempt (a crash, a missing file) the same challenge rests a moment. */
 const REST_AFTER_FAILURE_MS = 2_000;
 
-/** Evidence is numbers and digests; this is hundreds of times what 64 comparisons need. */
-const MAX_EVIDENCE_BYTES = 4 * 1024 * 1024;
-
 export class VerifierDesk {
   readonly #context: CoordinatorContext;
   readonly #onProgress: () => void;
   readonly #restUntil = new Map<BatchId, number>();
+  /** Who has which challenge now. */
+  readonly #assigned = new Map<BatchId, VerifierId>();
+  /** Ends the question that a verifier asked before its newest one. */
+  readonly #asking = new Map<VerifierId, () => void>();
   #nudge: (() => void) | undefined;
 
   constructor(context: CoordinatorContext, onProgress: () => void) {
@@ -49,13 +51,28 @@ export class VerifierDesk {
   }
 
   /** Answers with work, or after a while with none. */
-  async next(signal: AbortSignal): Promise<NextWork> {
+  async next(from: VerifierId, signal: AbortSignal): Promise<NextWork> {
+    this.#asking.get(from)?.();
+    const superseded = new AbortController();
+    this.#asking.set(from, () => superseded.abort());
+    // It asks for work, so it has none: what it was given before it was restarted is free again.
+    for (const [batchId, verifier] of this.#assigned) {
+      if (verifier !== from) continue;
+      this.#assigned.delete(batchId);
+      if ((this.#restUntil.get(batchId) ?? 0) > this.#context.clock.now() + REST_AFTER_FAILURE_MS)
+        this.#restUntil.delete(batchId);
+    }
+    return await this.#nextFor(from, AbortSignal.any([signal, superseded.signal]));
+  }
+
+  async #nextFor(from: VerifierId, signal: AbortSignal): Promise<NextWork> {
     const until = this.#context.clock.now() + LONG_POLL_MS;
     for (;;) {
       const nudged = new Promise<void>((resolve) => {
         this.#nudge = resolve;
       });
-      const work = await this.#find();
+      if (signal.aborted) return { kind: 'none' };
+      const work = await this.#find(from);
       if (work !== null) return work;
       const leftMs = until - this.#context.clock.now();
       if (leftMs <= 0 || signal.aborted) return { kind: 'none' };
@@ -73,6 +90,7 @@ export class VerifierDesk {
       // Not waited for to be durable: should the chain forget the draw, settlement sees the batch undrawn again.
       if ((await chain.draw(key, preimage, signal)).kind === 'drawn') break;
     }
+    this.#restUntil.delete(batchId);
     this.#onProgress();
   }
 
@@ -141,7 +159,7 @@ export class VerifierDesk {
     this.#restUntil.set(batchId, this.#context.clock.now() + REST_AFTER_FAILURE_MS);
   }
 
-  async #find(): Promise<NextWork | null> {
+  async #find(from: VerifierId): Promise<NextWork | null> {
     const { db, clock } = this.#context;
     const rows = await db
       .selectFrom('batches')
@@ -151,10 +169,15 @@ export class VerifierDesk {
       .execute();
     const now = clock.now();
     for (const batch of rows) {
-      if (batch.state === 'drawn' && (this.#restUntil.get(batch.id) ?? 0) > now) continue;
+      if ((this.#restUntil.get(batch.id) ?? 0) > now) continue;
       // Secrets are revealed one at a time: each has to be the preimage of the head that the last draw left.
-      if (batch.state === 'committed') return { kind: 'secret', batchId: batch.id };
+      if (batch.state === 'committed') {
+        // Should the draw fail, the batches behind this one get their turn first.
+        this.#restUntil.set(batch.id, now + REST_AFTER_FAILURE_MS);
+        return { kind: 'secret', batchId: batch.id };
+      }
       this.#restUntil.set(batch.id, now + ASSIGNED_FOR_MS);
+      this.#assigned.set(batch.id, from);
       return { kind: 'challenge', challenge: await buildChallenge(this.#context, batch) };
     }
     return null;
@@ -190,14 +213,8 @@ export class VerifierDesk {
   }
 
   async #readEvidence(batch: BatchRow, verdict: Verdict): Promise<string> {
-    const size = await this.#context.blobs.size(verdict.evidence);
-    if (size === null || size > MAX_EVIDENCE_BYTES)
-      throw new FarmError('MESSAGE_INVALID', 'the evidence was not delivered');
-    const chunks: Buffer[] = [];
-    for await (const chunk of await this.#context.blobs.read(verdict.evidence)) chunks.push(chunk as Buffer);
-    const evidence = evidenceSchema.safeParse(JSON.parse(Buffer.concat(chunks).toString('utf8')));
-    if (!evidence.success) throw new FarmError('MESSAGE_INVALID', `the evidence: ${evidence.error.message}`);
-    const { batchId, seed, root, outcome, comparisons } = evidence.data;
+    const evidence = await readEvidence(this.#context.blobs, verdict.evidence);
+    const { batchId, seed, root, outcome, comparisons } = evidence;
     if (batchId !== batch.id || seed !== batch.seed || root !== batch.root || outcome !== verdict.outcome) {
       throw new FarmError('MESSAGE_INVALID', 'the evidence speaks of another batch, seed or outcome');
     }

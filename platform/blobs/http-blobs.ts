@@ -57,14 +57,26 @@ export class HttpBlobs {
     return digest;
   }
 
-  /** Fetches a blob into a file; checks the digest, so a file that is there is the right one. */
-  async fetchTo(digest: Digest, path: string, signal: AbortSignal): Promise<void> {
+  /**
+   * Fetches a blob into a file; checks the digest, so a file that is there is the right one. Throws TOO_LARGE as soon as
+   * there are more than `maxBytes`.
+   */
+  async fetchTo(
+    digest: Digest,
+    path: string,
+    signal: AbortSignal,
+    maxBytes: number = Number.MAX_SAFE_INTEGER,
+  ): Promise<void> {
+    let bytesLeft = maxBytes;
     const response = await farmFetch(this.#farm, `${API_BASE}/blobs/${digest}`, { signal });
     if (response.body === null) throw new FarmError('BLOB_MISMATCH', `no bytes came for ${digest}`);
     const temporary = `${path}.part`;
     const hash = createHash('sha256');
     const meter = new Transform({
       transform(chunk: Buffer, _encoding, done) {
+        bytesLeft -= chunk.length;
+        if (bytesLeft < 0)
+          return done(new FarmError('TOO_LARGE', `the blob ${digest} has more than ${maxBytes} bytes`));
         hash.update(chunk);
         done(null, chunk);
       },

@@ -144,6 +144,8 @@ export type FarmChain = {
   permitNonce(owner: Address, signal?: AbortSignal): Promise<bigint>;
   /** Head of the verifier's secret chain: the next draw has to bring its preimage (secret-chain.ts). */
   verifierHead(signal?: AbortSignal): Promise<Bytes32>;
+  /** The newest block. */
+  blockNumber(signal?: AbortSignal): Promise<bigint>;
   /**
    * Resolves when a write can no longer be lost: embedded, when the chain's state file holds its block (about a
    * second); elsewhere, when enough blocks lie on top. Until then a kill -9 of the chain can undo the write.

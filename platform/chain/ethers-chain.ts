@@ -170,8 +170,15 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
       return (await readEscrow('verifierHead', [], signal)) as Bytes32;
     },
 
+    blockNumber,
     async waitUntilDurable(block, signal = never) {
-      if (embedded !== null) return waitUntilCopied(embedded.stateFile, block, signal);
+      if (embedded !== null) {
+        // A chain that was killed and came back shorter has forgotten the write: waiting would never end.
+        const head = await blockNumber(signal);
+        if (head < block)
+          throw new FarmError('CHAIN_UNAVAILABLE', `the chain lost block ${block}; it ends at ${head}`);
+        return waitUntilCopied(embedded.stateFile, block, signal);
+      }
       while ((await blockNumber(signal)) < block + BigInt(confirmations)) await pausedOrAborted(signal);
     },
   };

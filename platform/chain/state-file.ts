@@ -2,9 +2,11 @@
  * The embedded chain's memory. anvil rewrites its state file in place every second (truncate, then write), so a
  * kill -9 or a power cut in that moment leaves half a file. Beside it lies a copy that is only ever replaced whole.
  */
+
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
+import { FarmError } from '../../protocol/errors.ts';
 import { errorCode, writeFileAtomic } from '../files.ts';
 import { pause } from '../wait.ts';
 
@@ -53,6 +55,9 @@ export async function keepStateCopies(
   }
 }
 
+/** anvil writes its file every second; when it has not for this long it cannot (a full disk, a chain that is down). */
+const COPY_TIMEOUT_MS = 30_000;
+
 /**
  * Resolves when block `blockNumber` is in the copy: from then on it survives kill -9 of anything at any moment.
  * Takes about a second, which is how often anvil writes its file.
@@ -62,8 +67,15 @@ export async function waitUntilCopied(
   blockNumber: bigint,
   signal: AbortSignal,
 ): Promise<void> {
+  const endMs = performance.now() + COPY_TIMEOUT_MS;
   for (;;) {
     signal.throwIfAborted();
+    if (performance.now() > endMs) {
+      throw new FarmError(
+        'CHAIN_UNAVAILABLE',
+        `the chain has not saved block ${blockNumber}; was it killed, or is its disk full?`,
+      );
+    }
     if ((await blockOf(copyOf(stateFile))) >= blockNumber) return;
     if ((await blockOf(stateFile)) >= blockNumber && (await copyState(stateFile)) >= blockNumber) return;
     await pause(POLL_MS, signal);

@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { errorCodeOf, FarmError, toFarmError } from '../../protocol/errors.ts';
 import { replyEnvelopeSchema } from '../../protocol/messages.ts';
 import { toJson } from '../json.ts';
+import { inboxPrefix } from './server.ts';
 
 type Exchange = { request: z.ZodType; reply: z.ZodType };
 
@@ -67,8 +68,17 @@ export async function serve<Table extends Record<string, Exchange>, IdSchema ext
   await Promise.all(pending);
 
   async function answer(message: Msg): Promise<void> {
+    const [, rawId = '', verb] = message.subject.split('.');
+    // The server checks who publishes on a subject, not what reply subject is asked for. An answer to any other place
+    // than the asker's own inbox would publish there with this program's rights.
+    if (message.reply?.startsWith(`${inboxPrefix(rawId)}.`) !== true) {
+      onError(
+        new FarmError('MESSAGE_INVALID', `${rawId} asks for an answer to ${message.reply}`),
+        message.subject,
+      );
+      return;
+    }
     try {
-      const [, rawId, verb] = message.subject.split('.');
       const exchange = verb !== undefined && Object.hasOwn(table, verb) ? table[verb] : undefined;
       if (verb === undefined || exchange === undefined)
         throw new FarmError('MESSAGE_INVALID', `no such request: ${verb}`);

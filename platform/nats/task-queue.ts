@@ -23,9 +23,6 @@ const PULSE_MS = 3_000;
 /** How long a pointer that nobody here may take stays away; what stands behind it on the list gets its turn. */
 const LATER_MS = 5_000;
 
-/** Repeats of the same publication within this time are dropped by the server (a crash between publish and note). */
-const DUPLICATE_WINDOW_MS = 120_000;
-
 /** A pointer that this coordinator holds: it is redelivered to another one unless it is taken off the list. */
 export type HeldPointer = TaskPointer & {
   /** Takes it off the list for good. */
@@ -35,8 +32,8 @@ export type HeldPointer = TaskPointer & {
 };
 
 export interface TaskQueue extends AsyncDisposable {
-  /** Adds a pointer. `attempt` makes the repeat of one publication harmless and lets the next attempt through. */
-  publish(pointer: TaskPointer, attempt: number): Promise<void>;
+  /** Adds a pointer. Twice is harmless: a claim needs the row to be queued. */
+  publish(pointer: TaskPointer): Promise<void>;
   /** Calls `onPointer` for each pointer that arrives, holding at most `maxHeld` at a time. */
   hold(maxHeld: number, onPointer: (pointer: HeldPointer) => void): Promise<void>;
   /** Pointers on the list, held ones included. */
@@ -52,7 +49,6 @@ export async function openTaskQueue(nats: NatsConnection): Promise<TaskQueue> {
     retention: RetentionPolicy.Workqueue,
     storage: StorageType.File,
     discard: DiscardPolicy.New,
-    duplicate_window: nanos(DUPLICATE_WINDOW_MS),
   };
   await manager.streams.add(config);
   const jetstream = nats.jetstream();
@@ -63,10 +59,8 @@ export async function openTaskQueue(nats: NatsConnection): Promise<TaskQueue> {
   let stop: (() => Promise<unknown>) | undefined;
 
   return {
-    async publish(pointer, attempt) {
-      await jetstream.publish(taskSubject(pointer), toJson(pointer), {
-        msgID: `${pointer.taskId}:${attempt}`,
-      });
+    async publish(pointer) {
+      await jetstream.publish(taskSubject(pointer), toJson(pointer));
     },
 
     async hold(maxHeld, onPointer) {

@@ -76,7 +76,9 @@ describe('the scene cache', () => {
     await using folder = await tempFolder();
     const fetch = fetching([manifest]);
     const other = { ...manifest, files: [file('shots/a.blend')] };
-    await expect((await SceneCache.open(folder.path, fetch)).folderOf(digest, other, never)).rejects.toMatchObject({
+    await expect(
+      (await SceneCache.open(folder.path, fetch)).folderOf(digest, other, never),
+    ).rejects.toMatchObject({
       code: 'BLOB_MISMATCH',
     });
     expect(fetch).not.toHaveBeenCalled();
@@ -97,7 +99,11 @@ describe('the scene cache', () => {
     const broken = await SceneCache.open(folder.path, fetching([]));
     await expect(broken.folderOf(digest, manifest, never)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     expect(await readdir(folder.path)).toEqual([]);
-    const mended = await (await SceneCache.open(folder.path, fetching([manifest]))).folderOf(digest, manifest, never);
+    const mended = await (await SceneCache.open(folder.path, fetching([manifest]))).folderOf(
+      digest,
+      manifest,
+      never,
+    );
     expect((await readdir(mended.root)).sort()).toEqual(['shots', 'textures']);
   });
 

@@ -67,8 +67,7 @@ create table batches (
   crop_digests jsonb,
   outcome text check (outcome in ('pass', 'fail', 'inconclusive')),
   evidence text,
-  verdict_signature text,
-  inconclusive_before boolean not null default false
+  verdict_signature text
 );
 
 -- A node fills one batch per job and kind at a time.
@@ -96,6 +95,7 @@ create table tasks (
   published boolean not null default false,
   node_id text references nodes (id),
   lease_until timestamptz,
+  leased_at timestamptz,
   progress real not null default 0,
   losses int not null default 0,
   batch_id text references batches (id),

@@ -99,4 +99,3 @@ export const replySchema = z.union([
     details: z.record(z.string(), z.unknown()),
   }),
 ]);
-export type Reply = z.infer<typeof replySchema>;

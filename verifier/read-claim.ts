@@ -1,0 +1,117 @@
+/**
+ * What a node delivered, as far as it is what the node committed to. These bytes are hostile: they are measured before
+ * they are fetched, decoded in the sandbox, and read here only once their size is known to be right.
+ */
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Rgba8 } from '../proof/compare-pictures.ts';
+import { type PixelImage, pixelDigest, readRawPixels } from '../proof/pixels.ts';
+import { isFarmError } from '../protocol/errors.ts';
+import type { Receipt } from '../protocol/receipt.ts';
+import type { Rect } from '../protocol/rect.ts';
+import { decodePicture } from './reference.ts';
+import { COMMAND_TIMEOUT_MS, type VerifyTools } from './tools.ts';
+
+/** Why a delivered file is not what the receipt says; it fails the receipt. */
+export class BrokenClaim extends Error {
+  override readonly name = 'BrokenClaim';
+}
+
+/** An EXR that does not compress at all is its pixels and a header; this leaves room for both. */
+const HEADER_BYTES = 1024 * 1024;
+/** Of a PNG up to 16 bits deep, with the same room. */
+const PNG_BYTES_PER_PIXEL = 8;
+/** Where the channels are not known beforehand (a batch of finished frames): more passes than any scene has. */
+const MOST_CHANNELS = 512;
+
+/**
+ * Fetches and decodes the receipt's EXR, and checks size, channels (where `channels` says which) and committed digest.
+ * Returns the path of its canonical bytes. Throws BrokenClaim; other errors are not the node's.
+ */
+export async function fetchClaim(
+  receipt: Receipt,
+  name: string,
+  channels: readonly string[] | null,
+  tools: VerifyTools,
+): Promise<string> {
+  const exr = join(tools.folder, `${name}.exr`);
+  const output = `${exr}.raw`;
+  const { width, height } = receipt.rect;
+  const maxBytes = width * height * 4 * (channels?.length ?? MOST_CHANNELS) + HEADER_BYTES;
+  try {
+    await tools.blobs.fetchTo(receipt.exrDigest, exr, tools.signal, maxBytes);
+    const options = { signal: tools.signal, timeoutMs: COMMAND_TIMEOUT_MS };
+    const decoded = await tools.session.readPixels({ exr, output }, options);
+    if (decoded.width !== width || decoded.height !== height) {
+      throw new BrokenClaim(`the file is ${decoded.width}x${decoded.height}, not ${width}x${height}`);
+    }
+    if (channels !== null && decoded.channels.join('\n') !== channels.join('\n')) {
+      throw new BrokenClaim('the file has other channels than this scene gives');
+    }
+    if (decoded.pixelDigest !== receipt.pixelDigest) {
+      throw new BrokenClaim('the file does not hold the pixels that were committed');
+    }
+    return output;
+  } catch (error) {
+    // The node committed to these bytes: that they are no picture is its fault. A renderer that broke down is not.
+    const itsOwn =
+      isFarmError(error, 'TOO_LARGE') ||
+      isFarmError(error, 'MESSAGE_INVALID') ||
+      (isFarmError(error) && error.details?.['invalidExr'] === true);
+    if (itsOwn) throw new BrokenClaim(`the file cannot be read: ${error.message}`);
+    throw error;
+  }
+}
+
+/** The pixels at a path that {@link fetchClaim} gave. */
+export async function readClaim(receipt: Receipt, path: string): Promise<PixelImage> {
+  const pixels = readRawPixels(await readFile(path));
+  // Once more and here: what the sandbox says of a hostile file is not taken on trust for a drawn receipt.
+  if (pixelDigest(pixels) !== receipt.pixelDigest) {
+    throw new BrokenClaim('the file does not hold the pixels that were committed');
+  }
+  return pixels;
+}
+
+const PNG_SIGNATURE = '89504e470d0a1a0a';
+
+/** The delivered picture of a finish receipt. Only a PNG of the right size reaches the decoder. */
+export async function readPicture(
+  receipt: Receipt,
+  picture: Rect,
+  name: string,
+  tools: VerifyTools,
+): Promise<Rgba8> {
+  if (receipt.pictureDigest === null) throw new BrokenClaim('no picture was delivered');
+  const path = join(tools.folder, `${name}.png`);
+  const maxBytes = picture.width * picture.height * PNG_BYTES_PER_PIXEL + HEADER_BYTES;
+  try {
+    await tools.blobs.fetchTo(receipt.pictureDigest, path, tools.signal, maxBytes);
+  } catch (error) {
+    if (isFarmError(error, 'TOO_LARGE')) throw new BrokenClaim(`the picture: ${error.message}`);
+    throw error;
+  }
+  const head = await readHead(path);
+  if (head.subarray(0, 8).toString('hex') !== PNG_SIGNATURE)
+    throw new BrokenClaim('the picture is not a PNG');
+  // IHDR is the first chunk by the standard: length, name, width, height.
+  const [width, height] = [head.readUInt32BE(16), head.readUInt32BE(20)];
+  if (width !== picture.width || height !== picture.height) {
+    throw new BrokenClaim(`the picture is ${width}x${height}, not ${picture.width}x${picture.height}`);
+  }
+  try {
+    return await decodePicture(path, picture);
+  } catch {
+    throw new BrokenClaim('the picture cannot be decoded');
+  }
+}
+
+async function readHead(path: string): Promise<Buffer> {
+  const file = await open(path, 'r');
+  try {
+    const { buffer } = await file.read(Buffer.alloc(24), 0, 24, 0);
+    return buffer;
+  } finally {
+    await file.close();
+  }
+}
