@@ -46,7 +46,11 @@ program
   .description('run a farm on this machine until Ctrl-C')
   .addOption(data())
   .option('--nodes <count>', 'render nodes to start', wholeNumber(1, 64), '2')
-  .option('--port <port>', 'port of the API; 0 takes any free one', wholeNumber(0, 65_535), '7733')
+  .option(
+    '--port <port>',
+    'port of the API; 0 takes any free one (default: 7733, or a free one)',
+    wholeNumber(0, 65_535),
+  )
   .action((options: UpOptions) => upCommand(options, terminal));
 
 program

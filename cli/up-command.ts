@@ -1,17 +1,22 @@
 /** `tessera up`: a farm on this machine until Ctrl-C. */
 
+import { portIsFree } from '../platform/process/ports.ts';
 import { aborted } from '../platform/wait.ts';
 import { startFarm } from './farm/start-farm.ts';
 import { nodeNames } from './render/render-command.ts';
 import type { Terminal } from './terminal.ts';
 
-export type UpOptions = { data: string; nodes: string; port: string };
+export type UpOptions = { data: string; nodes: string; port?: string };
+
+/** Where people look for the API; another one where this is taken, unless they chose it themselves. */
+const USUAL_PORT = 7733;
 
 export async function upCommand(options: UpOptions, terminal: Terminal): Promise<void> {
   await using farm = await startFarm({
     dataFolder: options.data,
     nodes: nodeNames(options.nodes).map((id) => ({ id })),
-    httpPort: Number(options.port),
+    httpPort:
+      options.port === undefined ? ((await portIsFree(USUAL_PORT)) ? USUAL_PORT : 0) : Number(options.port),
     blenderPath: terminal.environment['TESSERA_BLENDER'],
     signal: terminal.signal,
     onNote: (note) => terminal.say(note),

@@ -8,18 +8,28 @@ export type DemoResult = {
   jobs: { job: JobView; pictures: string[]; batches: BatchView[] }[];
   nodes: NodeView[];
   cheat: string;
-  /** Of the managed account after everything: what came back from the escrow. */
   seconds: number;
 };
 
-/** One caught result: who, in which job, and what the verifier found. */
-export type Catch = { nodeId: string; job: string; receipts: number; comparison: Comparison };
+/** One caught batch: whose, in which job, what it was worth, and the clearest of what the verifier found. */
+type Catch = {
+  nodeId: string;
+  job: string;
+  receipts: number;
+  amount: bigint;
+  drawn: number;
+  comparison: Comparison;
+};
 
 export function catches(result: Pick<DemoResult, 'jobs'>): Catch[] {
   return result.jobs.flatMap(({ job, batches }) =>
-    batches.flatMap(({ nodeId, receipts, evidence }) => {
-      const comparison = evidence?.comparisons.find((one) => one.outcome === 'fail');
-      return comparison === undefined ? [] : [{ nodeId, job: job.name, receipts, comparison }];
+    batches.flatMap(({ nodeId, receipts, amount, evidence }) => {
+      const failed = (evidence?.comparisons ?? []).filter((one) => one.outcome === 'fail');
+      failed.sort((a, b) => (a.pixelMatchFraction ?? 0) - (b.pixelMatchFraction ?? 0));
+      const [comparison] = failed;
+      if (comparison === undefined) return [];
+      const drawn = evidence?.comparisons.length ?? 0;
+      return [{ nodeId, job: job.name, receipts, amount: BigInt(amount), drawn, comparison }];
     }),
   );
 }
@@ -50,18 +60,20 @@ export function summary(result: DemoResult): string {
   return lines.join('\n');
 }
 
-function describeCatch({ nodeId, job, receipts, comparison }: Catch): string[] {
+function describeCatch({ nodeId, job, receipts, amount, drawn, comparison }: Catch): string[] {
   const { frame, rect, crop, decidedBy, pixelMatchFraction, perceptualHashDistance } = comparison;
   const lines = [
     `  ${nodeId} at ${job}, frame ${frame}, tile ${place(rect)}; drawn crop ${place(crop)}`,
-    `    ${receipts} result(s) forfeited, nothing paid for them; their tiles were rendered again by other nodes`,
+    `    ${receipts} results forfeited after ${drawn} were drawn: ${formatTokens(amount)} TESS not paid, the tiles rendered again by others`,
   ];
-  if (pixelMatchFraction !== null) {
-    const needed = THRESHOLDS.sameClass.passFraction;
-    lines.push(
-      `    pixel match       ${(pixelMatchFraction * 100).toFixed(2)} % of ${(needed * 100).toFixed(1)} % needed${decidedBy === 'pixelMatch' ? '  <- caught by this test' : ''}`,
+  if (pixelMatchFraction === null) lines.push(`    ${comparison.reason}  <- caught by ${decidedBy}`);
+  else {
+    const [found, needed] = [pixelMatchFraction, THRESHOLDS.sameClass.passFraction].map(
+      (share) => `${(share * 100).toFixed(1)} %`,
     );
-  } else lines.push(`    ${comparison.reason}  <- caught by ${decidedBy}`);
+    const mark = decidedBy === 'pixelMatch' ? '  <- caught by this test' : '';
+    lines.push(`    pixel match       ${found} where ${needed} are needed${mark}`);
+  }
   if (perceptualHashDistance !== null) {
     const says = comparison.perceptualHashAloneWouldPay
       ? 'alone it would have paid'

@@ -119,3 +119,11 @@ export function expectedGain(
   const checked = probability(cheat.checkProbability, 'checkProbability');
   return gained - checked * probability(cheat.detection, 'detection') * atRisk(stakes);
 }
+
+/**
+ * Receipts drawn from each batch. No node has stake yet, so every batch is challenged (design 7.9: q = 1) and its
+ * whole pay is at stake. One crop of a tile rendered with a quarter of the samples shows it three times in four (the
+ * sample still: a sixth of it is an even background that looks the same at any quality), so four miss a batch that is
+ * all fake once in 256, and cost 0.7 % of a batch of 64. Staking (a later issue) lets q fall.
+ */
+export const RECEIPTS_PER_CHALLENGE = 4;

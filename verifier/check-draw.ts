@@ -8,12 +8,13 @@ import type { Challenge } from '../protocol/verdict.ts';
 
 /**
  * The receipts in drawing order. Throws MESSAGE_INVALID when they are not those under the committed root, or when the
- * challenge is not what the seed draws from them: then the coordinator is at fault and no verdict is given.
+ * challenge is not the `challengeCount` receipts that the seed draws from them (fewer would be a favour to the node): then the coordinator is at fault and no verdict is given.
  */
 export function requireHonestDraw(
   challenge: Challenge,
   receipts: readonly Receipt[],
   onChain: { root: Bytes32; count: number; seed: Bytes32 | null },
+  challengeCount: number,
 ): Receipt[] {
   const ordered = sortByLeaf(receipts).map((entry) => entry.receipt);
   if (ordered.length !== onChain.count || receiptRoot(ordered.map(receiptLeaf)) !== onChain.root) {
@@ -26,22 +27,24 @@ export function requireHonestDraw(
     seed: onChain.seed,
     count: ordered.length,
     receipts: ordered,
-    challengeCount: challenge.items.length,
+    challengeCount,
   });
-  const agrees = challenge.items.every((item, position) => {
-    const receipt = ordered[item.index];
-    const draw = drawn[position];
-    return (
-      receipt !== undefined &&
-      draw !== undefined &&
-      draw.index === item.index &&
-      sameRect(draw.crop, item.crop) &&
-      sameRect(receipt.rect, item.rect) &&
-      receipt.frame === item.frame &&
-      receipt.kind === item.kind &&
-      receipt.samples === item.samples
-    );
-  });
+  const agrees =
+    challenge.items.length === drawn.length &&
+    challenge.items.every((item, position) => {
+      const receipt = ordered[item.index];
+      const draw = drawn[position];
+      return (
+        receipt !== undefined &&
+        draw !== undefined &&
+        draw.index === item.index &&
+        sameRect(draw.crop, item.crop) &&
+        sameRect(receipt.rect, item.rect) &&
+        receipt.frame === item.frame &&
+        receipt.kind === item.kind &&
+        receipt.samples === item.samples
+      );
+    });
   if (!agrees) throw new FarmError('MESSAGE_INVALID', 'the challenge is not what the seed draws');
   return ordered;
 }

@@ -56,17 +56,13 @@ export function brokenReceipt(index: number, receipt: Receipt, reason: string): 
 }
 
 /** The verifier could not find out: never the node's fault. */
-export function unclear(item: ChallengeItem, reason: string): Comparison {
+export function unclear(item: Place, reason: string): Comparison {
   return { ...placeOf(item), ...broken(reason), outcome: 'inconclusive', renderMs: 0, compareMs: 0 };
 }
 
-function placeOf({
-  index,
-  kind,
-  frame,
-  rect,
-  crop: drawn,
-}: Pick<ChallengeItem, 'index' | 'kind' | 'frame' | 'rect' | 'crop'>) {
+type Place = Pick<ChallengeItem, 'index' | 'kind' | 'frame' | 'rect' | 'crop'>;
+
+function placeOf({ index, kind, frame, rect, crop: drawn }: Place): Place {
   return { index, kind, frame, rect, crop: drawn };
 }
 

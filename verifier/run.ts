@@ -20,6 +20,7 @@ import { WarmSession } from '../platform/render/warm-session.ts';
 import { whileUnreachable } from '../platform/retry.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { backoffMs, pause } from '../platform/wait.ts';
+import { RECEIPTS_PER_CHALLENGE } from '../proof/policy.ts';
 import { assertNever, FarmError, toFarmError } from '../protocol/errors.ts';
 import type { BatchId, Bytes32 } from '../protocol/ids.ts';
 import { VERIFIER_EXCHANGES, verifierSubject } from '../protocol/messages.ts';
@@ -165,6 +166,7 @@ async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSig
       blobs,
       signal,
       onChain,
+      challengeCount: RECEIPTS_PER_CHALLENGE,
       engine: runtime.engine,
       workFolder: join(config.dataFolder, 'work'),
       lastTry: (verifier.failures.get(batchId) ?? 0) >= MAX_FAILURES,

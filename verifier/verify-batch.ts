@@ -21,6 +21,8 @@ export type VerifyPorts = Omit<VerifyTools, 'folder'> & {
   workFolder: string;
   engine: { id: string; deviceClass: string };
   onChain: ChainBatch;
+  /** How many receipts the policy draws from a batch. */
+  challengeCount: number;
   /** Whether to end without a clear outcome rather than to throw and be asked again. */
   lastTry: boolean;
   /** Commits to the verifier's own pixels; the claim is the answer. */
@@ -40,7 +42,7 @@ export async function verifyBatch(
     const tools: VerifyTools = { session: ports.session, blobs: ports.blobs, folder, signal: ports.signal };
     const references = await renderAll(challenge, ports, tools);
     const claim = await ports.commit(references.map((reference) => reference.commitment));
-    const receipts = requireHonestDraw(challenge, claim.receipts, ports.onChain);
+    const receipts = requireHonestDraw(challenge, claim.receipts, ports.onChain, ports.challengeCount);
     const comparisons: Comparison[] = [];
     for (const [position, item] of challenge.items.entries()) {
       const receipt = receipts[item.index];
@@ -122,7 +124,7 @@ async function findBroken(
       if (receipt.kind === 'finish') await readPicture(receipt, picture, `other-${index}`, tools);
     } catch (error) {
       if (error instanceof BrokenClaim) found.push(brokenReceipt(index, receipt, error.message));
-      else giveUp(error, ports);
+      else found.push(unclear({ index, ...receipt, crop: receipt.rect }, giveUp(error, ports)));
     }
   }
   return found;

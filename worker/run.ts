@@ -1,10 +1,9 @@
 /** A node: asks for a task, does it, delivers, asks again. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { NatsConnection } from 'nats';
 import { HttpBlobs } from '../platform/blobs/http-blobs.ts';
-import { addressOf, escrowDomain, type PrivateKey, type SigningDomain } from '../platform/chain/signing.ts';
-import { createLog, type Log } from '../platform/log.ts';
+import { addressOf, type PrivateKey } from '../platform/chain/signing.ts';
+import { createLog } from '../platform/log.ts';
 import { connectNats } from '../platform/nats/connection.ts';
 import { ask } from '../platform/nats/exchange.ts';
 import { inboxPrefix } from '../platform/nats/server.ts';
@@ -12,47 +11,17 @@ import type { ProgramLife } from '../platform/process/run-program.ts';
 import { createProcessRuntime } from '../platform/render/process/runtime.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
 import { WarmSession } from '../platform/render/warm-session.ts';
-import { whileUnreachable } from '../platform/retry.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { backoffMs, pause } from '../platform/wait.ts';
-import { FarmError, isFarmError, toFarmError } from '../protocol/errors.ts';
-import {
-  type LeaseGrant,
-  NODE_EXCHANGES,
-  nodeSubject,
-  PROTOCOL_VERSION,
-  type Welcome,
-} from '../protocol/messages.ts';
-import { classifyFailure } from './classify-failure.ts';
+import { isFarmError } from '../protocol/errors.ts';
+import { NODE_EXCHANGES, nodeSubject, PROTOCOL_VERSION, type Welcome } from '../protocol/messages.ts';
 import type { WorkerConfig, WorkerSecrets } from './config.ts';
-import { receiptFor, signBatch } from './deliver.ts';
-import { doTask } from './do-task.ts';
+import { type Node, REQUEST_TIMEOUT_MS } from './node.ts';
 import { ReceiptJournal } from './receipt-journal.ts';
+import { workOn } from './work-on-lease.ts';
 
 /** The coordinator answers a lease request within 15 s even when there is nothing. */
 const LEASE_TIMEOUT_MS = 30_000;
-const REQUEST_TIMEOUT_MS = 10_000;
-
-/** Longer than a restart of the farm takes; a result that is done is worth delivering. */
-const PATIENCE_MS = 120_000;
-
-/** Between two tries of a node whose network or storage does not work. */
-const INFRASTRUCTURE_PAUSE_MS = 2_000;
-
-/** The batch can move while it is signed (closed by age, another receipt); more often than this is a fault. */
-const MAX_SIGNINGS = 5;
-
-type Node = {
-  config: WorkerConfig;
-  key: PrivateKey;
-  nats: NatsConnection;
-  blobs: HttpBlobs;
-  scenes: SceneCache;
-  runtime: RenderRuntime;
-  session: WarmSession;
-  journal: ReceiptJournal;
-  log: Log;
-};
 
 /**
  * Runs a node until told to stop. `wrapRuntime` lets somebody put another renderer in place of the honest one: that
@@ -161,117 +130,4 @@ function stoppable<T>(work: Promise<T>, signal: AbortSignal): Promise<T | null> 
     signal.addEventListener('abort', stop, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
   });
-}
-
-/** Does one task under its lease; gives it back with the reason when it cannot. Never throws for the task's sake. */
-async function workOn(node: Node, grant: LeaseGrant, welcome: Welcome, signal: AbortSignal): Promise<void> {
-  const { taskId } = grant;
-  const losing = new AbortController();
-  const working = AbortSignal.any([signal, losing.signal]);
-  const progress = { fraction: 0 };
-  const beating = beat(node, grant, welcome.heartbeatMs, progress, losing, working);
-  try {
-    if (grant.engine !== node.runtime.engine.id) {
-      throw new FarmError(
-        'RENDER_FAILED',
-        `this node has ${node.runtime.engine.id}, the task asks for ${grant.engine}`,
-      );
-    }
-    const folder = await node.scenes.folderOf(grant.scene, grant.manifest, working);
-    const session = await node.session.with(grant.scene, folder, working);
-    const tools = { session, blobs: node.blobs, workFolder: join(node.config.dataFolder, 'work') };
-    const result = await doTask(grant, tools, (fraction) => Object.assign(progress, { fraction }), working);
-    await deliver(node, grant, result, escrowDomain(welcome.chainId, welcome.escrow), working);
-    node.log.info(
-      { taskId, jobId: grant.jobId, frame: grant.frame, renderMs: Math.round(result.renderMs) },
-      'delivered',
-    );
-  } catch (error) {
-    if (working.aborted || isFarmError(error, 'LEASE_LOST')) {
-      node.log.info({ taskId }, 'the lease is over; the work is dropped');
-      // Stopped on purpose: said so, the next node has the task at once.
-      if (signal.aborted && !losing.signal.aborted)
-        await giveBack(node, grant, new FarmError('FARM_UNREACHABLE', 'the node was stopped'));
-      return;
-    }
-    const failure = toFarmError(error);
-    node.log.warn({ err: failure, taskId }, 'the task failed');
-    await giveBack(node, grant, failure);
-    // A network or a disk that fails now fails again at once.
-    if (classifyFailure(failure) === 'infrastructure') await pause(INFRASTRUCTURE_PAUSE_MS, signal);
-  } finally {
-    losing.abort();
-    await beating;
-  }
-}
-
-/** Tells the farm that this node will not do the task, and why. */
-async function giveBack(node: Node, grant: LeaseGrant, failure: FarmError): Promise<void> {
-  const { taskId, token } = grant;
-  const message = failure.message.slice(0, 4_000);
-  const report = { taskId, token, failureClass: classifyFailure(failure), code: failure.code, message };
-  const subject = nodeSubject(node.config.nodeId, 'fail');
-  await ask(node.nats, NODE_EXCHANGES.fail, subject, report, REQUEST_TIMEOUT_MS)
-    // Nobody listening: the lease runs out, which says the same.
-    .catch((cause: unknown) => node.log.warn({ err: cause, taskId }, 'the failure could not be reported'));
-}
-
-async function deliver(
-  node: Node,
-  grant: LeaseGrant,
-  result: Awaited<ReturnType<typeof doTask>>,
-  domain: SigningDomain,
-  working: AbortSignal,
-): Promise<void> {
-  const receipt = receiptFor(grant, result, node.runtime.engine, node.key);
-  let batch = grant.batch;
-  for (let signing = 0; signing < MAX_SIGNINGS; signing++) {
-    const signed = await signBatch(receipt, batch, { journal: node.journal, domain, key: node.key });
-    const message = {
-      taskId: grant.taskId,
-      token: grant.token,
-      receipt,
-      renderMs: result.renderMs,
-      peakMemoryBytes: result.peakMemoryBytes,
-      batch: signed,
-    };
-    const subject = nodeSubject(node.config.nodeId, 'complete');
-    const send = () => ask(node.nats, NODE_EXCHANGES.complete, subject, message, REQUEST_TIMEOUT_MS);
-    const reply = await whileUnreachable(send, working, PATIENCE_MS);
-    if (reply.moved === null) return;
-    batch = reply.moved;
-  }
-  throw new FarmError('BATCH_MOVED', `the batch changed ${MAX_SIGNINGS} times while it was signed`);
-}
-
-/** Keeps the lease alive until `working` ends; aborts `losing` when the farm says it is lost. */
-async function beat(
-  node: Node,
-  grant: LeaseGrant,
-  heartbeatMs: number,
-  progress: { fraction: number },
-  losing: AbortController,
-  working: AbortSignal,
-): Promise<void> {
-  const subject = nodeSubject(node.config.nodeId, 'heartbeat');
-  while (!working.aborted) {
-    await pause(heartbeatMs, working);
-    if (working.aborted) return;
-    try {
-      const leases = [
-        { taskId: grant.taskId, token: grant.token, progress: Math.min(1, Math.max(0, progress.fraction)) },
-      ];
-      const { lost } = await ask(
-        node.nats,
-        NODE_EXCHANGES.heartbeat,
-        subject,
-        { leases },
-        REQUEST_TIMEOUT_MS,
-      );
-      if (lost.includes(grant.taskId)) losing.abort();
-    } catch (error) {
-      // A coordinator that is restarting: the work goes on, and the token decides in the end.
-      node.log.warn({ err: error, taskId: grant.taskId }, 'a heartbeat was not answered');
-    }
-  }
 }

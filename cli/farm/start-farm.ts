@@ -7,8 +7,10 @@ import { addressOf, type PrivateKey } from '../../platform/chain/signing.ts';
 import { waitForNats } from '../../platform/nats/connection.ts';
 import { natsServerConfig } from '../../platform/nats/server.ts';
 import type { Child } from '../../platform/process/child.ts';
+import { portIsFree } from '../../platform/process/ports.ts';
 import { ProcessRecord } from '../../platform/process/process-record.ts';
 import { createProcessRuntime } from '../../platform/render/process/runtime.ts';
+import { FarmError } from '../../protocol/errors.ts';
 import type { NodeId, VerifierId } from '../../protocol/ids.ts';
 import type { VerifierConfig } from '../../verifier/config.ts';
 import type { WorkerConfig } from '../../worker/config.ts';
@@ -72,6 +74,11 @@ export async function startFarm(options: FarmOptions): Promise<Farm> {
   const folder = farmFolder(options.dataFolder);
   // Before anything is touched: without a renderer in a sandbox there is no farm.
   await createProcessRuntime({ signal: options.signal, blenderPath: options.blenderPath });
+  if (options.httpPort !== 0 && !(await portIsFree(options.httpPort))) {
+    throw new FarmError('PORT_TAKEN', `port ${options.httpPort} is taken by another program`, {
+      kept: 'nothing was started',
+    });
+  }
   await makeFolders(folder);
   await takeFolder(folder, null);
   const record = new ProcessRecord(join(folder.run, 'processes.json'));

@@ -36,7 +36,8 @@ export async function endHopelessJobs(context: CoordinatorContext): Promise<numb
     context.db,
   );
   for (const { id } of rows) {
-    const reason = 'every node that could render it has failed a check of this job';
+    const reason =
+      'no node that may render it was seen for ten minutes; every other failed a check of this job';
     await context.db.transaction().execute((tx) => endJob(context, tx, id, 'failed', reason));
   }
   return rows.length + (await endOutdatedJobs(context));

@@ -43,7 +43,9 @@ export async function claimTask(
         and (select count(*) from tasks l where l.state = 'leased' and l.node_id = ${claim.nodeId}) < ${MAX_LEASES}
         and not (t.losses > 0 and t.node_id = ${claim.nodeId} and exists (
           select 1 from nodes n where n.id <> ${claim.nodeId} and n.last_seen_at > ${claim.onlineSince}
-            and not exists (select 1 from job_exclusions e where e.job_id = t.job_id and e.node_id = n.id)))
+            and n.engine = ${claim.engine} and (n.quarantined_until is null or n.quarantined_until < ${claim.now})
+            and not exists (select 1 from job_exclusions e where e.job_id = t.job_id and e.node_id = n.id)
+            and not exists (select 1 from task_failures f where f.task_id = t.id and f.node_id = n.id)))
       order by j.seq, (t.kind = 'finish') desc, t.position
       limit 1
       for update of t skip locked)

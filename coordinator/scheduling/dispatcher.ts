@@ -21,6 +21,9 @@ const MAX_HELD = 256;
 /** A node asks again after this; shorter than the request timeout of the worker, so that no answer is lost. */
 export const LONG_POLL_MS = 15_000;
 
+/** What nobody here may take comes round again and again; not more often than this. */
+const LET_GO_EVERY_MS = 1_000;
+
 type Waiter = {
   nodeId: NodeId;
   address: string;
@@ -35,6 +38,7 @@ export class Dispatcher {
   readonly #waiters = new Set<Waiter>();
   readonly #serving = new Mutex();
   #wanted = false;
+  #letGoMs = 0;
 
   constructor(context: CoordinatorContext) {
     this.#context = context;
@@ -150,7 +154,9 @@ export class Dispatcher {
     for (const [id, pointer] of asked) {
       if (!queued.has(id) && this.#held.get(id) === pointer) this.#release(id);
     }
-    if (this.#held.size < MAX_HELD) return;
+    const now = this.#context.clock.now();
+    if (this.#held.size < MAX_HELD || now - this.#letGoMs < LET_GO_EVERY_MS) return;
+    this.#letGoMs = now;
     // All that is held is for nodes that are not waiting; behind it may be work for those that are.
     for (const pointer of this.#held.values()) pointer.later();
     this.#held.clear();

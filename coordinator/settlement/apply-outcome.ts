@@ -17,6 +17,7 @@ export async function applyOutcome(
   context: CoordinatorContext,
   batch: BatchRow,
   outcome: Outcome,
+  whose: 'node' | 'verifier' = 'node',
 ): Promise<void> {
   const now = new Date(context.clock.now());
   await context.db.transaction().execute(async (tx) => {
@@ -29,7 +30,7 @@ export async function applyOutcome(
       .executeTakeFirst();
     if (settled === undefined) return;
     if (outcome === 'pass') await accept(context, tx, batch);
-    else await requeue(context, tx, batch, outcome, now);
+    else await requeue(context, tx, batch, outcome, whose, now);
     const amount = outcome === 'pass' ? batch.amount : '0';
     await context.events.add(
       tx,
@@ -59,6 +60,7 @@ async function requeue(
   tx: FarmQuery,
   batch: BatchRow,
   outcome: Outcome,
+  whose: 'node' | 'verifier',
   now: Date,
 ): Promise<void> {
   const failed = outcome === 'fail';
@@ -86,6 +88,8 @@ async function requeue(
       now,
     );
   }
+  // A verdict that never came says nothing about the node.
+  if (!failed && whose === 'verifier') return;
   if (!failed) return await leaveToOthers(context, tx, batch, rows, reason, now);
   await sql`update nodes set tasks_forfeited = tasks_forfeited + ${batch.receipts} where id = ${batch.node_id}`.execute(
     tx,

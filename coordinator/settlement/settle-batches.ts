@@ -89,7 +89,7 @@ async function take(
       }
       return true;
     case 'apply-expired':
-      for (const batch of batches) await applyOutcome(context, batch, 'inconclusive');
+      for (const batch of batches) await applyOutcome(context, batch, 'inconclusive', 'verifier');
       return true;
     default:
       return assertNever(step);

@@ -8,6 +8,9 @@ import type { Rect } from '../../protocol/rect.ts';
  */
 export const MIN_TILE_PX = 16;
 
+/** As in the schema of a grid (protocol/job.ts). */
+const MAX_GRID = 64;
+
 /**
  * The rectangles of a grid over `region`, row by row from the top left. Border i lies at floor(i * size / count), so
  * neighbours share a border by construction and sizes differ by one pixel at most.
@@ -18,7 +21,7 @@ export function tileRects(region: Rect, grid: TileGrid): Rect[] {
   if (grid.columns > most.columns || grid.rows > most.rows) {
     throw new FarmError(
       'TILES_INVALID',
-      `${grid.columns}x${grid.rows} tiles of a ${region.width}x${region.height} picture would be smaller than ${MIN_TILE_PX} pixels; the finest grid is ${most.columns}x${most.rows}`,
+      `${grid.columns}x${grid.rows} tiles of a ${region.width}x${region.height} picture would be smaller than ${MIN_TILE_PX} pixels or more than ${MAX_GRID} a side; the finest grid is ${most.columns}x${most.rows}`,
       { kept: 'nothing was submitted', details: { finest: most } },
     );
   }
@@ -38,7 +41,7 @@ export function tileRects(region: Rect, grid: TileGrid): Rect[] {
 
 /** The most columns and rows that keep every tile at {@link MIN_TILE_PX} or more. */
 export function finestGrid(region: Rect): TileGrid {
-  const most = (size: number): number => Math.min(64, Math.max(1, Math.floor(size / MIN_TILE_PX)));
+  const most = (size: number): number => Math.min(MAX_GRID, Math.max(1, Math.floor(size / MIN_TILE_PX)));
   return { columns: most(region.width), rows: most(region.height) };
 }
 
@@ -55,7 +58,7 @@ const SAMPLES_PER_TASK = 4_000_000;
 export function autoGrid(region: Rect, samples: number, frameCount: number): TileGrid {
   const work = region.width * region.height * samples;
   const share = frameCount >= 8 ? 8 * SAMPLES_PER_TASK : SAMPLES_PER_TASK;
-  const tiles = Math.min(64, Math.max(1, Math.ceil(work / share)));
+  const tiles = Math.min(MAX_GRID, Math.max(1, Math.ceil(work / share)));
   const columns = Math.max(1, Math.round(Math.sqrt((tiles * region.width) / region.height)));
   const most = finestGrid(region);
   return {

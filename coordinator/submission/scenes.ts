@@ -30,7 +30,7 @@ export class Scenes {
    * (the client sends them and asks again), or keeps the scene. Throws what stands in the way of rendering it.
    */
   async submit(manifest: SceneManifest, signal: AbortSignal): Promise<SceneReply> {
-    if (JSON.stringify(manifest).length > MAX_MESSAGE_BYTES / 2) {
+    if (Buffer.byteLength(JSON.stringify(manifest)) > MAX_MESSAGE_BYTES / 2) {
       throw new FarmError(
         'TOO_LARGE',
         `the list of the scene's ${manifest.files.length} files is too long to be sent with a task`,

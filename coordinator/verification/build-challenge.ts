@@ -1,6 +1,7 @@
 /** From a drawn seed to what the verifier renders. What the node delivered is left out: the verifier works blind. */
 
 import { drawChallenge } from '../../proof/draw.ts';
+import { RECEIPTS_PER_CHALLENGE } from '../../proof/policy.ts';
 import { sortByLeaf } from '../../proof/receipts.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
 import type { Challenge, ChallengeItem } from '../../protocol/verdict.ts';
@@ -8,14 +9,6 @@ import type { CoordinatorContext } from '../context.ts';
 import { finishInputs } from '../scheduling/grant.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import { receiptOf } from '../settlement/receipts.ts';
-
-/**
- * Receipts drawn from each batch. No node has stake yet, so every batch is challenged (design 7.9: q = 1) and its
- * whole pay is at stake. One crop of a tile rendered with a quarter of the samples shows it three times in four (the
- * sample still: a sixth of it is an even background that looks the same at any quality), so four miss a batch that is
- * all fake once in 256, and cost 0.7 % of a batch of 64. Staking (a later issue) lets q fall.
- */
-const RECEIPTS_PER_CHALLENGE = 4;
 
 /** The receipts of a batch in the order of their leaves: the order that drawing counts in. */
 export async function batchReceipts(

@@ -73,6 +73,11 @@ export class VerifierDesk {
       });
       if (signal.aborted) return { kind: 'none' };
       const work = await this.#find(from);
+      if (work !== null && signal.aborted) {
+        // Nobody listens any more: whoever asks next is to have it.
+        if (work.kind === 'challenge') this.#free(work.challenge.batchId);
+        return { kind: 'none' };
+      }
       if (work !== null) return work;
       const leftMs = until - this.#context.clock.now();
       if (leftMs <= 0 || signal.aborted) return { kind: 'none' };
@@ -181,6 +186,11 @@ export class VerifierDesk {
       return { kind: 'challenge', challenge: await buildChallenge(this.#context, batch) };
     }
     return null;
+  }
+
+  #free(batchId: BatchId): void {
+    this.#assigned.delete(batchId);
+    this.#restUntil.delete(batchId);
   }
 
   async #drawn(batchId: BatchId): Promise<BatchRow> {

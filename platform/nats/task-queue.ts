@@ -20,14 +20,11 @@ const CONSUMER = 'dispatch';
 const ACK_WAIT_MS = 10_000;
 const PULSE_MS = 3_000;
 
-/** How long a pointer that nobody here may take stays away; what stands behind it on the list gets its turn. */
-const LATER_MS = 5_000;
-
 /** A pointer that this coordinator holds: it is redelivered to another one unless it is taken off the list. */
 export type HeldPointer = TaskPointer & {
   /** Takes it off the list for good. */
   done(): void;
-  /** Lets go of it for a while, so that others can be held in its place. */
+  /** Puts it at the end of the list, so that others can be held in its place. */
   later(): void;
 };
 
@@ -89,8 +86,13 @@ export async function openTaskQueue(nats: NatsConnection): Promise<TaskQueue> {
               forget();
             },
             later: () => {
-              message.nak(LATER_MS);
               forget();
+              // Published anew it stands at the end of the list; a delayed refusal would keep its place in the server's
+              // count of what is held. A crash in between leaves it there twice, which is harmless.
+              void jetstream
+                .publish(taskSubject(pointer.data), toJson(pointer.data))
+                .then(() => message.ack())
+                .catch(() => message.nak());
             },
           });
         },

@@ -24,6 +24,7 @@ const task: TaskRow = {
   published: true,
   node_id: null,
   lease_until: null,
+  leased_at: null,
   progress: 0,
   losses: 0,
   batch_id: null,

@@ -1,6 +1,7 @@
 /** What an honest node does between lease and delivery, without rendering. */
 import { claimTask } from '../../coordinator/scheduling/claim-task.ts';
 import { completeTask } from '../../coordinator/scheduling/complete-task.ts';
+import { onlineSince } from '../../coordinator/scheduling/nodes.ts';
 import { batchState, openBatch } from '../../coordinator/settlement/open-batch.ts';
 import { batchKey, jobKey } from '../../platform/chain/keys.ts';
 import { escrowDomain, type PrivateKey, signCommit } from '../../platform/chain/signing.ts';
@@ -18,10 +19,28 @@ import {
 
 /** The node leases exactly this task. */
 export async function leaseTo(farm: TestCoordinator, node: TestNode, task: { id: TaskId }): Promise<TaskRow> {
-  const leaseUntil = new Date(farm.clock.now() + farm.context.config.leaseMs);
-  const row = await claimTask(farm.db, { held: [task.id], nodeId: node.id, engine: ENGINE, leaseUntil });
+  const row = await claim(farm, node, [task]);
   if (row === null) throw new Error(`${node.id} could not lease ${task.id}`);
   return row;
+}
+
+/** The node asks for one of these tasks, as the dispatcher would for it. */
+export async function claim(
+  farm: TestCoordinator,
+  node: TestNode,
+  tasks: readonly { id: TaskId }[],
+  engine = ENGINE,
+): Promise<TaskRow | null> {
+  const { leaseMs } = farm.context.config;
+  const now = farm.clock.now();
+  return await claimTask(farm.db, {
+    held: tasks.map((task) => task.id),
+    nodeId: node.id,
+    engine,
+    now: new Date(now),
+    leaseUntil: new Date(now + leaseMs),
+    onlineSince: onlineSince(now, leaseMs),
+  });
 }
 
 /** The receipt of a task; its files are stored, as a node would have sent them. */

@@ -1,19 +1,19 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { claimTask, stillQueued } from '../../coordinator/scheduling/claim-task.ts';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { stillQueued } from '../../coordinator/scheduling/claim-task.ts';
 import { endJob } from '../../coordinator/scheduling/end-job.ts';
 import { failTask } from '../../coordinator/scheduling/fail-task.ts';
+import { TASK_TIMEOUT_MS } from '../../coordinator/scheduling/grant.ts';
 import { extendLeases } from '../../coordinator/scheduling/heartbeat.ts';
 import { graceLeases, requeueLostLeases } from '../../coordinator/scheduling/lost-leases.ts';
 import type { TaskId } from '../../protocol/ids.ts';
 import type { FailureClass } from '../../protocol/messages.ts';
 import {
-  ENGINE,
   type TaskRow,
   type TestCoordinator,
   type TestNode,
   testCoordinator,
 } from '../support/coordinator-context.ts';
-import { leaseTo } from './delivery.ts';
+import { claim as claimOf, leaseTo } from './delivery.ts';
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
 
@@ -23,13 +23,8 @@ beforeAll(async () => {
 });
 afterAll(() => farm[Symbol.asyncDispose]());
 
-const claim = (node: TestNode, tasks: readonly { id: TaskId }[], engine = ENGINE): Promise<TaskRow | null> =>
-  claimTask(farm.db, {
-    held: tasks.map((task) => task.id),
-    nodeId: node.id,
-    engine,
-    leaseUntil: new Date(farm.clock.now() + farm.context.config.leaseMs),
-  });
+const claim = (node: TestNode, tasks: readonly { id: TaskId }[], engine?: string): Promise<TaskRow | null> =>
+  claimOf(farm, node, tasks, engine);
 
 async function fail(node: TestNode, task: TaskRow, failureClass: FailureClass): Promise<void> {
   const { id: taskId, token } = task;
@@ -54,6 +49,7 @@ describe('claiming a task', () => {
       token: 1,
       progress: 0,
       lease_until: until,
+      leased_at: new Date(farm.clock.now()),
     });
     expect(await farm.task(task?.id as TaskId)).toEqual(task);
   });
@@ -150,6 +146,114 @@ describe('claiming a task', () => {
     expect(new Set(given)).toEqual(new Set(tiles.map((tile) => tile.id)));
     expect(given).toHaveLength(4);
   });
+
+  it('gives one node four tasks at a time, and the next as soon as one of them is back', async () => {
+    const [greedy, other] = [await farm.addNode(), await farm.addNode()];
+    const [first, second] = [
+      await farm.addJob({ tilesPerFrame: 3 }),
+      await farm.addJob({ tilesPerFrame: 3 }),
+    ];
+    const held = [...first.tiles, ...second.tiles];
+    const given: (TaskRow | null)[] = [];
+    for (let asked = 0; asked < 5; asked++) given.push(await claim(greedy, held));
+    expect(given.map((task) => task?.id)).toEqual([...held.slice(0, 4).map((task) => task.id), undefined]);
+    expect((await claim(other, held))?.id).toBe(held[4]?.id);
+    await fail(greedy, given[0] as TaskRow, 'node');
+    expect((await claim(greedy, held))?.id).toBe(held[5]?.id);
+  });
+
+  it('leaves a task to others with which a node failed ten times, though nothing counts against it', async () => {
+    const [unlucky, other] = [await farm.addNode(), await farm.addNode()];
+    const { tiles } = await farm.addJob({ tilesPerFrame: 1 });
+    for (let times = 0; times < 10; times++)
+      await fail(unlucky, await leaseTo(farm, unlucky, tiles[0] as TaskRow), 'infrastructure');
+    expect(await claim(unlucky, tiles)).toBeNull();
+    expect(await claim(other, tiles)).toMatchObject({ id: tiles[0]?.id, token: 11 });
+  });
+
+  describe('that its node was silent about', () => {
+    beforeEach(() => farm.everybodyLeaves());
+
+    /** A task that this node took and was not heard of again with; the node is back now. */
+    async function lostBy(silent: TestNode) {
+      const job = await farm.addJob({ tilesPerFrame: 2 });
+      const lost = await leaseTo(farm, silent, job.tiles[0] as TaskRow);
+      farm.clock.advance(farm.context.config.leaseMs + 1);
+      await requeueLostLeases(farm.context);
+      await extendLeases(farm.context, silent.id, []);
+      return { ...job, lost };
+    }
+
+    it('leaves it to another node that is online, and gives the silent one the rest of the job', async () => {
+      const [silent, other] = [await farm.addNode(), await farm.addNode()];
+      const { tiles, lost } = await lostBy(silent);
+      expect((await claim(silent, tiles))?.id).toBe(tiles[1]?.id);
+      expect(await claim(silent, tiles)).toBeNull();
+      expect(await claim(other, tiles)).toMatchObject({ id: lost.id, token: 2 });
+    });
+
+    it('gives it back to the silent one when nobody else is online', async () => {
+      const silent = await farm.addNode();
+      await farm.addNode({ online: false });
+      const { tiles, lost } = await lostBy(silent);
+      expect(await claim(silent, tiles)).toMatchObject({ id: lost.id, token: 2 });
+    });
+
+    it('gives it back to the silent one when the other is excluded from the job', async () => {
+      const [silent, cheat] = [await farm.addNode(), await farm.addNode()];
+      const { id, tiles, lost } = await lostBy(silent);
+      await farm.db
+        .insertInto('job_exclusions')
+        .values({ job_id: id, node_id: cheat.id, reason: 'cheated' })
+        .execute();
+      expect((await claim(silent, tiles))?.id).toBe(lost.id);
+    });
+
+    const unable: [string, (other: TestNode, lost: TaskRow) => Promise<unknown>][] = [
+      [
+        'has failed it itself',
+        (other, lost) =>
+          farm.db
+            .insertInto('task_failures')
+            .values({
+              task_id: lost.id,
+              node_id: other.id,
+              failure_class: 'node',
+              code: 'X',
+              message: 'it broke',
+              at: new Date(0),
+            })
+            .execute(),
+      ],
+      [
+        'is quarantined',
+        (other) =>
+          farm.db
+            .updateTable('nodes')
+            .set({ quarantined_until: new Date(farm.clock.now() + 3_600_000) })
+            .where('id', '=', other.id)
+            .execute(),
+      ],
+      [
+        'has another engine',
+        (other) =>
+          farm.db.updateTable('nodes').set({ engine: 'blender-4.3.2' }).where('id', '=', other.id).execute(),
+      ],
+    ];
+    it.each(unable)('gives it back to the silent one when the other %s', async (_what, become) => {
+      const [silent, other] = [await farm.addNode(), await farm.addNode()];
+      const { tiles, lost } = await lostBy(silent);
+      await become(other, lost);
+      expect((await claim(silent, tiles))?.id).toBe(lost.id);
+    });
+
+    it('gives it back to the silent one once another has held it since', async () => {
+      const [silent, other] = [await farm.addNode(), await farm.addNode()];
+      const { tiles, lost } = await lostBy(silent);
+      await fail(other, await leaseTo(farm, other, lost), 'infrastructure');
+      expect(await claim(silent, tiles)).toMatchObject({ id: lost.id, token: 3 });
+    });
+  });
 });
 
 describe('pointers that can be taken off the list', () => {
@@ -202,6 +306,29 @@ describe('heartbeats', () => {
     expect(await extendLeases(farm.context, node.id, leases)).toEqual([theirs.id, gone.id, none]);
     const stale = [{ taskId: mine.id, token: mine.token + 1, progress: 0 }];
     expect(await extendLeases(farm.context, node.id, stale)).toEqual([mine.id]);
+  });
+});
+
+describe('a lease that is never given up', () => {
+  it('is extended for an hour and not longer, and the task is somebody else’s then', async () => {
+    const [eager, other] = [await farm.addNode(), await farm.addNode()];
+    const { tiles } = await farm.addJob({ tilesPerFrame: 1 });
+    const { id: taskId, token } = await leaseTo(farm, eager, tiles[0] as TaskRow);
+    const beat = (): Promise<TaskId[]> =>
+      extendLeases(farm.context, eager.id, [{ taskId, token, progress: 0.5 }]);
+    farm.clock.advance(TASK_TIMEOUT_MS - 1);
+    expect(await beat()).toEqual([]);
+    const until = (await farm.task(taskId)).lease_until;
+    farm.clock.advance(1);
+    expect(await beat()).toEqual([taskId]);
+    expect(await farm.task(taskId)).toMatchObject({ state: 'leased', lease_until: until });
+    farm.clock.advance(farm.context.config.leaseMs);
+    await requeueLostLeases(farm.context);
+    expect(await claim(other, tiles)).toMatchObject({ id: taskId, token: token + 1 });
+    // Its hour begins with its own lease, not with the first one.
+    expect(await extendLeases(farm.context, other.id, [{ taskId, token: token + 1, progress: 0 }])).toEqual(
+      [],
+    );
   });
 });
 

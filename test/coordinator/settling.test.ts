@@ -1,5 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { claimTask } from '../../coordinator/scheduling/claim-task.ts';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { endJob } from '../../coordinator/scheduling/end-job.ts';
 import { finishInputs } from '../../coordinator/scheduling/grant.ts';
 import { applyOutcome } from '../../coordinator/settlement/apply-outcome.ts';
@@ -15,7 +14,7 @@ import {
   type TestCoordinator,
   testCoordinator,
 } from '../support/coordinator-context.ts';
-import { deliver, leaseTo } from './delivery.ts';
+import { claim, deliver, leaseTo } from './delivery.ts';
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
 
@@ -322,15 +321,8 @@ describe('a batch that failed', () => {
     const events = await farm.eventsOf(job.id);
     expect(events).toContainEqual({ type: 'node.quarantined', nodeId: node.id, reason: row.reason });
     expect(events.filter((event) => event.type === 'task.requeued')).toHaveLength(2);
-    const claim = (nodeId: typeof node.id) =>
-      claimTask(farm.db, {
-        held: job.tiles.map((tile) => tile.id),
-        nodeId,
-        engine: ENGINE,
-        leaseUntil: new Date(farm.clock.now()),
-      });
-    expect(await claim(node.id)).toBeNull();
-    expect(await claim((await farm.addNode()).id)).not.toBeNull();
+    expect(await claim(farm, node, job.tiles)).toBeNull();
+    expect(await claim(farm, await farm.addNode(), job.tiles)).not.toBeNull();
   });
 
   it('changes nothing a second time', async () => {
@@ -355,20 +347,101 @@ describe('a batch that failed', () => {
 });
 
 describe('a batch that could not be judged', () => {
-  it('is rendered again and counts against nobody', async () => {
+  // "Nobody else is left" speaks of all nodes of the farm.
+  beforeEach(() => farm.everybodyLeaves());
+
+  const failuresOf = (job: JobId) =>
+    farm.db
+      .selectFrom('task_failures')
+      .innerJoin('tasks', 'tasks.id', 'task_failures.task_id')
+      .select(['tasks.id', 'task_failures.node_id', 'failure_class', 'code'])
+      .where('tasks.job_id', '=', job)
+      .orderBy('tasks.position')
+      .execute();
+
+  it('is rendered again by others, and costs its node neither money nor its name', async () => {
+    const other = await farm.addNode();
     const { node, job, batch } = await delivered();
     await applyOutcome(farm.context, batch, 'inconclusive');
-    for (const tile of job.tiles) expect((await farm.task(tile.id)).state).toBe('queued');
+    for (const tile of job.tiles) {
+      expect(await farm.task(tile.id)).toMatchObject({ state: 'queued', batch_id: null, receipt: null });
+    }
     expect(await farm.node(node.id)).toMatchObject({
       quarantined_until: null,
       tasks_forfeited: 0,
       tasks_verified: 0,
     });
-    expect((await farm.job(job.id)).spent).toBe('0');
+    expect(await farm.job(job.id)).toMatchObject({ state: 'active', spent: '0' });
     expect(await farm.eventsOf(job.id)).toContainEqual(
       expect.objectContaining({ type: 'batch.settled', amount: '0' }),
     );
-    await deliver(farm, node, job.tiles);
-    expect((await farm.batchOf(job.id)).id).not.toBe(batch.id);
+    expect(await failuresOf(job.id)).toEqual(
+      job.tiles.map(({ id }) => ({
+        id,
+        node_id: node.id,
+        failure_class: 'node',
+        code: 'NOT_CONCLUSIVE',
+      })),
+    );
+    expect(await claim(farm, node, job.tiles)).toBeNull();
+    await deliver(farm, other, job.tiles);
+    expect(await farm.batchOf(job.id)).toMatchObject({ node_id: other.id, receipts: 2 });
+  });
+
+  it('takes from its node only these tasks, not the job', async () => {
+    await farm.addNode();
+    const node = await farm.addNode();
+    const job = await farm.addJob({ tilesPerFrame: 3 });
+    await deliver(farm, node, job.tiles.slice(0, 2));
+    await applyOutcome(farm.context, await farm.batchOf(job.id), 'inconclusive');
+    expect((await claim(farm, node, job.tiles))?.id).toBe(job.tiles[2]?.id);
+  });
+
+  it('ends the job when nobody else is there to render it', async () => {
+    const { job, batch } = await delivered();
+    await applyOutcome(farm.context, batch, 'inconclusive');
+    expect(await farm.job(job.id)).toMatchObject({
+      state: 'failed',
+      spent: '0',
+      reason: expect.stringMatching(/^every node failed on tile 0 of frame 1; the last: .*not conclusive/),
+    });
+    for (const tile of job.tiles) expect((await farm.task(tile.id)).state).toBe('dropped');
+    expect((await farm.batchOf(job.id)).state).toBe('settled');
+  });
+
+  it('ends the job when the only other node is excluded from it', async () => {
+    const cheat = await farm.addNode();
+    const { job, batch } = await delivered();
+    await farm.db
+      .insertInto('job_exclusions')
+      .values({ job_id: job.id, node_id: cheat.id, reason: 'cheated' })
+      .execute();
+    await applyOutcome(farm.context, batch, 'inconclusive');
+    expect((await farm.job(job.id)).state).toBe('failed');
+  });
+
+  it('ends the job as the third node whose pixels were not clear', async () => {
+    await farm.addNode();
+    const job = await farm.addJob({ tilesPerFrame: 1 });
+    for (let nth = 1; nth <= 3; nth++) {
+      expect((await farm.job(job.id)).state).toBe('active');
+      await deliver(farm, await farm.addNode(), job.tiles);
+      await applyOutcome(farm.context, await farm.batchOf(job.id), 'inconclusive');
+    }
+    expect(await farm.job(job.id)).toMatchObject({
+      state: 'failed',
+      reason: expect.stringContaining('3 nodes failed on tile 0 of frame 1'),
+    });
+  });
+
+  it('changes nothing a second time, and nothing of a job that has ended', async () => {
+    await farm.addNode();
+    const { job, batch } = await delivered();
+    await farm.db.transaction().execute((tx) => endJob(farm.context, tx, job.id, 'cancelled', null));
+    await applyOutcome(farm.context, batch, 'inconclusive');
+    await applyOutcome(farm.context, batch, 'inconclusive');
+    expect((await farm.job(job.id)).state).toBe('cancelled');
+    for (const tile of job.tiles) expect((await farm.task(tile.id)).state).toBe('dropped');
+    expect(await failuresOf(job.id)).toHaveLength(job.tiles.length);
   });
 });

@@ -1,10 +1,11 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { closeBatches } from '../../coordinator/settlement/open-batch.ts';
 import { VerifierDesk } from '../../coordinator/verification/verifier-desk.ts';
 import { batchKey } from '../../platform/chain/keys.ts';
 import { addressOf, escrowDomain, newPrivateKey, signVerdict } from '../../platform/chain/signing.ts';
 import { toJson } from '../../platform/json.ts';
 import { type Bytes32, bytes32Schema, digestSchema, verifierIdSchema } from '../../protocol/ids.ts';
+import type { NextWork } from '../../protocol/messages.ts';
 import type { Evidence, Outcome, Verdict } from '../../protocol/verdict.ts';
 import {
   type BatchRow,
@@ -136,5 +137,97 @@ describe('a verdict', () => {
     expect((await farm.batchOf(batch.job_id)).state).toBe('drawn');
     const judged = (await farm.eventsOf(batch.job_id)).filter((event) => event.type === 'batch.judged');
     expect(judged).toEqual([]);
+  });
+});
+
+describe('what a verifier is given', () => {
+  const stopping = new AbortController();
+  const another = verifierIdSchema.parse('another');
+  /** Asks and goes away at once when there is nothing. */
+  async function askOnce(from: typeof verifier): Promise<NextWork> {
+    const leaving = new AbortController();
+    const found = desk.next(from, leaving.signal);
+    // The desk has looked before this: a question to the same database that was asked later.
+    await farm.db.selectFrom('batches').select('id').execute();
+    leaving.abort();
+    return await found;
+  }
+  const challengeOn = (batch: BatchRow) => ({ kind: 'challenge', challenge: { batchId: batch.id } });
+  const NOTHING = { kind: 'none' };
+
+  beforeEach(async () => {
+    desk = new VerifierDesk(farm.context, () => undefined);
+    await farm.db.updateTable('batches').set({ state: 'settled' }).execute();
+  });
+
+  it('is one challenge, and nobody else gets it meanwhile', async () => {
+    const batch = await drawn();
+    expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(batch));
+    expect(await askOnce(another)).toEqual(NOTHING);
+  });
+
+  it('is the same challenge again at once when it was restarted and asks', async () => {
+    const batch = await drawn();
+    expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(batch));
+    expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(batch));
+  });
+
+  it('is another challenge when a second verifier asks, and a restart of one frees only its own', async () => {
+    const [first, second] = [await drawn(), await drawn()];
+    expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(first));
+    expect(await desk.next(another, stopping.signal)).toMatchObject(challengeOn(second));
+    expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(first));
+    expect(await desk.next(another, stopping.signal)).toMatchObject(challengeOn(second));
+  });
+
+  it('is nothing for an older question once it asks again', async () => {
+    const older = desk.next(verifier, stopping.signal);
+    const leaving = new AbortController();
+    const newer = desk.next(verifier, leaving.signal);
+    expect(await older).toEqual(NOTHING);
+    leaving.abort();
+    expect(await newer).toEqual(NOTHING);
+  });
+
+  it('leaves another verifier’s question open when it asks again', async () => {
+    const theirs = desk.next(another, stopping.signal);
+    await askOnce(verifier);
+    await askOnce(verifier);
+    const batch = await drawn();
+    desk.wake();
+    expect(await theirs).toMatchObject(challengeOn(batch));
+  });
+
+  it('rests two seconds after it failed, also for the one that asks again', async () => {
+    const batch = await drawn();
+    await desk.next(verifier, stopping.signal);
+    desk.failed(verifier, batch.id, 'Blender crashed');
+    expect(await askOnce(verifier)).toEqual(NOTHING);
+    farm.clock.advance(2_000);
+    expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(batch));
+  });
+
+  it('is free for others ten minutes after the last that was heard', async () => {
+    const batch = await drawn();
+    await desk.next(verifier, stopping.signal);
+    farm.clock.advance(10 * 60_000 - 1);
+    expect(await askOnce(another)).toEqual(NOTHING);
+    farm.clock.advance(1);
+    expect(await desk.next(another, stopping.signal)).toMatchObject(challengeOn(batch));
+  });
+
+  it('is a secret to reveal, one batch after the other, and the same one again after two seconds', async () => {
+    const [first, second] = [await drawn(), await drawn()];
+    await farm.db
+      .updateTable('batches')
+      .set({ state: 'committed', seed: null })
+      .where('id', 'in', [first.id, second.id])
+      .execute();
+    const secretOf = (batch: BatchRow) => ({ kind: 'secret', batchId: batch.id });
+    expect(await desk.next(verifier, stopping.signal)).toEqual(secretOf(first));
+    expect(await desk.next(verifier, stopping.signal)).toEqual(secretOf(second));
+    expect(await askOnce(verifier)).toEqual(NOTHING);
+    farm.clock.advance(2_000);
+    expect(await desk.next(verifier, stopping.signal)).toEqual(secretOf(first));
   });
 });

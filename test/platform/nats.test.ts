@@ -183,10 +183,68 @@ describe('asking and answering', () => {
   });
 
   it('refuses a name that is none', async () => {
-    const reply = (
-      await coordinator.request('node.NOT_A_NAME.echo', '{"amount":"1"}', { timeout: 5_000 })
-    ).json();
-    expect(reply).toMatchObject({ ok: false, code: 'MESSAGE_INVALID' });
+    const inbox = coordinator.subscribe('_INBOX_NOT_A_NAME.1', { max: 1 });
+    coordinator.publish('node.NOT_A_NAME.echo', '{"amount":"1"}', { reply: '_INBOX_NOT_A_NAME.1' });
+    for await (const reply of inbox)
+      expect(reply.json()).toMatchObject({ ok: false, code: 'MESSAGE_INVALID' });
+    expect(inbox.getProcessed()).toBe(1);
+  });
+
+  describe('with a reply subject of the asker’s choice', () => {
+    /** What arrives on the connection, whoever sent it. */
+    function heardBy(connection: NatsConnection, subject: string): string[] {
+      const heard: string[] = [];
+      connection.subscribe(subject, { callback: (_error, message) => void heard.push(message.subject) });
+      return heard;
+    }
+    const asks: [string, string, string][] = [
+      ['a request that is answered', 'node.node-1.echo', '{"amount":"1"}'],
+      ['a request that is refused', 'node.node-1.fail', '{}'],
+      ['a hello', 'node.node-1.hello', '{}'],
+      ['nonsense', 'node.node-1.echo', 'not json'],
+    ];
+
+    it.each(asks)('does not purge the to-do list for %s', async (_what, subject, body) => {
+      await using queue = await openTaskQueue(coordinator);
+      await queue.publish({ jobId: jobIdSchema.parse('job_kept'), taskId: taskIdSchema.parse('task_kept') });
+      const kept = await queue.depth();
+      expect(kept).toBeGreaterThan(0);
+      const purges = heardBy(coordinator, '$JS.API.STREAM.PURGE.TASKS');
+      await coordinator.flush();
+      node.publish(subject, body, { reply: '$JS.API.STREAM.PURGE.TASKS' });
+      await vi.waitFor(() => expect(seen).toHaveLength(1));
+      expect(seen[0]).toMatchObject({ subject, error: { code: 'MESSAGE_INVALID' } });
+      await coordinator.flush();
+      expect(purges).toEqual([]);
+      expect(await queue.depth()).toBe(kept);
+      await (await coordinator.jetstreamManager()).streams.purge(TASKS_STREAM);
+    });
+
+    it.each([
+      ['another node’s inbox', '_INBOX_node-2.abc'],
+      ['an inbox whose name begins like its own', '_INBOX_node-10.abc'],
+      ['its own inbox’s bare name', '_INBOX_node-1'],
+      ['the coordinator’s inbox', '_INBOX_coordinator.abc'],
+      ['a request as another node', 'node.node-2.echo'],
+    ])('answers nothing to %s', async (_what, reply) => {
+      const other = await nats.as('node-2');
+      const heard = [...(reply.startsWith('_INBOX_node-2') ? [heardBy(other, '_INBOX_node-2.>')] : [])];
+      heard.push(heardBy(coordinator, reply));
+      await Promise.all([other.flush(), coordinator.flush()]);
+      for (const [, subject, body] of asks) node.publish(subject, body, { reply });
+      await vi.waitFor(() => expect(seen).toHaveLength(asks.length));
+      expect(seen.map((one) => one.error.code)).toEqual(asks.map(() => 'MESSAGE_INVALID'));
+      await coordinator.flush();
+      await other.flush();
+      expect(heard.flat()).toEqual([]);
+      await other.close();
+    });
+
+    it('answers nothing where no answer is wanted', async () => {
+      node.publish('node.node-1.echo', '{"amount":"1"}');
+      await vi.waitFor(() => expect(seen).toHaveLength(1));
+      expect(seen[0]?.error.code).toBe('MESSAGE_INVALID');
+    });
   });
 
   it('says MESSAGE_INVALID when the answer is not of the agreed form', async () => {
@@ -233,6 +291,12 @@ describe('asking and answering', () => {
 });
 
 describe('the to-do list', () => {
+  // A list of its own for each test, whatever the one before left on it.
+  beforeEach(async () => {
+    const manager = await coordinator.jetstreamManager();
+    await manager.streams.delete(TASKS_STREAM).catch(() => false);
+  });
+
   let names = 0;
   const pointer = (): TaskPointer => {
     names += 1;
@@ -264,7 +328,7 @@ describe('the to-do list', () => {
   it('hands out what was published, keeps it while it is held, and forgets it when it is done', async () => {
     await using queue = await openTaskQueue(coordinator);
     const wanted = [pointer(), pointer(), pointer()];
-    for (const one of wanted) await queue.publish(one, 0);
+    for (const one of wanted) await queue.publish(one);
     expect(await queue.depth()).toBe(3);
     const got = arrivals();
     await queue.hold(16, got.take);
@@ -275,21 +339,40 @@ describe('the to-do list', () => {
     await emptied(queue.depth);
   });
 
-  it('drops the repeat of a publication and takes the next attempt', async () => {
+  it('has a pointer twice that was published twice, and holds it once', async () => {
     await using queue = await openTaskQueue(coordinator);
     const one = pointer();
-    await queue.publish(one, 0);
-    await queue.publish(one, 0);
-    expect(await queue.depth()).toBe(1);
+    await queue.publish(one);
+    await queue.publish(one);
+    expect(await queue.depth()).toBe(2);
     const got = arrivals();
     await queue.hold(16, got.take);
-    for (const held of await got.until(1)) held.done();
+    const held = await got.until(2);
+    expect(held.map((each) => each.taskId)).toEqual([one.taskId, one.taskId]);
+    // The first of the two was taken off when the second arrived; one answer is enough for both.
+    await vi.waitFor(async () => expect(await queue.depth()).toBe(1), { timeout: 10_000, interval: 10 });
+    held[1]?.done();
     await emptied(queue.depth);
-    // Still the same publication, although it was done meanwhile.
-    await queue.publish(one, 0);
-    expect(await queue.depth()).toBe(0);
-    await queue.publish(one, 1);
-    (await got.until(2))[1]?.done();
+  });
+
+  // Until platform/nats/task-queue.ts `later` frees the place: the server counts a delayed nak as still pending.
+  it('takes up what stands behind when it lets go of something for a while', async () => {
+    await using queue = await openTaskQueue(coordinator);
+    const wanted = [pointer(), pointer(), pointer()];
+    for (const one of wanted) await queue.publish(one);
+    const got = arrivals();
+    await queue.hold(2, got.take);
+    const [first, second] = await got.until(2);
+    first?.later();
+    second?.later();
+    const third = (await got.until(3))[2];
+    expect(third?.taskId).toBe(wanted[2]?.taskId);
+    third?.done();
+    // What was let go of is still on the list and comes again.
+    for (const held of (await got.until(5)).slice(3)) held.done();
+    expect(new Set(got.all.slice(3).map((held) => held.taskId))).toEqual(
+      new Set(wanted.slice(0, 2).map((one) => one.taskId)),
+    );
     await emptied(queue.depth);
   });
 
@@ -297,7 +380,7 @@ describe('the to-do list', () => {
     const other = await nats.as('coordinator');
     const one = pointer();
     const first = await openTaskQueue(other);
-    await first.publish(one, 0);
+    await first.publish(one);
     const mine = arrivals();
     await first.hold(16, mine.take);
     await mine.until(1);
@@ -314,7 +397,7 @@ describe('the to-do list', () => {
 
   it('holds no more at a time than it was told to', async () => {
     await using queue = await openTaskQueue(coordinator);
-    for (let count = 0; count < 5; count++) await queue.publish(pointer(), 0);
+    for (let count = 0; count < 5; count++) await queue.publish(pointer());
     const got = arrivals();
     await queue.hold(2, got.take);
     await got.until(2);
@@ -332,7 +415,7 @@ describe('the to-do list', () => {
     await coordinator.jetstream().publish('task.job_q.task_evil', 'not json');
     await queue.hold(16, got.take);
     const good = pointer();
-    await queue.publish(good, 0);
+    await queue.publish(good);
     const [held] = await got.until(1);
     expect(held?.taskId).toBe(good.taskId);
     held?.done();

@@ -52,13 +52,16 @@ export class FakeClock {
 
 /** A to-do list in memory. `onPublish` lets a test do something in the middle of a publication. */
 export class FakeQueue implements TaskQueue {
-  readonly published: { pointer: TaskPointer; attempt: number }[] = [];
+  readonly published: TaskPointer[] = [];
+  /** Pointers that were taken off the list for good. */
   readonly taken: TaskId[] = [];
+  /** Pointers that were let go of for a while. */
+  readonly letGo: TaskId[] = [];
   onPublish: (pointer: TaskPointer) => Promise<void> = async () => undefined;
   #deliver: ((pointer: HeldPointer) => void) | undefined;
 
-  async publish(pointer: TaskPointer, attempt: number): Promise<void> {
-    this.published.push({ pointer, attempt });
+  async publish(pointer: TaskPointer): Promise<void> {
+    this.published.push(pointer);
     await this.onPublish(pointer);
   }
   async hold(_maxHeld: number, onPointer: (pointer: HeldPointer) => void): Promise<void> {
@@ -66,7 +69,11 @@ export class FakeQueue implements TaskQueue {
   }
   /** Hands a pointer to whoever holds. */
   deliver(pointer: TaskPointer): void {
-    this.#deliver?.({ ...pointer, done: () => void this.taken.push(pointer.taskId) });
+    this.#deliver?.({
+      ...pointer,
+      done: () => void this.taken.push(pointer.taskId),
+      later: () => void this.letGo.push(pointer.taskId),
+    });
   }
   async depth(): Promise<number> {
     return this.published.length;

@@ -1,0 +1,131 @@
+import { describe, expect, test } from 'vitest';
+import { catches, type DemoResult, summary } from '../../demo/summary.ts';
+import { jobViewSchema, nodeViewSchema } from '../../protocol/job.ts';
+import { batchViewSchema, type Comparison } from '../../protocol/verdict.ts';
+
+const rect = { x: 0, y: 0, width: 240, height: 180 };
+const hex = (digit: string): string => `0x${digit.repeat(64)}`;
+
+function comparison(over: Partial<Comparison>): Comparison {
+  return {
+    ...{ index: 0, kind: 'render', frame: 1, rect, crop: { x: 10, y: 20, width: 70, height: 70 } },
+    ...{ outcome: 'fail', decidedBy: 'pixelMatch', reason: 'too few pixels match', pixelMatchFraction: 0.7 },
+    ...{
+      perceptualHashDistance: 0,
+      perceptualHashAloneWouldPay: true,
+      renderMs: 1,
+      compareMs: 1,
+      heatMap: null,
+    },
+    ...over,
+  };
+}
+
+function batch(nodeId: string, comparisons: Comparison[]) {
+  const outcome = comparisons.some((one) => one.outcome === 'fail') ? 'fail' : 'pass';
+  const ids = { id: 'batch_a', jobId: 'job_a', nodeId, root: hex('1'), seed: hex('2') };
+  const evidence = {
+    ...{ version: 1, batchId: 'batch_a', seed: hex('2'), root: hex('1') },
+    ...{ outcome, engine: 'blender-3.4.1', deviceClass: 'cpu-avx2', comparisons },
+  };
+  return batchViewSchema.parse({
+    ...ids,
+    kind: 'render',
+    state: 'settled',
+    receipts: 6,
+    amount: '1500000',
+    outcome,
+    evidence,
+  });
+}
+
+const job = jobViewSchema.parse({
+  ...{
+    id: 'job_a',
+    name: 'still.blend',
+    state: 'completed',
+    reason: null,
+    warnings: [],
+    framesDone: 1,
+    progress: 1,
+  },
+  spec: {
+    ...{
+      scene: 'a'.repeat(64),
+      name: 'still.blend',
+      frames: [1],
+      tiles: { columns: 4, rows: 3 },
+      samples: 16,
+    },
+    ...{ engine: 'blender-3.4.1', region: rect, picture: rect, fullFrame: { width: 240, height: 180 } },
+  },
+  tasks: { total: 13, queued: 0, leased: 0, delivered: 0, verified: 13 },
+  ...{
+    escrow: 'closed',
+    quote: '3000000',
+    spent: '2500000',
+    refunded: '500000',
+    createdAtMs: 0,
+    finishedAtMs: 1,
+  },
+});
+
+const node = (id: string, over: object) =>
+  nodeViewSchema.parse({
+    ...{
+      id,
+      address: '0x0',
+      engine: 'blender-3.4.1',
+      deviceClass: 'cpu-avx2',
+      state: 'online',
+      reason: null,
+    },
+    ...{ lastSeenAtMs: 0, tasksVerified: 13, tasksForfeited: 0, earned: '2500000' },
+    ...over,
+  });
+
+function result(comparisons: Comparison[]): DemoResult {
+  return {
+    jobs: [{ job, pictures: ['demo-out/still_0001.png'], batches: [batch('node-3', comparisons)] }],
+    nodes: [node('node-1', {}), node('node-3', { tasksVerified: 0, tasksForfeited: 6, earned: '0' })],
+    cheat: 'node-3',
+    seconds: 42,
+  };
+}
+
+describe("the demo's summary", () => {
+  test('says where the pictures are, who earned what, and what the escrow paid and gave back', () => {
+    const text = summary(result([comparison({})]));
+    expect(text).toContain('demo-out/still_0001.png');
+    expect(text).toMatch(/node-1 +13 +0 +2\.500 TESS/);
+    expect(text).toMatch(/node-3 \(cheat\) +0 +6 +0\.000 TESS/);
+    expect(text).toMatch(/still\.blend +3\.000 +2\.500 +0\.500/);
+  });
+
+  test('shows the clearest of several failed crops, and that the perceptual hash saw nothing', () => {
+    const found = result([
+      comparison({ outcome: 'pass', pixelMatchFraction: 1 }),
+      comparison({ pixelMatchFraction: 0.9 }),
+      comparison({ pixelMatchFraction: 0.4, crop: { ...rect, x: 99 } }),
+    ]);
+    expect(catches(found)).toMatchObject([
+      { nodeId: 'node-3', drawn: 3, amount: 1_500_000n, comparison: { pixelMatchFraction: 0.4 } },
+    ]);
+    const text = summary(found);
+    expect(text).toContain('drawn crop 240x180 at 99,0');
+    expect(text).toContain('40.0 % where 99.8 % are needed  <- caught by this test');
+    expect(text).toContain('distance 0 of 64: alone it would have paid');
+    expect(text).toContain('6 results forfeited after 3 were drawn: 1.500 TESS not paid');
+  });
+
+  test('names the reason where no pixels could be compared, and claims no catch where all passed', () => {
+    const broken = comparison({
+      decidedBy: 'sanity',
+      reason: 'the file is 1x1',
+      pixelMatchFraction: null,
+      perceptualHashDistance: null,
+    });
+    expect(summary(result([broken]))).toContain('the file is 1x1  <- caught by sanity');
+    expect(catches(result([comparison({ outcome: 'pass' })]))).toEqual([]);
+  });
+});
