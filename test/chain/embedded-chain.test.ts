@@ -3,7 +3,6 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { FarmChain } from '../../platform/chain/chain.ts';
 import { isDeployed } from '../../platform/chain/deploy.ts';
@@ -153,13 +152,16 @@ describe('the embedded chain', () => {
     stop.abort();
     await other.exited;
     await expect(jsonRpc(other.url).call('eth_chainId', [])).rejects.toSatisfy((error) => isFarmError(error));
-    const wait = new AbortController();
-    const endless = farm.chain.waitUntilDurable(10n ** 9n, wait.signal);
-    await sleep(50);
-    wait.abort(new Error('enough'));
-    await expect(endless).rejects.toThrow('enough');
+    const durable = farm.chain.waitUntilDurable(0n, AbortSignal.abort(new Error('enough')));
+    await expect(durable).rejects.toThrow('enough');
     await expect(farm.chain.verifierHead(AbortSignal.abort(new Error('never mind')))).rejects.toThrow(
       'never mind',
+    );
+  });
+
+  it('says so at once when it is asked to wait for a block that a killed chain has forgotten', async () => {
+    await expect(farm.chain.waitUntilDurable(10n ** 9n)).rejects.toSatisfy(
+      (error) => isFarmError(error, 'CHAIN_UNAVAILABLE') && error.message.includes('the chain lost block'),
     );
   });
 

@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { OpenJobTerms } from '../../platform/chain/chain.ts';
 import {
   escrowDomain,
@@ -233,7 +232,10 @@ describe('money', () => {
     const first = farm.sendAs(farm.stranger, 'settle', [[paid]]);
     const second = said(farm.sendAs(farm.requester, 'settle', [[paid]]));
     const firstSaid = said(first);
-    await sleep(300);
+    // Both have arrived once the chain holds two that are not in a block yet.
+    await vi.waitFor(async () =>
+      expect(await farm.rpc.call('txpool_status', [])).toMatchObject({ pending: '0x2' }),
+    );
     await farm.rpc.call('evm_mine', []);
     await farm.rpc.call('evm_setAutomine', [true]);
     expect(new Set([await firstSaid, await second])).toEqual(new Set(['WrongBatchState', 'done']));

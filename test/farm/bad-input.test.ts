@@ -84,7 +84,7 @@ const REFUSED: { what: string; scene: string; options?: string[]; code: ErrorCod
   {
     what: 'more tiles than the frame has room for',
     scene: 'plain.blend',
-    options: ['--tiles', '90x90'],
+    options: ['--tiles', '60x60'],
     code: 'TILES_INVALID',
     says: /finest grid is \d+x\d+/,
   },

@@ -105,8 +105,13 @@ describe('verifying a batch', () => {
     const { verify } = batchOf((_honest, tile) => delivery(crop(QUARTER, rects[tile] as Receipt['rect'])), 4);
     const { outcome, comparisons } = await verify();
     expect(outcome).toBe('fail');
-    const worst = comparisons.find((one) => one.outcome === 'fail') as Comparison;
-    expect(worst.decidedBy).toBe('pixelMatch');
+    const failed = comparisons.filter((one) => one.outcome === 'fail');
+    // In a crop this small the coarse gate may notice, too; the pixels tell in any case.
+    for (const one of failed) expect(['pixelMatch', 'perceptualHash']).toContain(one.decidedBy);
+    for (const one of failed) expect(one.pixelMatchFraction).toBeLessThanOrEqual(0.98);
+    const [worst] = failed.sort((a, b) => Number(a.pixelMatchFraction) - Number(b.pixelMatchFraction)) as [
+      Comparison,
+    ];
     expect(worst.pixelMatchFraction).toBeLessThan(0.9);
     const png = Buffer.from(blobs.stored.get(worst.heatMap as Digest) as Uint8Array);
     expect(png.subarray(1, 4).toString()).toBe('PNG');
