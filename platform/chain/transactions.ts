@@ -62,7 +62,8 @@ export function transactionSender(rpc: Rpc, chainId: number, key: PrivateKey): S
     const [gas, nonce, block, tip] = await refusals(call.label, () =>
       rpc.batch(
         [
-          { method: 'eth_estimateGas', params: [target] },
+          // On the latest block: what strangers have waiting for the next one must not decide whether this is sent.
+          { method: 'eth_estimateGas', params: [target, 'latest'] },
           { method: 'eth_getTransactionCount', params: [address, 'pending'] },
           { method: 'eth_getBlockByNumber', params: ['latest', false] },
           { method: 'eth_maxPriorityFeePerGas', params: [] },

@@ -18,10 +18,13 @@ Color = Sequence[float]
 
 
 def reset() -> bpy.types.Scene:
-    """Start from an empty file and keep Blender from writing .blend1 backups."""
+    """Start from an empty file of one frame and keep Blender from writing .blend1 backups."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.context.preferences.filepaths.save_version = 0
-    return bpy.context.scene
+    scene = bpy.context.scene
+    # Blender's default is 250 frames; a still that is rendered without further words should be one.
+    scene.frame_start = scene.frame_end = 1
+    return scene
 
 
 def save(path: str) -> None:

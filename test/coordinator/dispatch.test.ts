@@ -42,6 +42,9 @@ beforeEach(async () => {
 
 const publishedIds = (): TaskId[] => farm.queue.published.map((pointer) => pointer.taskId);
 
+/** A loaded machine may take long; what is waited for comes at once on a free one. */
+const PATIENT = { timeout: 30_000, interval: 10 };
+
 describe('publishing what is queued', () => {
   it('publishes each queued task of an active job once, oldest job first', async () => {
     const older = await farm.addJob({ frames: [1, 2], tilesPerFrame: 1 });
@@ -187,7 +190,7 @@ describe('the dispatcher', () => {
     const dispatch = await dispatcher();
     const waiting = dispatch.lease(known(node), idle);
     farm.queue.deliver({ taskId: leased.id, jobId: stale.id });
-    await vi.waitFor(() => expect(farm.queue.taken).toEqual([leased.id]));
+    await vi.waitFor(() => expect(farm.queue.taken).toEqual([leased.id]), PATIENT);
     farm.queue.deliver({ taskId: fresh.tiles[0]?.id as TaskId, jobId: fresh.id });
     expect((await waiting).grant?.taskId).toBe(fresh.tiles[0]?.id);
   });
@@ -238,7 +241,7 @@ describe('the dispatcher', () => {
     await secondWaiting;
     expect(farm.queue.letGo).toEqual([]);
     farm.queue.deliver({ taskId: full.tiles[255]?.id as TaskId, jobId: full.id });
-    await vi.waitFor(() => expect(farm.queue.letGo).toEqual(full.tiles.map((tile) => tile.id)));
+    await vi.waitFor(() => expect(farm.queue.letGo).toEqual(full.tiles.map((tile) => tile.id)), PATIENT);
     expect(farm.queue.taken).toEqual([]);
     farm.queue.deliver({ taskId: behind.tiles[0]?.id as TaskId, jobId: behind.id });
     expect((await waiting).grant?.taskId).toBe(behind.tiles[0]?.id);

@@ -10,9 +10,10 @@ const GRIDS = [
 ];
 
 const SCENES = [
-  { name: 'turntable', frame: 5 },
-  { name: 'project', frame: 1 },
-  { name: 'still', frame: 1 },
+  { name: 'turntable', frame: 5, frames: { frames: [5] } },
+  // Stills say themselves that they are one frame.
+  { name: 'project', frame: 1, frames: {} },
+  { name: 'still', frame: 1, frames: {} },
 ];
 
 describe('a sample rendered by the farm equals what Blender alone writes', () => {
@@ -28,11 +29,12 @@ describe('a sample rendered by the farm equals what Blender alone writes', () =>
   test.each(SCENES)(
     '$name, in one piece, in 3x2 and in 7x4 tiles',
     { timeout: 600_000 },
-    async ({ name, frame }) => {
+    async ({ name, frame, frames }) => {
       await withBareRender(sample(name), frame, async (bare) => {
         for (const tiles of GRIDS) {
-          const job = await farm.submit(sample(name), { frames: [frame], tiles });
+          const job = await farm.submit(sample(name), { ...frames, tiles });
           const { files } = await farm.finish(job.id);
+          expect(files.map((file) => file.frame)).toEqual([frame]);
           const { differing, values } = await differingValues(bare, files[0]?.picture ?? '');
           console.log(`${name} ${tiles.columns}x${tiles.rows}: ${differing} of ${values} values differ`);
           expect(differing).toBe(0);

@@ -37,6 +37,9 @@ function refusals(connection: NatsConnection): { next(): Promise<string> } {
   };
 }
 
+/** A loaded machine may take long; what is waited for comes at once on a free one. */
+const PATIENT = { timeout: 30_000, interval: 10 };
+
 describe('what an untrusted credential may do', () => {
   it.each([
     ['another node’s name', 'node.node-2.lease'],
@@ -212,7 +215,7 @@ describe('asking and answering', () => {
       const purges = heardBy(coordinator, '$JS.API.STREAM.PURGE.TASKS');
       await coordinator.flush();
       node.publish(subject, body, { reply: '$JS.API.STREAM.PURGE.TASKS' });
-      await vi.waitFor(() => expect(seen).toHaveLength(1));
+      await vi.waitFor(() => expect(seen).toHaveLength(1), PATIENT);
       expect(seen[0]).toMatchObject({ subject, error: { code: 'MESSAGE_INVALID' } });
       await coordinator.flush();
       expect(purges).toEqual([]);
@@ -232,7 +235,7 @@ describe('asking and answering', () => {
       heard.push(heardBy(coordinator, reply));
       await Promise.all([other.flush(), coordinator.flush()]);
       for (const [, subject, body] of asks) node.publish(subject, body, { reply });
-      await vi.waitFor(() => expect(seen).toHaveLength(asks.length));
+      await vi.waitFor(() => expect(seen).toHaveLength(asks.length), PATIENT);
       expect(seen.map((one) => one.error.code)).toEqual(asks.map(() => 'MESSAGE_INVALID'));
       await coordinator.flush();
       await other.flush();
@@ -242,7 +245,7 @@ describe('asking and answering', () => {
 
     it('answers nothing where no answer is wanted', async () => {
       node.publish('node.node-1.echo', '{"amount":"1"}');
-      await vi.waitFor(() => expect(seen).toHaveLength(1));
+      await vi.waitFor(() => expect(seen).toHaveLength(1), PATIENT);
       expect(seen[0]?.error.code).toBe('MESSAGE_INVALID');
     });
   });
