@@ -63,6 +63,7 @@ program
   .option('--budget <amount>', 'the most it may cost, in TESS (default: the quote)')
   .option('--out <folder>', 'where the frames go (default: NAME-frames)')
   .option('--root <folder>', "folder whose files may be sent with the scene (default: the scene's own)")
+  .option('--exr', 'deliver the float EXR of every frame beside its picture')
   .option('--wait', 'wait for the frames and download them')
   .option('--json', 'print one JSON object on stdout')
   .option('--nodes <count>', 'nodes of a temporary farm', wholeNumber(1, 64), '1')

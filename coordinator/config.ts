@@ -20,6 +20,8 @@ export const coordinatorConfigSchema = z.strictObject({
   leaseMs: z.number().int().min(200),
   /** A batch is closed this long after its first receipt, full or not, so that nobody waits long for money. */
   batchMaxAgeMs: z.number().int().min(100),
+  /** A node that has not handed over a drawn EXR this long after the draw has withheld it. */
+  handOverMs: z.number().int().min(1_000),
   /** How long a node that failed a verdict gets no work. */
   quarantineMs: z.number().int().min(0),
 });

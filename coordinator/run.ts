@@ -30,6 +30,7 @@ import { serveNodes } from './scheduling/serve-nodes.ts';
 import { closeBatches } from './settlement/open-batch.ts';
 import { SettlementLoop } from './settlement/settlement-loop.ts';
 import { Scenes } from './submission/scenes.ts';
+import { HandOver } from './verification/hand-over.ts';
 import { serveVerifiers } from './verification/serve-verifiers.ts';
 import { VerifierDesk } from './verification/verifier-desk.ts';
 
@@ -85,13 +86,15 @@ export async function runCoordinator(
 
   const scenes = new Scenes(context);
   const dispatcher = new Dispatcher(context);
-  const desk = new VerifierDesk(context, () => wakeAll());
+  const handOver = new HandOver(context);
+  const desk = new VerifierDesk(context, handOver, () => wakeAll());
   const settlement = new SettlementLoop(context, () => wakeAll());
   const housekeeping = new Housekeeping(context, dispatcher, settlement);
   const wakeAll = (): void => {
     housekeeping.wake();
     settlement.wake();
     desk.wake();
+    handOver.wake();
     dispatcher.wake();
   };
 
@@ -104,7 +107,7 @@ export async function runCoordinator(
   await untilOneEnds(signal, [
     (stop) => housekeeping.run(stop),
     (stop) => settlement.run(stop),
-    (stop) => serveNodes(context, nats, dispatcher, wakeAll, stop),
+    (stop) => serveNodes(context, nats, dispatcher, handOver, wakeAll, stop),
     (stop) => serveVerifiers(context, nats, desk, stop),
   ]);
 }

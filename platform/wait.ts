@@ -22,6 +22,16 @@ export function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
+/** What `work` gives, or null as soon as `signal` aborts: then its end is not waited for. */
+export function stoppable<T>(work: Promise<T>, signal: AbortSignal): Promise<T | null> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => resolve(null);
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}
+
 /**
  * How long to wait before try number `attempt` (0 = first retry): doubles from 200 ms to 10 s, with a random half, so
  * that many clients of a server that comes back do not all arrive in the same moment.

@@ -5,7 +5,7 @@
  *     word(c)    = uint256(keccak256(abi.encode(bytes32 seed, uint256 c))),  c = 0, 1, 2, … over the whole draw
  *     below(n)   = word(c++) % n, skipping every word >= 2^256 - (2^256 mod n)     (unbiased; always takes a word)
  *     indexes    : a = [0 … count-1]; for i in 0 … k-1: swap a[i] with a[i + below(count - i)]; result a[0 … k-1]
- *     crops      : then, receipt by receipt in that order and for render receipts only,
+ *     crops      : then, receipt by receipt in that order and for render and frame receipts only,
  *                  x = rect.x + below(rect.width - crop.width + 1), y = rect.y + below(rect.height - crop.height + 1)
  *
  * (Fisher and Yates' shuffle in Durstenfeld's form, stopped after k steps.)

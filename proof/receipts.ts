@@ -19,7 +19,7 @@ import type { Receipt, TaskKind } from '../protocol/receipt.ts';
 export const RECEIPT_ABI_TYPES = [
   'bytes32', // jobId, hashed
   'bytes32', // taskId, hashed
-  'uint8', // kind: 0 render, 1 finish
+  'uint8', // kind: 0 render, 1 finish, 2 frame
   'address', // node
   'int32', // frame
   'uint32', // rect.x
@@ -35,7 +35,7 @@ export const RECEIPT_ABI_TYPES = [
   'uint96', // price
 ] as const;
 
-const KIND_NUMBER: Record<TaskKind, number> = { render: 0, finish: 1 };
+const KIND_NUMBER: Record<TaskKind, number> = { render: 0, finish: 1, frame: 2 };
 /** No file has this SHA-256, as far as anybody knows, so it can stand for "none". */
 const NO_DIGEST = `0x${'0'.repeat(64)}`;
 

@@ -63,6 +63,8 @@ export const jobRequestSchema = z.strictObject({
   frames: frameListSchema.optional(),
   tiles: z.union([tileGridSchema, z.literal('auto')]).default('auto'),
   samples: z.number().int().optional(),
+  /** Whether the float EXR of every frame is delivered beside its picture: ten times the bytes. */
+  exr: z.boolean().optional(),
   /** The most this job may cost; left out: what the quote says. */
   budget: moneySchema.optional(),
 });
@@ -81,6 +83,8 @@ export const jobSpecSchema = z.strictObject({
   /** What the finished picture covers; it contains the region. */
   picture: rectSchema,
   fullFrame: sizeSchema,
+  // Jobs of before there was a choice are read back without it.
+  exr: z.boolean().default(false),
 });
 export type JobSpec = z.infer<typeof jobSpecSchema>;
 

@@ -23,6 +23,9 @@ import { challengeSchema, claimSchema, finishInputSchema, verdictSchema } from '
 /** Raised when a message changes in a way that an older program would misread. */
 export const PROTOCOL_VERSION = 1;
 
+/** Receipts under one Merkle root (design, section 2): enough to make gas per tile small, few enough to settle soon. */
+export const MAX_RECEIPTS = 64;
+
 const tokenSchema = z.number().int().min(1);
 
 export const helloSchema = z.strictObject({
@@ -54,11 +57,13 @@ export const leaseGrantSchema = z.strictObject({
   /** finish only: what the picture covers; the rectangle is what the tiles cover. */
   picture: rectSchema,
   inputs: z.array(finishInputSchema),
+  /** finish and frame: whether the EXR is delivered too. */
+  exr: z.boolean(),
   timeoutMs: z.number().int().min(1),
   /** The batch this receipt will join, and the leaves it holds already. */
   batch: z.strictObject({
     batchId: batchIdSchema,
-    leaves: z.array(bytes32Schema).max(64),
+    leaves: z.array(bytes32Schema).max(MAX_RECEIPTS),
     amount: moneySchema,
   }),
 });
@@ -81,7 +86,7 @@ export const heartbeatReplySchema = z.strictObject({ lost: z.array(taskIdSchema)
 export const batchSignatureSchema = z.strictObject({
   batchId: batchIdSchema,
   root: bytes32Schema,
-  count: z.number().int().min(1).max(64),
+  count: z.number().int().min(1).max(MAX_RECEIPTS),
   amount: moneySchema,
   signature: signatureSchema,
 });
@@ -117,6 +122,21 @@ export type Fail = z.infer<typeof failSchema>;
 
 export const emptySchema = z.strictObject({});
 
+/** So many digests fit a message twice over; a node that keeps more names the oldest. */
+export const MAX_KEPT = 4_096;
+/**
+ * EXRs of frames that a node was not asked to deliver and keeps until they are settled. The answer comes as soon as
+ * one of them is wanted or can go, or after a while with nothing.
+ */
+export const keptSchema = z.strictObject({ kept: z.array(digestSchema).max(MAX_KEPT) });
+export const keptReplySchema = z.strictObject({
+  /** Drawn for a check: to be delivered now. */
+  wanted: z.array(digestSchema),
+  /** Settled, or never taken: nobody will ask for them any more. */
+  settled: z.array(digestSchema),
+});
+export type KeptReply = z.infer<typeof keptReplySchema>;
+
 export const nextWorkSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('none') }),
   /** A batch is on chain: reveal the next secret, so that its seed can be drawn. */
@@ -140,6 +160,7 @@ export const NODE_EXCHANGES = {
   heartbeat: { request: heartbeatSchema, reply: heartbeatReplySchema },
   complete: { request: completeSchema, reply: completeReplySchema },
   fail: { request: failSchema, reply: emptySchema },
+  kept: { request: keptSchema, reply: keptReplySchema },
 } as const satisfies Record<string, Exchange>;
 export type NodeVerb = keyof typeof NODE_EXCHANGES;
 

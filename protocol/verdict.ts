@@ -28,7 +28,7 @@ export const challengeItemSchema = z.strictObject({
   /** In full-frame pixels, inside `rect`. */
   crop: rectSchema,
   samples: z.number().int().min(1),
-  /** finish only: what the picture covers. */
+  /** finish and frame: what the picture covers. */
   picture: rectSchema,
   /** finish only: the tiles to merge. */
   inputs: z.array(finishInputSchema),
@@ -44,12 +44,18 @@ export const challengeSchema = z.strictObject({
   engine: z.string(),
   deviceClass: z.string(),
   seed: bytes32Schema,
+  /** Whether merged EXRs were delivered: then they are checked too. */
+  exr: z.boolean(),
   items: z.array(challengeItemSchema).min(1),
 });
 export type Challenge = z.infer<typeof challengeSchema>;
 
 /** Given to the verifier only after it has committed to its own pixels: every receipt of the batch, leaves ascending. */
-export const claimSchema = z.strictObject({ receipts: z.array(receiptSchema).min(1).max(64) });
+export const claimSchema = z.strictObject({
+  receipts: z.array(receiptSchema).min(1).max(64),
+  /** Drawn frames' EXRs are still on their way from the node: ask again. False once they are here, or late. */
+  pending: z.boolean(),
+});
 export type Claim = z.infer<typeof claimSchema>;
 
 /** One row of a report: one drawn receipt, compared. */

@@ -8,8 +8,8 @@ import { assertNever, FarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Receipt } from '../protocol/receipt.ts';
 import type { ChallengeItem, Comparison } from '../protocol/verdict.ts';
-import { BrokenClaim, fetchClaim, readClaim, readPicture } from './read-claim.ts';
-import type { Reference } from './reference.ts';
+import { BrokenClaim, exrOf, fetchClaim, readClaim, readPicture } from './read-claim.ts';
+import { finishTiles, type Reference } from './reference.ts';
 import type { VerifyTools } from './tools.ts';
 
 /** What a comparison finds, less what is the same for every kind. */
@@ -24,15 +24,19 @@ type Finding = Pick<
   | 'heatMap'
 >;
 
-/** Fetches what the receipt names and compares. A claim that cannot be read is a failed claim; a network is not. */
+/**
+ * Fetches what the receipt names and compares; a merged frame's EXR only where it was to be delivered (`exr`). A claim
+ * that cannot be read is a failed claim; a network is not.
+ */
 export async function compareClaim(
   item: ChallengeItem,
   receipt: Receipt,
   reference: Reference,
+  exr: boolean,
   tools: VerifyTools,
 ): Promise<Comparison> {
   const startMs = performance.now();
-  const finding = await compare(item, receipt, reference, tools).catch((error: unknown) => {
+  const finding = await compare(item, receipt, reference, exr, tools).catch((error: unknown) => {
     if (error instanceof BrokenClaim) return broken(error.message);
     throw error;
   });
@@ -70,13 +74,18 @@ async function compare(
   item: ChallengeItem,
   receipt: Receipt,
   reference: Reference,
+  exr: boolean,
   tools: VerifyTools,
 ): Promise<Finding> {
   switch (reference.kind) {
-    case 'render':
-      return await compareTile(item, receipt, reference.pixels, tools);
+    case 'render': {
+      const finding = await compareTile(item, receipt, reference.pixels, tools);
+      return item.kind === 'frame' && finding.outcome === 'pass'
+        ? await compareFrame(item, receipt, finding, tools)
+        : finding;
+    }
     case 'finish':
-      return await compareFinish(item, receipt, reference, tools);
+      return await compareFinish(item, receipt, reference, exr, tools);
     default:
       return assertNever(reference);
   }
@@ -88,7 +97,7 @@ async function compareTile(
   reference: PixelImage,
   tools: VerifyTools,
 ): Promise<Finding> {
-  const path = await fetchClaim(receipt, `claim-${item.index}`, reference.channels, tools);
+  const path = await fetchClaim(receipt, claimName(item), reference.channels, tools);
   const claimed = await readClaim(receipt, path);
   const { rect, crop: drawn } = item;
   const part = crop(claimed, { ...drawn, x: drawn.x - rect.x, y: drawn.y - rect.y });
@@ -106,18 +115,39 @@ async function compareTile(
   };
 }
 
+/** What a claim's files are called in the folder of the challenge. */
+function claimName(item: ChallengeItem): string {
+  return `claim-${item.index}`;
+}
+
+/** What was delivered must come from what was committed: the claimed pixels, finished here, give the same picture. */
+async function compareFrame(
+  item: ChallengeItem,
+  receipt: Receipt,
+  finding: Finding,
+  tools: VerifyTools,
+): Promise<Finding> {
+  const delivered = await readPicture(receipt, item.picture, claimName(item), tools);
+  const tiles = [{ rect: item.rect, path: exrOf(claimName(item), tools) }];
+  const finished = await finishTiles(item, tiles, claimName(item), tools);
+  const result = comparePictures(finished.picture, delivered);
+  if (result.outcome === 'pass') return finding;
+  return { ...finding, outcome: result.outcome, decidedBy: 'picture', reason: result.detail };
+}
+
 async function compareFinish(
   item: ChallengeItem,
   receipt: Receipt,
   reference: Extract<Reference, { kind: 'finish' }>,
+  exr: boolean,
   tools: VerifyTools,
 ): Promise<Finding> {
   // Merging copies values: with the same tiles it has one right answer, so here the digest is the test.
   if (receipt.pixelDigest !== reference.mergedDigest) {
     throw new BrokenClaim('the merged frame is not made of the verified tiles');
   }
-  await fetchClaim(receipt, `claim-${item.index}`, null, tools);
-  const picture = await readPicture(receipt, item.picture, `claim-${item.index}`, tools);
+  if (exr) await fetchClaim(receipt, claimName(item), null, tools);
+  const picture = await readPicture(receipt, item.picture, claimName(item), tools);
   const result = comparePictures(reference.picture, picture);
   return { ...nothingMeasured, outcome: result.outcome, decidedBy: 'picture', reason: result.detail };
 }

@@ -24,6 +24,11 @@ const PNG_BYTES_PER_PIXEL = 8;
 /** Where the channels are not known beforehand (a batch of finished frames): more passes than any scene has. */
 const MOST_CHANNELS = 512;
 
+/** Where {@link fetchClaim} puts a receipt's EXR. */
+export function exrOf(name: string, tools: VerifyTools): string {
+  return join(tools.folder, `${name}.exr`);
+}
+
 /**
  * Fetches and decodes the receipt's EXR, and checks size, channels (where `channels` says which) and committed digest.
  * Returns the path of its canonical bytes. Throws BrokenClaim; other errors are not the node's.
@@ -34,7 +39,7 @@ export async function fetchClaim(
   channels: readonly string[] | null,
   tools: VerifyTools,
 ): Promise<string> {
-  const exr = join(tools.folder, `${name}.exr`);
+  const exr = exrOf(name, tools);
   const output = `${exr}.raw`;
   const { width, height } = receipt.rect;
   const maxBytes = width * height * 4 * (channels?.length ?? MOST_CHANNELS) + HEADER_BYTES;
@@ -58,6 +63,9 @@ export async function fetchClaim(
       isFarmError(error, 'TOO_LARGE') ||
       isFarmError(error, 'MESSAGE_INVALID') ||
       (isFarmError(error) && error.details?.['invalidExr'] === true);
+    // The others were there when the task was taken. A frame's was to be handed over when it was drawn.
+    if (receipt.kind === 'frame' && isFarmError(error, 'NOT_FOUND'))
+      throw new BrokenClaim('the pixels that were committed were not handed over in time');
     if (itsOwn) throw new BrokenClaim(`the file cannot be read: ${error.message}`);
     throw error;
   }

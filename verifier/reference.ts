@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { digestBytes } from '../platform/blobs/digest-file.ts';
+import type { FinishTile } from '../platform/render/runtime.ts';
 import type { Rgba8 } from '../proof/compare-pictures.ts';
 import { type PixelImage, pixelDigest, readRawPixels } from '../proof/pixels.ts';
 import type { Digest } from '../protocol/ids.ts';
@@ -21,7 +22,7 @@ export type Reference = {
 );
 
 export async function makeReference(item: ChallengeItem, tools: VerifyTools): Promise<Reference> {
-  return item.kind === 'render' ? await renderCrop(item, tools) : await finishAgain(item, tools);
+  return item.kind === 'finish' ? await finishAgain(item, tools) : await renderCrop(item, tools);
 }
 
 async function renderCrop(item: ChallengeItem, tools: VerifyTools): Promise<Reference> {
@@ -43,18 +44,8 @@ async function finishAgain(item: ChallengeItem, tools: VerifyTools): Promise<Ref
       return { rect: input.rect, path };
     }),
   );
-  const finished = await tools.session.finish(
-    {
-      frame: item.frame,
-      region: item.rect,
-      picture: item.picture,
-      tiles,
-      exrOutput: join(tools.folder, `reference-${item.index}.exr`),
-      pictureOutput: join(tools.folder, `reference-${item.index}.png`),
-    },
-    { signal: tools.signal, timeoutMs: COMMAND_TIMEOUT_MS },
-  );
-  const picture = await decodePicture(finished.picturePath, item.picture);
+  const finished = await finishTiles(item, tiles, `reference-${item.index}`, tools);
+  const { picture } = finished;
   return {
     kind: 'finish',
     commitment: digestBytes(
@@ -64,6 +55,27 @@ async function finishAgain(item: ChallengeItem, tools: VerifyTools): Promise<Ref
     mergedDigest: finished.pixelDigest,
     picture,
   };
+}
+
+/** The scene's own compositor over these tiles: the digest of the merged frame, and the picture. */
+export async function finishTiles(
+  item: ChallengeItem,
+  tiles: readonly FinishTile[],
+  name: string,
+  tools: VerifyTools,
+): Promise<{ pixelDigest: Digest; finishMs: number; picture: Rgba8 }> {
+  const finished = await tools.session.finish(
+    {
+      frame: item.frame,
+      region: item.rect,
+      picture: item.picture,
+      tiles,
+      exrOutput: join(tools.folder, `${name}.merged.exr`),
+      pictureOutput: join(tools.folder, `${name}.merged.png`),
+    },
+    { signal: tools.signal, timeoutMs: COMMAND_TIMEOUT_MS },
+  );
+  return { ...finished, picture: await decodePicture(finished.picturePath, item.picture) };
 }
 
 /** An EXR as canonical pixels: opened by the renderer inside its sandbox, read here in a format too plain to attack. */

@@ -49,7 +49,7 @@ export async function verifyBatch(
       const reference = references[position];
       if (receipt === undefined || reference === undefined)
         throw new FarmError('INTERNAL', 'a drawn receipt is missing');
-      comparisons.push(await compareOne(item, receipt, reference, ports, tools));
+      comparisons.push(await compareOne(item, receipt, reference, challenge.exr, ports, tools));
     }
     comparisons.push(...(await findBroken(challenge, receipts, references, ports, tools)));
     const outcome = overall(comparisons);
@@ -92,11 +92,12 @@ async function compareOne(
   item: ChallengeItem,
   receipt: Receipt,
   reference: MaybeReference,
+  exr: boolean,
   ports: VerifyPorts,
   tools: VerifyTools,
 ): Promise<Comparison> {
   if (reference.kind === 'none') return unclear(item, reference.reason);
-  return await compareClaim(item, receipt, reference, tools).catch((error: unknown) =>
+  return await compareClaim(item, receipt, reference, exr, tools).catch((error: unknown) =>
     unclear(item, giveUp(error, ports)),
   );
 }
@@ -120,8 +121,10 @@ async function findBroken(
   for (const [index, receipt] of receipts.entries()) {
     if (drawn.has(index) || picture === undefined) continue;
     try {
-      await fetchClaim(receipt, `other-${index}`, channels, tools);
-      if (receipt.kind === 'finish') await readPicture(receipt, picture, `other-${index}`, tools);
+      // A frame's EXR stays with its node unless it is drawn; a merged one unless the artist asked for it.
+      if (receipt.kind === 'render' || (receipt.kind === 'finish' && challenge.exr))
+        await fetchClaim(receipt, `other-${index}`, channels, tools);
+      if (receipt.kind !== 'render') await readPicture(receipt, picture, `other-${index}`, tools);
     } catch (error) {
       if (error instanceof BrokenClaim) found.push(brokenReceipt(index, receipt, error.message));
       else found.push(unclear({ index, ...receipt, crop: receipt.rect }, giveUp(error, ports)));

@@ -1,16 +1,30 @@
-/** One task, from lease to files: fetch, render or finish, deliver. */
+/** One task, from lease to files: fetch, wait for the renderer, render or finish, deliver. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { digestFile } from '../platform/blobs/digest-file.ts';
 import type { HttpBlobs } from '../platform/blobs/http-blobs.ts';
 import type { RenderSession } from '../platform/render/runtime.ts';
 import { whileUnreachable } from '../platform/retry.ts';
+import { assertNever, FarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { LeaseGrant } from '../protocol/messages.ts';
+import type { Node } from './node.ts';
 
 export type TaskResult = {
   exrDigest: Digest;
   pixelDigest: Digest;
   pictureDigest: Digest | null;
+  /** The EXR stayed here ({@link Node.kept}) instead of being delivered. */
+  kept: boolean;
+  renderMs: number;
+  peakMemoryBytes: number;
+};
+
+/** What a renderer made of a task, before any of it is delivered. */
+type Rendered = {
+  exrPath: string;
+  picturePath: string | null;
+  pixelDigest: Digest;
   renderMs: number;
   peakMemoryBytes: number;
 };
@@ -18,84 +32,108 @@ export type TaskResult = {
 /** Longer than a restart of the farm takes; a task that is done is worth waiting for. */
 const PATIENCE_MS = 120_000;
 
-type TaskTools = { session: RenderSession; blobs: HttpBlobs; workFolder: string };
-
-/** Renders or finishes what the grant says and delivers the files; nothing stays behind in `workFolder`. */
+/** Renders or finishes what the grant says and delivers the files; nothing stays behind in the work folder. */
 export async function doTask(
   grant: LeaseGrant,
-  tools: TaskTools,
+  node: Node,
   onProgress: (fraction: number) => void,
   signal: AbortSignal,
 ): Promise<TaskResult> {
-  const folder = join(tools.workFolder, grant.taskId);
+  const folder = join(node.config.dataFolder, 'work', grant.taskId);
   await mkdir(folder, { recursive: true });
   try {
-    return grant.kind === 'render'
-      ? await renderTile(grant, tools, folder, onProgress, signal)
-      : await finishFrame(grant, tools, folder, onProgress, signal);
+    const scene = await node.scenes.folderOf(grant.scene, grant.manifest, signal);
+    const tiles = await fetchTiles(grant, node.blobs, folder, signal);
+    const rendered = await node.turn.run(async () => {
+      if (signal.aborted) throw new FarmError('INTERRUPTED', 'stopped while waiting for the renderer');
+      onProgress(0);
+      const session = await node.session.with(grant.scene, scene, signal);
+      const made = await make(grant, session, tiles, folder, onProgress, signal);
+      node.lastRenderMs = made.renderMs;
+      return made;
+    });
+    return await handIn(grant, node, rendered, signal);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function renderTile(
-  grant: LeaseGrant,
-  { session, blobs }: TaskTools,
-  folder: string,
-  onProgress: (fraction: number) => void,
-  signal: AbortSignal,
-): Promise<TaskResult> {
-  const { frame, rect, samples, timeoutMs } = grant;
-  const tile = await session.render(
-    { frame, rect, samples, output: join(folder, 'tile.exr') },
-    { signal, timeoutMs, onProgress: ({ fraction }) => onProgress(fraction) },
-  );
-  const { digest } = await put(blobs, tile.exrPath, signal);
-  return {
-    exrDigest: digest,
-    pixelDigest: tile.pixelDigest,
-    pictureDigest: null,
-    renderMs: tile.renderMs,
-    peakMemoryBytes: tile.peakMemoryBytes,
-  };
-}
+type Tile = { rect: LeaseGrant['rect']; path: string };
 
-async function finishFrame(
+async function fetchTiles(
   grant: LeaseGrant,
-  { session, blobs }: TaskTools,
+  blobs: HttpBlobs,
   folder: string,
-  onProgress: (fraction: number) => void,
   signal: AbortSignal,
-): Promise<TaskResult> {
-  const tiles = await Promise.all(
+): Promise<Tile[]> {
+  return await Promise.all(
     grant.inputs.map(async (input, index) => {
       const path = join(folder, `tile-${index}.exr`);
       await whileUnreachable(() => blobs.fetchTo(input.exr, path, signal), signal, PATIENCE_MS);
       return { rect: input.rect, path };
     }),
   );
-  const finished = await session.finish(
-    {
-      frame: grant.frame,
-      region: grant.rect,
-      picture: grant.picture,
-      tiles,
-      exrOutput: join(folder, 'frame.exr'),
-      pictureOutput: join(folder, 'frame.png'),
-    },
-    { signal, timeoutMs: grant.timeoutMs, onProgress: ({ fraction }) => onProgress(fraction) },
-  );
-  const exr = await put(blobs, finished.exrPath, signal);
-  const picture = await put(blobs, finished.picturePath, signal);
-  return {
-    exrDigest: exr.digest,
-    pixelDigest: finished.pixelDigest,
-    pictureDigest: picture.digest,
-    renderMs: finished.finishMs,
-    peakMemoryBytes: 0,
-  };
 }
 
-function put(blobs: HttpBlobs, path: string, signal: AbortSignal): ReturnType<HttpBlobs['putFile']> {
-  return whileUnreachable(() => blobs.putFile(path, signal), signal, PATIENCE_MS);
+async function make(
+  grant: LeaseGrant,
+  session: RenderSession,
+  tiles: readonly Tile[],
+  folder: string,
+  onProgress: (fraction: number) => void,
+  signal: AbortSignal,
+): Promise<Rendered> {
+  const { kind, frame, rect, picture, samples, timeoutMs } = grant;
+  const options = {
+    signal,
+    timeoutMs,
+    onProgress: ({ fraction }: { fraction: number }) => onProgress(fraction),
+  };
+  const exrOutput = join(folder, 'frame.exr');
+  const pictureOutput = join(folder, 'frame.png');
+  switch (kind) {
+    case 'render': {
+      const tile = await session.render({ frame, rect, samples, output: join(folder, 'tile.exr') }, options);
+      return { ...tile, picturePath: null };
+    }
+    case 'finish': {
+      const finished = await session.finish(
+        { frame, region: rect, picture, tiles, exrOutput, pictureOutput },
+        options,
+      );
+      return { ...finished, renderMs: finished.finishMs, peakMemoryBytes: 0 };
+    }
+    case 'frame': {
+      const raw = join(folder, 'raw.exr');
+      const tile = await session.render({ frame, rect, samples, output: raw }, options);
+      const finished = await session.finish(
+        { frame, region: rect, picture, tiles: [{ rect, path: raw }], exrOutput, pictureOutput },
+        options,
+      );
+      return { ...finished, ...tile, renderMs: tile.renderMs + finished.finishMs };
+    }
+    default:
+      return assertNever(kind);
+  }
+}
+
+async function handIn(
+  grant: LeaseGrant,
+  node: Node,
+  rendered: Rendered,
+  signal: AbortSignal,
+): Promise<TaskResult> {
+  const { exrPath, picturePath, ...numbers } = rendered;
+  const put = async (path: string): Promise<Digest> => {
+    const stored = await whileUnreachable(() => node.blobs.putFile(path, signal), signal, PATIENCE_MS);
+    return stored.digest;
+  };
+  const pictureDigest = picturePath === null ? null : await put(picturePath);
+  if (grant.kind === 'render' || grant.exr)
+    return { ...numbers, exrDigest: await put(exrPath), pictureDigest, kept: false };
+  const { digest: exrDigest } = await digestFile(exrPath);
+  // A merged frame can be made again from its tiles by anybody; the pixels of a whole frame are only here.
+  const kept = grant.kind === 'frame';
+  if (kept) await node.kept.keep(exrDigest, exrPath);
+  return { ...numbers, exrDigest, pictureDigest, kept };
 }

@@ -3,10 +3,13 @@ import type { NatsConnection } from 'nats';
 import type { HttpBlobs } from '../platform/blobs/http-blobs.ts';
 import type { PrivateKey } from '../platform/chain/signing.ts';
 import type { Log } from '../platform/log.ts';
+import type { Mutex } from '../platform/mutex.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
 import type { WarmSession } from '../platform/render/warm-session.ts';
 import type { SceneCache } from '../platform/scenes/scene-cache.ts';
+import type { LeaseGrant } from '../protocol/messages.ts';
 import type { WorkerConfig } from './config.ts';
+import type { KeptFiles } from './kept-files.ts';
 import type { ReceiptJournal } from './receipt-journal.ts';
 
 /** For questions that the coordinator answers at once. */
@@ -20,6 +23,16 @@ export type Node = {
   scenes: SceneCache;
   runtime: RenderRuntime;
   session: WarmSession;
+  /** Rendering takes the whole machine: one command at a time, in the order of the leases. */
+  turn: Mutex;
+  /** How long the last task rendered. */
+  lastRenderMs: number | null;
+  /** Receipts join their batch one after the other: each signature covers the ones before. */
+  signing: Mutex;
+  /** The batch that the last receipt of a job and kind has joined, as this node knows it. */
+  batches: Map<string, LeaseGrant['batch']>;
+  /** EXRs of whole frames, until they are settled. */
+  kept: KeptFiles;
   journal: ReceiptJournal;
   log: Log;
 };

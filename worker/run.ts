@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { HttpBlobs } from '../platform/blobs/http-blobs.ts';
 import { addressOf, type PrivateKey } from '../platform/chain/signing.ts';
 import { createLog } from '../platform/log.ts';
+import { Mutex } from '../platform/mutex.ts';
 import { connectNats } from '../platform/nats/connection.ts';
 import { ask } from '../platform/nats/exchange.ts';
 import { inboxPrefix } from '../platform/nats/server.ts';
@@ -12,13 +13,18 @@ import { createProcessRuntime } from '../platform/render/process/runtime.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
 import { WarmSession } from '../platform/render/warm-session.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
-import { backoffMs, pause } from '../platform/wait.ts';
+import { backoffMs, pause, stoppable } from '../platform/wait.ts';
 import { isFarmError } from '../protocol/errors.ts';
 import { NODE_EXCHANGES, nodeSubject, PROTOCOL_VERSION, type Welcome } from '../protocol/messages.ts';
 import type { WorkerConfig, WorkerSecrets } from './config.ts';
+import { handOverUntilStopped } from './hand-over.ts';
+import { KeptFiles } from './kept-files.ts';
 import { type Node, REQUEST_TIMEOUT_MS } from './node.ts';
 import { ReceiptJournal } from './receipt-journal.ts';
 import { workOn } from './work-on-lease.ts';
+
+/** One that renders, one before it and one after it. */
+const IN_FLIGHT = 3;
 
 /** The coordinator answers a lease request within 15 s even when there is nothing. */
 const LEASE_TIMEOUT_MS = 30_000;
@@ -59,6 +65,11 @@ export async function runWorker(
     ),
     runtime,
     session,
+    turn: new Mutex(),
+    lastRenderMs: null,
+    signing: new Mutex(),
+    batches: new Map(),
+    kept: await KeptFiles.open(join(config.dataFolder, 'kept')),
     journal: await ReceiptJournal.open(join(config.dataFolder, 'receipts.log')),
     log,
   };
@@ -67,7 +78,7 @@ export async function runWorker(
     if (welcome === null) return;
     log.info({ address: addressOf(node.key), engine: runtime.engine.id }, 'the node works');
     life.ready();
-    await workUntilStopped(node, welcome, signal);
+    await Promise.all([workUntilStopped(node, welcome, signal), handOverUntilStopped(node, signal)]);
   } finally {
     await nats.close();
   }
@@ -98,7 +109,12 @@ async function sayHello(node: Node, signal: AbortSignal): Promise<Welcome | null
   return null;
 }
 
+/**
+ * Asks for tasks and has up to {@link IN_FLIGHT} of them under way: while one renders, the next one's scene is fetched
+ * and the last one's result travels. Rendering itself is one at a time ({@link Node.turn}).
+ */
 async function workUntilStopped(node: Node, welcome: Welcome, signal: AbortSignal): Promise<void> {
+  const inFlight = new Set<Promise<void>>();
   let attempt = 0;
   while (!signal.aborted) {
     try {
@@ -110,24 +126,27 @@ async function workUntilStopped(node: Node, welcome: Welcome, signal: AbortSigna
         signal,
       );
       attempt = 0;
-      if (reply === null) return;
-      if (reply.grant !== null) await workOn(node, reply.grant, welcome, signal);
-      else if (reply.retryAfterMs > 0) {
+      if (reply === null) break;
+      if (reply.grant !== null) {
+        const grant = reply.grant;
+        const nearlyDone = new Promise<void>((resolve) => {
+          const work = workOn(node, grant, welcome, resolve, signal).finally(() => {
+            inFlight.delete(work);
+            resolve();
+          });
+          inFlight.add(work);
+        });
+        await nearlyDone;
+        while (inFlight.size >= IN_FLIGHT) await Promise.race(inFlight);
+      } else if (reply.retryAfterMs > 0) {
         node.log.warn({ reason: reply.reason }, 'the farm gives this node no work');
         await pause(reply.retryAfterMs, signal);
       }
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted) break;
       node.log.warn({ err: error }, 'the farm could not be asked for work; trying again');
       await pause(backoffMs(attempt++), signal);
     }
   }
-}
-
-function stoppable<T>(work: Promise<T>, signal: AbortSignal): Promise<T | null> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => resolve(null);
-    signal.addEventListener('abort', stop, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
-  });
+  await Promise.all(inFlight);
 }

@@ -1,14 +1,22 @@
 /** One lease, from grant to signed receipt, kept alive by heartbeats. */
-import { join } from 'node:path';
 import { escrowDomain, type SigningDomain } from '../platform/chain/signing.ts';
 import { ask } from '../platform/nats/exchange.ts';
 import { whileUnreachable } from '../platform/retry.ts';
 import { pause } from '../platform/wait.ts';
+import { receiptLeaf } from '../proof/receipts.ts';
 import { FarmError, isFarmError, toFarmError } from '../protocol/errors.ts';
-import { type LeaseGrant, NODE_EXCHANGES, nodeSubject, type Welcome } from '../protocol/messages.ts';
+import {
+  type LeaseGrant,
+  MAX_RECEIPTS,
+  NODE_EXCHANGES,
+  nodeSubject,
+  type Welcome,
+} from '../protocol/messages.ts';
+import type { Receipt } from '../protocol/receipt.ts';
 import { classifyFailure } from './classify-failure.ts';
 import { receiptFor, signBatch } from './deliver.ts';
-import { doTask } from './do-task.ts';
+import { doTask, type TaskResult } from './do-task.ts';
+import { wantsNext } from './lookahead.ts';
 import { type Node, REQUEST_TIMEOUT_MS } from './node.ts';
 
 /** Longer than a restart of the farm takes; a result that is done is worth delivering. */
@@ -20,11 +28,15 @@ const INFRASTRUCTURE_PAUSE_MS = 2_000;
 /** The batch can move while it is signed (closed by age, another receipt); more often than this is a fault. */
 const MAX_SIGNINGS = 5;
 
-/** Does one task under its lease; gives it back with the reason when it cannot. Never throws for the task's sake. */
+/**
+ * Does one task under its lease; gives it back with the reason when it cannot. Never throws for the task's sake.
+ * `onNearlyDone` is called once it is time to lease the next one; more than once does no harm.
+ */
 export async function workOn(
   node: Node,
   grant: LeaseGrant,
   welcome: Welcome,
+  onNearlyDone: () => void,
   signal: AbortSignal,
 ): Promise<void> {
   const { taskId } = grant;
@@ -39,10 +51,16 @@ export async function workOn(
         `this node has ${node.runtime.engine.id}, the task asks for ${grant.engine}`,
       );
     }
-    const folder = await node.scenes.folderOf(grant.scene, grant.manifest, working);
-    const session = await node.session.with(grant.scene, folder, working);
-    const tools = { session, blobs: node.blobs, workFolder: join(node.config.dataFolder, 'work') };
-    const result = await doTask(grant, tools, (fraction) => Object.assign(progress, { fraction }), working);
+    const result = await doTask(
+      grant,
+      node,
+      (fraction) => {
+        progress.fraction = fraction;
+        if (wantsNext({ fraction, lastRenderMs: node.lastRenderMs })) onNearlyDone();
+      },
+      working,
+    );
+    onNearlyDone();
     await deliver(node, grant, result, escrowDomain(welcome.chainId, welcome.escrow), working);
     node.log.info(
       { taskId, jobId: grant.jobId, frame: grant.frame, renderMs: Math.round(result.renderMs) },
@@ -81,12 +99,24 @@ async function giveBack(node: Node, grant: LeaseGrant, failure: FarmError): Prom
 async function deliver(
   node: Node,
   grant: LeaseGrant,
-  result: Awaited<ReturnType<typeof doTask>>,
+  result: TaskResult,
   domain: SigningDomain,
   working: AbortSignal,
 ): Promise<void> {
   const receipt = receiptFor(grant, result, node.runtime.engine, node.key);
-  let batch = grant.batch;
+  await node.signing.run(() => sendSigned(node, grant, { receipt, result, domain }, working));
+  if (result.kept) node.kept.confirm(result.exrDigest);
+}
+
+async function sendSigned(
+  node: Node,
+  grant: LeaseGrant,
+  { receipt, result, domain }: { receipt: Receipt; result: TaskResult; domain: SigningDomain },
+  working: AbortSignal,
+): Promise<void> {
+  const place = `${grant.jobId}/${grant.kind}`;
+  // The grant is from before the receipts that this node has sent since.
+  let batch = node.batches.get(place) ?? grant.batch;
   for (let signing = 0; signing < MAX_SIGNINGS; signing++) {
     const signed = await signBatch(receipt, batch, { journal: node.journal, domain, key: node.key });
     const message = {
@@ -100,7 +130,13 @@ async function deliver(
     const subject = nodeSubject(node.config.nodeId, 'complete');
     const send = () => ask(node.nats, NODE_EXCHANGES.complete, subject, message, REQUEST_TIMEOUT_MS);
     const reply = await whileUnreachable(send, working, PATIENCE_MS);
-    if (reply.moved === null) return;
+    if (reply.moved === null) {
+      const leaves = [...batch.leaves, receiptLeaf(receipt)];
+      if (leaves.length < MAX_RECEIPTS)
+        node.batches.set(place, { batchId: batch.batchId, leaves, amount: signed.amount });
+      else node.batches.delete(place);
+      return;
+    }
     batch = reply.moved;
   }
   throw new FarmError('BATCH_MOVED', `the batch changed ${MAX_SIGNINGS} times while it was signed`);

@@ -44,6 +44,7 @@ export type FarmOptions = {
   restart?: boolean;
   leaseMs?: number;
   batchMaxAgeMs?: number;
+  handOverMs?: number;
   quarantineMs?: number;
   signal: AbortSignal;
   onNote: (note: string) => void;
@@ -61,6 +62,8 @@ export type Farm = {
 const DEFAULT_LEASE_MS = 15_000;
 /** How long a node may wait for its batch to be closed while others still work on the job. */
 const DEFAULT_BATCH_MAX_AGE_MS = 15_000;
+/** A node behind a slow line sends a large frame in this time; a node that was restarted is back in it. */
+const DEFAULT_HAND_OVER_MS = 600_000;
 /** Out for an hour after a failed verdict: long enough to hurt, short enough to come back after a mended driver. */
 const DEFAULT_QUARANTINE_MS = 3_600_000;
 
@@ -162,6 +165,7 @@ async function startParts(
         verifierAddress: addressOf(secrets.verifierKey as string as PrivateKey),
         leaseMs: options.leaseMs ?? DEFAULT_LEASE_MS,
         batchMaxAgeMs: options.batchMaxAgeMs ?? DEFAULT_BATCH_MAX_AGE_MS,
+        handOverMs: options.handOverMs ?? DEFAULT_HAND_OVER_MS,
         quarantineMs: options.quarantineMs ?? DEFAULT_QUARANTINE_MS,
       },
       secrets: {

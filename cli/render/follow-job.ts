@@ -13,7 +13,8 @@ import { type ProgressLine, progressText } from '../progress-line.ts';
 /** Fast enough that a person sees it move, slow enough to cost nothing. */
 const LOOK_MS = 500;
 
-export type FrameFiles = { frame: number; picture: string; exr: string };
+/** `exr` is null where the job was not asked for EXRs. */
+export type FrameFiles = { frame: number; picture: string; exr: string | null };
 
 export type FollowOptions = {
   client: FarmClient;
@@ -73,7 +74,7 @@ async function download(job: JobView, frame: FrameView, options: FollowOptions):
   return {
     frame: frame.frame,
     picture: await fetch(frame.picture, `${stem}.png`),
-    exr: await fetch(frame.exr, `${stem}.exr`),
+    exr: frame.exr === null ? null : await fetch(frame.exr, `${stem}.exr`),
   };
 }
 

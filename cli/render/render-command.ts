@@ -25,6 +25,7 @@ export type RenderOptions = {
   farm?: string;
   data: string;
   nodes: string;
+  exr?: boolean;
   wait?: boolean;
   json?: boolean;
 };
@@ -40,6 +41,7 @@ export async function renderCommand(
     ...(options.samples === undefined ? {} : { samples: parseSamples(options.samples) }),
     ...(options.budget === undefined ? {} : { budget: parseBudget(options.budget).toString() }),
     tiles: parseTiles(options.tiles),
+    exr: options.exr === true,
   };
   await requireBlendFile(scene);
   await using farm = await findFarm(options, terminal);

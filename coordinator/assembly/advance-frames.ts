@@ -1,4 +1,4 @@
-/** Verified tiles make a frame ready to be finished; a verified finish makes it done; the last one ends the job. */
+/** Verified tiles make a frame ready to be finished; a verified finish, or a whole frame, makes it done; the last one ends the job. */
 
 import type { Selectable } from 'kysely';
 import { sql } from 'kysely';
@@ -33,12 +33,23 @@ async function countTiles(tx: FarmQuery, batch: BatchRow): Promise<void> {
 
 async function deliverFrames(context: CoordinatorContext, tx: FarmQuery, batch: BatchRow): Promise<void> {
   const now = new Date(context.clock.now());
+  const job = await tx
+    .selectFrom('jobs')
+    .select('spec')
+    .where('id', '=', batch.job_id)
+    .executeTakeFirstOrThrow();
+  const exr = job.spec.exr === true;
   const finished = await tx.selectFrom('tasks').selectAll().where('batch_id', '=', batch.id).execute();
   for (const task of finished) {
     const receipt = receiptOf(task);
     await tx
       .updateTable('frames')
-      .set({ state: 'done', exr: receipt.exrDigest, picture: receipt.pictureDigest })
+      .set({
+        state: 'done',
+        exr: exr ? receipt.exrDigest : null,
+        picture: receipt.pictureDigest,
+        tiles_verified: sql`tiles_total`,
+      })
       .where('job_id', '=', batch.job_id)
       .where('frame', '=', task.frame)
       .execute();

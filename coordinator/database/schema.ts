@@ -80,6 +80,8 @@ type Tables = {
     signature: Signature | null;
     opened_at: Date;
     seed: Bytes32 | null;
+    /** When the seed was noted here. */
+    drawn_at: Date | null;
     crop_digests: JSONColumnType<Digest[]> | null;
     outcome: Outcome | null;
     evidence: Digest | null;

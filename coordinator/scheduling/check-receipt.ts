@@ -23,7 +23,7 @@ export function requireReceiptFits(
     node: node.address,
     engine: node.engine,
     deviceClass: node.device_class,
-    'picture given': task.kind === 'finish',
+    'picture given': task.kind !== 'render',
   };
   const actual: Record<string, unknown> = {
     ...receipt,

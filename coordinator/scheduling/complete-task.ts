@@ -5,11 +5,12 @@ import { escrowDomain, recoverCommitSigner } from '../../platform/chain/signing.
 import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { NodeId } from '../../protocol/ids.ts';
-import type { Complete, LeaseGrant } from '../../protocol/messages.ts';
+import { type Complete, type LeaseGrant, MAX_RECEIPTS } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
-import { batchState, MAX_RECEIPTS, openBatch } from '../settlement/open-batch.ts';
+import { batchState, openBatch } from '../settlement/open-batch.ts';
 import { storeReceipt } from '../settlement/receipts.ts';
+import { filesToDeliver } from '../verification/hand-over.ts';
 import { requireReceiptFits } from './check-receipt.ts';
 import type { TaskRow } from './claim-task.ts';
 
@@ -23,7 +24,7 @@ export async function completeTask(
   message: Complete,
 ): Promise<{ moved: LeaseGrant['batch'] | null }> {
   const { receipt } = message;
-  for (const digest of [receipt.exrDigest, receipt.pictureDigest]) {
+  for (const digest of filesToDeliver(receipt, await wantsExr(context, message.taskId))) {
     if (digest !== null && !(await context.blobs.has(digest))) {
       throw new FarmError('MESSAGE_INVALID', `the result ${digest} was not delivered`);
     }
@@ -92,6 +93,16 @@ export async function completeTask(
     );
     return { moved: null };
   });
+}
+
+async function wantsExr(context: CoordinatorContext, taskId: TaskRow['id']): Promise<boolean> {
+  const row = await context.db
+    .selectFrom('jobs')
+    .innerJoin('tasks', 'tasks.job_id', 'jobs.id')
+    .select('jobs.spec')
+    .where('tasks.id', '=', taskId)
+    .executeTakeFirst();
+  return row?.spec.exr === true;
 }
 
 /** The task, if this node still holds it under this token. */

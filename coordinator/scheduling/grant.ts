@@ -37,6 +37,7 @@ export async function grantOf(db: FarmDb, task: TaskRow, address: string, now: D
     price: BigInt(task.price),
     picture: job.spec.picture,
     inputs: task.kind === 'finish' ? await finishInputs(db, task.job_id, task.frame) : [],
+    exr: job.spec.exr === true,
     timeoutMs: TASK_TIMEOUT_MS,
     batch: await batchState(db, batch),
   };

@@ -5,6 +5,7 @@ import { isFarmError } from '../../protocol/errors.ts';
 import { nodeIdSchema } from '../../protocol/ids.ts';
 import { NODE_EXCHANGES } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
+import type { HandOver } from '../verification/hand-over.ts';
 import { completeTask } from './complete-task.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { failTask } from './fail-task.ts';
@@ -21,6 +22,7 @@ export async function serveNodes(
   context: CoordinatorContext,
   nats: NatsConnection,
   dispatcher: Dispatcher,
+  handOver: HandOver,
   onProgress: () => void,
   signal: AbortSignal,
 ): Promise<void> {
@@ -52,6 +54,7 @@ export async function serveNodes(
         if (reply.moved === null) onProgress();
         return reply;
       },
+      kept: (from, { kept }) => handOver.answer(from, kept, signal),
       fail: async (from, message) => {
         await failTask(context, from, message);
         onProgress();

@@ -1,4 +1,5 @@
 /** When a task is given up, and its job with it. */
+import { assertNever } from '../../protocol/errors.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
 import { ableNodes } from './able-nodes.ts';
@@ -22,8 +23,7 @@ export async function whyHopeless(
     .orderBy('at', 'desc')
     .execute();
   const failed = new Set(failures.map((failure) => failure.node_id));
-  const what =
-    task.kind === 'render' ? `tile ${task.tile} of frame ${task.frame}` : `finishing frame ${task.frame}`;
+  const what = nameOf(task);
   if (failed.size >= NODES_TO_FAIL_A_TASK)
     return `${failed.size} nodes failed on ${what}; the last: ${failures[0]?.message}`;
   const able = await ableNodes(tx, task.job_id, onlineSince(context.clock.now(), context.config.leaseMs));
@@ -31,4 +31,17 @@ export async function whyHopeless(
     return `every node failed on ${what}; the last: ${failures[0]?.message}`;
   }
   return null;
+}
+
+function nameOf({ kind, frame, tile }: Pick<TaskRow, 'kind' | 'frame' | 'tile'>): string {
+  switch (kind) {
+    case 'render':
+      return `tile ${tile} of frame ${frame}`;
+    case 'finish':
+      return `finishing frame ${frame}`;
+    case 'frame':
+      return `frame ${frame}`;
+    default:
+      return assertNever(kind);
+  }
 }

@@ -2,12 +2,9 @@
 import { sql } from 'kysely';
 import { newIdBody } from '../../platform/new-id.ts';
 import type { Address, BatchId, Bytes32, JobId, NodeId } from '../../protocol/ids.ts';
-import type { LeaseGrant } from '../../protocol/messages.ts';
+import { type LeaseGrant, MAX_RECEIPTS } from '../../protocol/messages.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
 import type { FarmQuery } from '../database/schema.ts';
-
-/** Receipts under one Merkle root (design, section 2): enough to make gas per tile small, few enough to settle soon. */
-export const MAX_RECEIPTS = 64;
 
 export type OpenBatchKey = { jobId: JobId; nodeId: NodeId; address: string; kind: TaskKind };
 

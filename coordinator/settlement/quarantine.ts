@@ -43,9 +43,7 @@ export async function whyFailed(context: CoordinatorContext, batch: BatchRow): P
 
 function describe(comparison: Comparison): string {
   const { rect, frame, kind } = comparison;
-  const place =
-    kind === 'render'
-      ? `frame ${frame}, tile at ${rect.x},${rect.y} (${rect.width}x${rect.height})`
-      : `finishing frame ${frame}`;
+  const tile = `frame ${frame}, tile at ${rect.x},${rect.y} (${rect.width}x${rect.height})`;
+  const place = { render: tile, finish: `finishing frame ${frame}`, frame: `frame ${frame}` }[kind];
   return `${place}: ${comparison.reason}`;
 }

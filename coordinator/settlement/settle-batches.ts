@@ -224,7 +224,15 @@ async function noteDrawn(
   if (batch.state === 'drawn' && batch.seed === seed) return false;
   await context.db
     .updateTable('batches')
-    .set({ state: 'drawn', seed, outcome: null, evidence: null, verdict_signature: null, crop_digests: null })
+    .set({
+      state: 'drawn',
+      seed,
+      drawn_at: new Date(context.clock.now()),
+      outcome: null,
+      evidence: null,
+      verdict_signature: null,
+      crop_digests: null,
+    })
     .where('id', '=', batch.id)
     .execute();
   return true;

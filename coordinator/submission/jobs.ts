@@ -78,7 +78,7 @@ function taskRows(job: JobId, plan: JobPlan, now: Date) {
     samples: task.samples,
     price: task.price.toString(),
     // A frame is finished from verified tiles only; its finish task waits for them.
-    state: task.kind === 'render' ? ('queued' as const) : ('waiting' as const),
+    state: task.kind === 'finish' ? ('waiting' as const) : ('queued' as const),
   }));
 }
 

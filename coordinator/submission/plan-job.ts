@@ -73,6 +73,7 @@ export function planJob(request: JobRequest, scene: SceneInspection, engine: Eng
       region,
       picture: scene.picture,
       fullFrame: scene.resolution,
+      exr: request.exr ?? false,
     },
     tasks,
     tilesPerFrame: rects.length,
@@ -82,6 +83,13 @@ export function planJob(request: JobRequest, scene: SceneInspection, engine: Eng
 }
 
 function planTasks(frames: readonly number[], rects: Rect[], region: Rect, samples: number): PlannedTask[] {
+  const whole = (frame: number, position: number): PlannedTask => ({
+    kind: 'frame',
+    ...{ frame, position, tile: 0, rect: region, samples },
+    price: taskPrice('frame', region, samples),
+  });
+  // The node that renders a whole frame finishes it too: nothing of it has to travel to be merged.
+  if (rects.length === 1) return frames.map(whole);
   const tasks: PlannedTask[] = [];
   let position = 0;
   for (const frame of frames) {

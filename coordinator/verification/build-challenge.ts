@@ -4,6 +4,7 @@ import { drawChallenge } from '../../proof/draw.ts';
 import { RECEIPTS_PER_CHALLENGE } from '../../proof/policy.ts';
 import { sortByLeaf } from '../../proof/receipts.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
+import type { Rect } from '../../protocol/rect.ts';
 import type { Challenge, ChallengeItem } from '../../protocol/verdict.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { finishInputs } from '../scheduling/grant.ts';
@@ -19,25 +20,37 @@ export async function batchReceipts(
   return sortByLeaf(rows.map(receiptOf)).map((entry) => entry.receipt);
 }
 
-export async function buildChallenge(context: CoordinatorContext, batch: BatchRow): Promise<Challenge> {
+/** What the batch's seed draws from it. */
+export async function drawnReceipts(
+  context: CoordinatorContext,
+  batch: BatchRow,
+): Promise<{ index: number; crop: Rect; receipt: Receipt }[]> {
   if (batch.seed === null) throw new Error(`batch ${batch.id} has no seed yet`);
   const receipts = await batchReceipts(context, batch.id);
-  const job = await context.db
-    .selectFrom('jobs')
-    .innerJoin('scenes', 'scenes.digest', 'jobs.scene')
-    .select(['jobs.spec', 'scenes.manifest', 'scenes.digest'])
-    .where('jobs.id', '=', batch.job_id)
-    .executeTakeFirstOrThrow();
   const drawn = drawChallenge({
     seed: batch.seed,
     count: receipts.length,
     receipts,
     challengeCount: RECEIPTS_PER_CHALLENGE,
   });
-  const items: ChallengeItem[] = [];
-  for (const { index, crop } of drawn) {
+  return drawn.map(({ index, crop }) => {
     const receipt = receipts[index];
     if (receipt === undefined) throw new Error(`the draw named receipt ${index} of ${receipts.length}`);
+    return { index, crop, receipt };
+  });
+}
+
+export async function buildChallenge(context: CoordinatorContext, batch: BatchRow): Promise<Challenge> {
+  if (batch.seed === null) throw new Error(`batch ${batch.id} has no seed yet`);
+  const job = await context.db
+    .selectFrom('jobs')
+    .innerJoin('scenes', 'scenes.digest', 'jobs.scene')
+    .select(['jobs.spec', 'scenes.manifest', 'scenes.digest'])
+    .where('jobs.id', '=', batch.job_id)
+    .executeTakeFirstOrThrow();
+  const drawn = await drawnReceipts(context, batch);
+  const items: ChallengeItem[] = [];
+  for (const { index, crop, receipt } of drawn) {
     const { kind, frame, rect, samples } = receipt;
     const inputs = kind === 'finish' ? await finishInputs(context.db, batch.job_id, frame) : [];
     items.push({ index, kind, frame, rect, crop, samples, picture: job.spec.picture, inputs });
@@ -49,8 +62,9 @@ export async function buildChallenge(context: CoordinatorContext, batch: BatchRo
     scene: job.digest,
     manifest: job.manifest,
     engine: job.spec.engine,
-    deviceClass: receipts[0]?.deviceClass ?? '',
+    deviceClass: drawn[0]?.receipt.deviceClass ?? '',
     seed: batch.seed,
+    exr: job.spec.exr === true,
     items,
   };
 }

@@ -21,6 +21,7 @@ import type { Claim, Verdict } from '../../protocol/verdict.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import { batchReceipts, buildChallenge } from './build-challenge.ts';
+import type { HandOver } from './hand-over.ts';
 import { readEvidence } from './read-evidence.ts';
 
 const LONG_POLL_MS = 15_000;
@@ -33,6 +34,7 @@ const REST_AFTER_FAILURE_MS = 2_000;
 
 export class VerifierDesk {
   readonly #context: CoordinatorContext;
+  readonly #handOver: HandOver;
   readonly #onProgress: () => void;
   readonly #restUntil = new Map<BatchId, number>();
   /** Who has which challenge now. */
@@ -41,8 +43,9 @@ export class VerifierDesk {
   readonly #asking = new Map<VerifierId, () => void>();
   #nudge: (() => void) | undefined;
 
-  constructor(context: CoordinatorContext, onProgress: () => void) {
+  constructor(context: CoordinatorContext, handOver: HandOver, onProgress: () => void) {
     this.#context = context;
+    this.#handOver = handOver;
     this.#onProgress = onProgress;
   }
 
@@ -100,7 +103,7 @@ export class VerifierDesk {
   }
 
   /** Takes the commitment to the verifier's own pixels; only then the claim is shown. The first commitment counts. */
-  async rendered(batchId: BatchId, cropDigests: Digest[]): Promise<Claim> {
+  async rendered(batchId: BatchId, cropDigests: Digest[], signal: AbortSignal): Promise<Claim> {
     const { db } = this.#context;
     const batch = await this.#drawn(batchId);
     if (batch.crop_digests === null) {
@@ -111,7 +114,8 @@ export class VerifierDesk {
         .where('crop_digests', 'is', null)
         .execute();
     }
-    return { receipts: await batchReceipts(this.#context, batchId) };
+    const pending = !(await this.#handOver.isOver(batch, signal));
+    return { receipts: await batchReceipts(this.#context, batchId), pending };
   }
 
   /** Takes a signed verdict, if its evidence is stored and speaks of this batch and seed. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { completeTask } from '../../coordinator/scheduling/complete-task.ts';
 import { requeueLostLeases } from '../../coordinator/scheduling/lost-leases.ts';
-import { MAX_RECEIPTS } from '../../coordinator/settlement/open-batch.ts';
+import { MAX_RECEIPTS } from '../../protocol/messages.ts';
 import { receiptOf } from '../../coordinator/settlement/receipts.ts';
 import { newPrivateKey } from '../../platform/chain/signing.ts';
 import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';

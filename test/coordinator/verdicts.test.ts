@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { closeBatches } from '../../coordinator/settlement/open-batch.ts';
+import { HandOver } from '../../coordinator/verification/hand-over.ts';
 import { VerifierDesk } from '../../coordinator/verification/verifier-desk.ts';
 import { batchKey } from '../../platform/chain/keys.ts';
 import { addressOf, escrowDomain, newPrivateKey, signVerdict } from '../../platform/chain/signing.ts';
@@ -26,7 +27,7 @@ let desk: VerifierDesk;
 beforeAll(async () => {
   farm = await testCoordinator();
   farm.context.config.verifierAddress = addressOf(key);
-  desk = new VerifierDesk(farm.context, () => undefined);
+  desk = new VerifierDesk(farm.context, new HandOver(farm.context), () => undefined);
 });
 afterAll(() => farm[Symbol.asyncDispose]());
 
@@ -69,7 +70,7 @@ async function verdictOn(batch: BatchRow, changes: Partial<Evidence> = {}, signe
 }
 
 const commit = (batch: BatchRow, digit = '1') =>
-  desk.rendered(batch.id, [digestSchema.parse(digit.repeat(64))]);
+  desk.rendered(batch.id, [digestSchema.parse(digit.repeat(64))], new AbortController().signal);
 
 describe('a verdict', () => {
   it('is taken after the commitment to own pixels, and noted with its evidence', async () => {
@@ -156,7 +157,7 @@ describe('what a verifier is given', () => {
   const NOTHING = { kind: 'none' };
 
   beforeEach(async () => {
-    desk = new VerifierDesk(farm.context, () => undefined);
+    desk = new VerifierDesk(farm.context, new HandOver(farm.context), () => undefined);
     await farm.db.updateTable('batches').set({ state: 'settled' }).execute();
   });
 

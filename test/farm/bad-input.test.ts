@@ -163,6 +163,7 @@ describe('bad input is refused with the fix, before anything is submitted or pai
       '1',
       '--samples',
       '1',
+      '--exr',
       '--data',
       data,
       '--out',

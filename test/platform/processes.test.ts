@@ -63,7 +63,7 @@ describe('the record of processes', () => {
     await record.add('node-1', first.pid);
     await Promise.all([record.add('node-1', second.pid), record.add('node-2', third.pid)]);
     const stored = JSON.parse(await readFile(path, 'utf8')) as { name: string; pid: number }[];
-    expect(stored.map(({ name, pid }) => [name, pid])).toEqual([
+    expect(stored.map(({ name, pid }) => [name, pid]).toSorted()).toEqual([
       ['node-1', second.pid],
       ['node-2', third.pid],
     ]);

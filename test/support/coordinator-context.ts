@@ -166,6 +166,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
       logLevel: 'silent',
       leaseMs: 10_000,
       batchMaxAgeMs: 15_000,
+      handOverMs: 600_000,
       quarantineMs: 3_600_000,
     },
     secrets: {
@@ -229,6 +230,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
         region,
         picture: region,
         fullFrame: { width: region.width, height: region.height },
+        exr: true,
       };
       const now = new Date(clock.now());
       await db

@@ -152,6 +152,7 @@ export function drawFrom(
     manifest: MANIFEST,
     engine: ENGINE.id,
     deviceClass: ENGINE.deviceClass,
+    exr: true,
     seed,
     items,
   };

@@ -1,0 +1,128 @@
+/**
+ * EXRs of whole frames stay with the node that rendered them until a check draws them (design, section 5, "Bytes").
+ * The node asks what is wanted and waits here for the answer; nothing here calls a node.
+ */
+import { pause } from '../../platform/wait.ts';
+import { assertNever } from '../../protocol/errors.ts';
+import type { Digest, NodeId } from '../../protocol/ids.ts';
+import type { KeptReply } from '../../protocol/messages.ts';
+import type { Receipt } from '../../protocol/receipt.ts';
+import type { CoordinatorContext } from '../context.ts';
+import type { BatchRow } from '../settlement/apply-outcome.ts';
+import { receiptOf } from '../settlement/receipts.ts';
+import { drawnReceipts } from './build-challenge.ts';
+
+/** Shorter than what a node waits for an answer. */
+const LONG_POLL_MS = 15_000;
+
+/** Shorter than what a verifier waits for an answer; it asks again. */
+const CLAIM_POLL_MS = 5_000;
+
+export class HandOver {
+  readonly #context: CoordinatorContext;
+  readonly #sleepers = new Set<() => void>();
+
+  constructor(context: CoordinatorContext) {
+    this.#context = context;
+  }
+
+  /** Something may have been drawn, settled or delivered: everyone who waits looks again. */
+  wake(): void {
+    for (const wake of [...this.#sleepers]) wake();
+  }
+
+  /** What of `kept` the node is to deliver, and what it can forget; after a while, nothing of either. */
+  async answer(nodeId: NodeId, kept: readonly Digest[], signal: AbortSignal): Promise<KeptReply> {
+    // It may have delivered something since it asked last: a verifier may be waiting for just that.
+    this.wake();
+    return await this.#waitFor(
+      LONG_POLL_MS,
+      () => this.#look(nodeId, kept),
+      ({ wanted, settled }) => wanted.length + settled.length > 0,
+      signal,
+    );
+  }
+
+  /** Whether everything that was drawn from the batch is here, or the node has had its time. Waits a moment for it. */
+  async isOver(batch: BatchRow, signal: AbortSignal): Promise<boolean> {
+    if (batch.kind !== 'frame') return true;
+    const over = async (): Promise<boolean> =>
+      this.#isLate(batch) || (await this.#missing(batch)).length === 0;
+    return await this.#waitFor(CLAIM_POLL_MS, over, (is) => is, signal);
+  }
+
+  async #look(nodeId: NodeId, kept: readonly Digest[]): Promise<KeptReply> {
+    if (kept.length === 0) return { wanted: [], settled: [] };
+    const { db } = this.#context;
+    const rows = await db
+      .selectFrom('tasks')
+      .select(['id', 'receipt'])
+      .where('node_id', '=', nodeId)
+      .where('kind', '=', 'frame')
+      .where('state', '=', 'delivered')
+      .execute();
+    const open = new Set(rows.map((row) => receiptOf(row).exrDigest));
+    const batches = await db
+      .selectFrom('batches')
+      .selectAll()
+      .where('node_id', '=', nodeId)
+      .where('kind', '=', 'frame')
+      .where('state', '=', 'drawn')
+      .execute();
+    const wanted: Digest[] = [];
+    for (const batch of batches) wanted.push(...(await this.#missing(batch)));
+    return {
+      wanted: wanted.filter((digest) => kept.includes(digest)),
+      settled: kept.filter((digest) => !open.has(digest)),
+    };
+  }
+
+  async #missing(batch: BatchRow): Promise<Digest[]> {
+    const missing: Digest[] = [];
+    for (const { receipt } of await drawnReceipts(this.#context, batch)) {
+      if (!(await this.#context.blobs.has(receipt.exrDigest))) missing.push(receipt.exrDigest);
+    }
+    return missing;
+  }
+
+  #isLate(batch: BatchRow): boolean {
+    const { clock, config } = this.#context;
+    return batch.drawn_at !== null && clock.now() - batch.drawn_at.getTime() > config.handOverMs;
+  }
+
+  async #waitFor<T>(
+    limitMs: number,
+    look: () => Promise<T>,
+    isEnough: (found: T) => boolean,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const until = performance.now() + limitMs;
+    for (;;) {
+      const sleeping = new AbortController();
+      const wake = (): void => sleeping.abort();
+      // Before looking, so that nothing that changes meanwhile is slept over.
+      this.#sleepers.add(wake);
+      try {
+        const found = await look();
+        const leftMs = until - performance.now();
+        if (isEnough(found) || leftMs <= 0 || signal.aborted) return found;
+        await pause(leftMs, AbortSignal.any([signal, sleeping.signal]));
+      } finally {
+        this.#sleepers.delete(wake);
+      }
+    }
+  }
+}
+
+/** The files that must have arrived before a task counts as done. */
+export function filesToDeliver(receipt: Receipt, exr: boolean): (Digest | null)[] {
+  switch (receipt.kind) {
+    case 'render':
+      return [receipt.exrDigest];
+    case 'finish':
+    case 'frame':
+      return exr ? [receipt.pictureDigest, receipt.exrDigest] : [receipt.pictureDigest];
+    default:
+      return assertNever(receipt.kind);
+  }
+}
