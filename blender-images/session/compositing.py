@@ -13,14 +13,14 @@ from .failure import Failure
 SAME_AS_COMBINED = ("Image", "Noisy Image")
 
 
+def runs(scene: bpy.types.Scene) -> bool:
+    """Whether Blender would run the compositor."""
+    return scene.use_nodes and scene.render.use_compositing and scene.node_tree is not None
+
+
 def is_used(scene: bpy.types.Scene) -> bool:
     """Whether Blender would run the compositor, and it would have somewhere to put the result."""
-    return (
-        scene.use_nodes
-        and scene.render.use_compositing
-        and scene.node_tree is not None
-        and any(node.type == "COMPOSITE" for node in scene.node_tree.nodes)
-    )
+    return runs(scene) and any(node.type == "COMPOSITE" for node in scene.node_tree.nodes)
 
 
 def foreign_scenes(scene: bpy.types.Scene) -> list[str]:
@@ -89,16 +89,17 @@ def feed_from_file(scene: bpy.types.Scene, image: bpy.types.Image) -> None:
         else:
             node.source = "IMAGE"
             node.image = image
-    for node in tree.nodes:
-        if node.type == "OUTPUT_FILE":
-            node.mute = True
 
 
-def pass_through(scene: bpy.types.Scene, image: bpy.types.Image) -> None:
-    """A tree that only carries the picture to the output, for scenes that have none."""
+def pass_through(scene: bpy.types.Scene, image: bpy.types.Image, keep: bool) -> None:
+    """
+    Carries the picture to the output where the tree (a copy that is thrown away) does not: the scene has none, or one
+    without a Composite node, which is kept for its files.
+    """
     scene.use_nodes = True
     tree = scene.node_tree
-    tree.nodes.clear()
+    if not keep:
+        tree.nodes.clear()
     layers = [layer.name for layer in scene.view_layers if layer.use]
     source = image_node(tree, image, layers[0]) if layers else None
     output = output_of(source, "Image") if source is not None else None

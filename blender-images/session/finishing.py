@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,13 +11,15 @@ from typing import Any
 
 import bpy
 
-from . import compositing, merging, pixels
+from . import compositing, extras, merging, pixels
 from .failure import Failure
+from .output import MULTILAYER, picture_format
 from .overriding import image_format, overridden
-from .region import Rect, bordered, full_size
+from .region import bordered, full_size
+from .rendering import set_frame
 
-# PNG keeps these; everything else Blender offers (EXR's, video's) becomes 8-bit.
-PNG_MODES = ("BW", "RGB", "RGBA")
+# What a burnt-in note or a file's metadata would have from the machine and the clock: another picture every time.
+VOLATILE_STAMPS = ("date", "render_time", "memory", "hostname", "filename")
 
 
 @contextmanager
@@ -32,42 +35,72 @@ def copied(scene: bpy.types.Scene) -> Iterator[bpy.types.Scene]:
         bpy.data.scenes.remove(copy)
 
 
-def compose(scene: bpy.types.Scene, region: Rect, crop: bool, frame: int, exr: str, output: str) -> None:
-    """Runs the compositor without rendering anything."""
+def is_cropped(scene: bpy.types.Scene, arguments: dict[str, Any]) -> bool:
+    """Whether the picture is the region itself; else it has to be the full frame."""
+    region = arguments["region"]
+    picture = arguments.get("picture") or region
+    if picture == region:
+        return True
+    if (picture["x"], picture["y"], picture["width"], picture["height"]) != (0, 0, *full_size(scene)):
+        raise Failure("MESSAGE_INVALID", "the picture is neither the region nor the full frame")
+    return False
+
+
+def compose(scene: bpy.types.Scene, arguments: dict[str, Any], crop: bool) -> list[extras.ExtraFile]:
+    """Runs the compositor over the merged frame without rendering anything."""
     foreign = compositing.foreign_scenes(scene)
     if foreign:
         raise Failure("SCENE_UNSUPPORTED", foreign[0])
     with copied(scene) as copy:
-        image = bpy.data.images.load(exr, check_existing=False)
+        image = bpy.data.images.load(arguments["exrOutput"], check_existing=False)
         try:
-            if compositing.is_used(scene):
+            if compositing.runs(scene):
                 compositing.feed_from_file(copy, image)
-            else:
-                compositing.pass_through(copy, image)
-            write_picture(copy, region, crop, frame, output)
+            if not compositing.is_used(scene):
+                compositing.pass_through(copy, image, keep=compositing.runs(scene))
+            set_frame(copy, arguments["frame"])
+            with (
+                bordered(copy, arguments["region"], crop),
+                overridden(copy.render, use_compositing=True),
+                extras.redirected(copy, arguments["extraPrefix"]) as files,
+            ):
+                write_composite(copy, arguments, beside=compositing.runs(scene))
         finally:
             bpy.data.images.remove(image)
+    return files
 
 
-def write_picture(scene: bpy.types.Scene, region: Rect, crop: bool, frame: int, output: str) -> None:
-    """The PNG, with the scene's own settings where they are PNG's."""
-    settings = scene.render.image_settings
-    is_png = settings.file_format == "PNG"
-    mode = settings.color_mode if settings.color_mode in PNG_MODES else "RGBA"
-    depth = settings.color_depth if is_png else "8"
-    scene.frame_current = frame
-    scene.frame_subframe = 0.0
+def write_composite(scene: bpy.types.Scene, arguments: dict[str, Any], beside: bool) -> None:
+    """The picture. In a multilayer file that is the merged frame's layers and, `beside` them, what became of them."""
+    settings = picture_format(scene, arguments["output"])
+    path = arguments["pictureOutput"]
+    if settings["file_format"] != MULTILAYER:
+        write_picture(scene, settings, path)
+        return
+    codec = settings.get("exr_codec") or scene.render.image_settings.exr_codec
+    half = settings["color_depth"] == "16"
+    composite = f"{path}.composite"
+    try:
+        single = {"file_format": "OPEN_EXR", "color_depth": settings["color_depth"], "color_mode": "RGBA"}
+        write_picture(scene, {**single, "exr_codec": "NONE"}, composite)
+        merging.write_multilayer(arguments["exrOutput"], composite if beside else None, path, codec, half)
+    finally:
+        if os.path.exists(composite):
+            os.remove(composite)
+
+
+def write_picture(scene: bpy.types.Scene, settings: dict[str, Any], path: str) -> None:
+    """Renders what there is to render, composes, and writes the picture as Blender does for an artist."""
     with (
-        bordered(scene, region, crop),
         overridden(
             scene.render,
-            filepath=output,
+            filepath=path,
             use_file_extension=False,
-            use_compositing=True,
             use_sequencer=False,
             use_single_layer=False,
+            **{f"use_stamp_{name}": False for name in VOLATILE_STAMPS},
         ),
-        image_format(settings, file_format="PNG", color_mode=mode, color_depth=depth),
+        image_format(scene.render.image_settings, **settings),
     ):
         try:
             bpy.ops.render.render(write_still=True, scene=scene.name)
@@ -81,18 +114,17 @@ def finish(arguments: dict[str, Any], progress: Callable[[float, str], None]) ->
     scene = bpy.context.scene
     region = arguments["region"]
     picture = arguments.get("picture") or region
-    crop = picture == region
-    if not crop and (picture["x"], picture["y"], picture["width"], picture["height"]) != (0, 0, *full_size(scene)):
-        raise Failure("MESSAGE_INVALID", "the picture is neither the region nor the full frame")
+    crop = is_cropped(scene, arguments)
     merged = merging.merge(region, picture, arguments["tiles"], progress)
     merging.write_exr(merged, arguments["exrOutput"])
     digest = pixels.digest(merged)
     del merged
     progress(0.5, "Compositing")
-    compose(scene, region, crop, arguments["frame"], arguments["exrOutput"], arguments["pictureOutput"])
+    files = compose(scene, arguments, crop)
     return {
         "pixelDigest": digest,
         "width": picture["width"],
         "height": picture["height"],
         "finishMs": round((time.monotonic() - started) * 1000, 1),
+        "extraFiles": files,
     }

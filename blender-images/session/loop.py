@@ -29,13 +29,14 @@ def load_commands() -> dict[str, Command]:
             f"Blender's Python has no module {error.name}. Debian and Ubuntu: "
             "apt-get install python3-numpy python3-openimageio.",
         ) from error
-    from . import decoding, finishing, inspection, loading, rendering
+    from . import decoding, finishing, inspection, loading, rendering, whole_frame
 
     return {
         "open": loading.open_scene,
         "inspect": inspection.inspect,
         "render": rendering.render,
         "finish": finishing.finish,
+        "frame": whole_frame.frame,
         "readPixels": decoding.read_pixels,
     }
 

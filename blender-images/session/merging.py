@@ -11,7 +11,7 @@ import OpenImageIO as oiio
 
 from .failure import Failure
 from .limits import check_size
-from .pixels import Pixels, decode, refuse
+from .pixels import Pixels, code_units, decode, refuse
 from .region import Rect
 
 # What Blender needs to see a multilayer file, and what its Cryptomatte node reads names from. Nothing else is
@@ -54,7 +54,7 @@ def merge(
             planes = np.zeros((len(decoded.names), picture["height"], picture["width"]), dtype=np.float32)
             for plane, name in zip(planes, decoded.names, strict=True):
                 plane[:] = OUTSIDE.get(name.split(".")[-2] if "." in name else name, 0.0)
-            merged = Pixels(decoded.names, planes, decoded.attributes)
+            merged = Pixels(decoded.names, planes, decoded.attributes, decoded.half)
         elif decoded.names != merged.names:
             raise refuse(tile["path"], "other channels than the first tile")
         left, top = rect["x"] - picture["x"], rect["y"] - picture["y"]
@@ -76,11 +76,13 @@ def check_cover_of_picture(region: Rect, picture: Rect) -> None:
         raise Failure("MESSAGE_INVALID", f"the region {region} is not inside the picture {picture}")
 
 
-def write_exr(pixels: Pixels, path: str) -> None:
-    """One float multilayer EXR, lossless, the same bytes for the same pixels."""
+def write_exr(pixels: Pixels, path: str, codec: str = "zip") -> None:
+    """One multilayer EXR, lossless, the same bytes for the same pixels."""
     spec = oiio.ImageSpec(pixels.width, pixels.height, len(pixels.names), oiio.FLOAT)
     spec.channelnames = tuple(pixels.names)
-    spec.attribute("compression", "zip")
+    if pixels.half:
+        spec.channelformats = tuple(oiio.HALF if name in pixels.half else oiio.FLOAT for name in pixels.names)
+    spec.attribute("compression", codec)
     spec.attribute("BlenderMultiChannel", MULTI_CHANNEL)
     for name, value in pixels.attributes.items():
         if name.startswith(KEPT) and isinstance(value, str):
@@ -93,3 +95,18 @@ def write_exr(pixels: Pixels, path: str) -> None:
             raise Failure("RENDER_FAILED", f"the merged frame cannot be written: {writer.geterror().strip()}")
     finally:
         writer.close()
+
+
+def write_multilayer(frame: str, composite: str | None, path: str, codec: str, half: bool) -> None:
+    """The file that Blender writes in its multilayer format: the frame's layers, and the compositor's result."""
+    layers = decode(frame)
+    names, planes = layers.names, layers.planes
+    if composite is not None:
+        picture = decode(composite, (layers.width, layers.height))
+        names = [*names, *(f"Composite.Combined.{name}" for name in picture.names)]
+        planes = np.concatenate([planes, picture.planes])
+    order = sorted(range(len(names)), key=lambda index: code_units(names[index]))
+    # As in Blender: colours only. The channels of a cryptomatte are in small letters.
+    colors = frozenset(name for name in names if half and name.rsplit(".", 1)[-1] in ("R", "G", "B", "A"))
+    both = Pixels([names[index] for index in order], planes[order], layers.attributes, layers.half | colors)
+    write_exr(both, path, codec.lower())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -27,6 +28,8 @@ class Pixels:
     names: list[str]
     planes: np.ndarray
     attributes: dict[str, Any] = field(default_factory=dict)
+    # Channels that the file holds in 16 bits: their values fit there, so writing them so again loses nothing.
+    half: frozenset[str] = frozenset()
 
     @property
     def width(self) -> int:
@@ -96,6 +99,7 @@ def decode(path: str, expected: tuple[int, int] | None = None) -> Pixels:
         try:
             names = [str(name) for name in spec.channelnames]
             attributes = {attribute.name: attribute.value for attribute in spec.extra_attribs}
+            half = half_channels(spec)
         except UnicodeDecodeError as error:
             raise refuse(path, "a name that is not UTF-8") from error
         check_names(path, names)
@@ -112,7 +116,22 @@ def decode(path: str, expected: tuple[int, int] | None = None) -> Pixels:
     planes = np.empty((len(names), spec.height, spec.width), dtype=np.float32)
     for target, source in enumerate(order):
         planes[target] = values[:, :, source]
-    return Pixels([names[index] for index in order], planes, attributes)
+    return Pixels([names[index] for index in order], planes, attributes, half)
+
+
+def half_channels(spec: Any) -> frozenset[str]:
+    """Names of the channels that are stored in 16 bits."""
+    formats = spec.channelformats or (spec.format,) * spec.nchannels
+    return frozenset(name for name, kind in zip(spec.channelnames, formats, strict=True) if kind == oiio.HALF)
+
+
+def without(pixels: Pixels, unwanted: Callable[[str], bool]) -> Pixels:
+    """The same picture with fewer channels."""
+    kept = [index for index, name in enumerate(pixels.names) if not unwanted(name)]
+    if len(kept) == len(pixels.names):
+        return pixels
+    names = [pixels.names[index] for index in kept]
+    return Pixels(names, pixels.planes[kept], pixels.attributes, pixels.half.intersection(names))
 
 
 def canonical_plane(plane: np.ndarray) -> np.ndarray:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import bpy
@@ -15,6 +16,10 @@ from .inspection import samples_of
 from .memory import peak_bytes, reset_peak
 from .overriding import image_format, overridden
 from .region import bordered
+
+
+# Half is for colours only; Blender keeps depth, vectors and cryptomatte in 32 bits whatever is asked.
+DEPTHS = {"float": "32", "half": "16"}
 
 
 def check_renderable(scene: bpy.types.Scene) -> None:
@@ -48,18 +53,35 @@ def settings_for(scene: bpy.types.Scene, arguments: dict[str, Any]) -> ExitStack
         image_format(
             scene.render.image_settings,
             file_format="OPEN_EXR_MULTILAYER",
-            color_depth="32",
+            color_depth=DEPTHS[arguments["precision"]],
             exr_codec="ZIP",
             use_preview=False,
         )
     )
-    stack.enter_context(overridden(scene.cycles, use_denoising=False))
-    if arguments.get("samples") is not None:
-        stack.enter_context(overridden(scene.cycles, samples=arguments["samples"]))
-        # A layer's own number would win over the one that was asked for.
-        for layer in scene.view_layers:
-            stack.enter_context(overridden(layer, samples=0))
+    stack.enter_context(sampled(scene, arguments.get("samples")))
     return stack
+
+
+@contextmanager
+def sampled(scene: bpy.types.Scene, samples: int | None) -> Iterator[None]:
+    """As many samples as were asked for, and the noise that they leave."""
+    with ExitStack() as stack:
+        stack.enter_context(overridden(scene.cycles, use_denoising=False))
+        if samples is not None:
+            stack.enter_context(overridden(scene.cycles, samples=samples))
+            # A layer's own number would win over the one that was asked for.
+            for layer in scene.view_layers:
+                stack.enter_context(overridden(layer, samples=0))
+        yield
+
+
+def set_frame(scene: bpy.types.Scene, frame: int) -> None:
+    """
+    Not frame_set: that evaluates the whole scene once more for a viewport that nobody looks at. The render evaluates
+    it anyway, cameras bound to markers included (8 % of the time on a scene heavy in modifiers).
+    """
+    scene.frame_current = frame
+    scene.frame_subframe = 0.0
 
 
 def render(arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
@@ -74,10 +96,7 @@ def render(arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
     started = time.monotonic()
     with settings_for(scene, arguments):
         samples = samples_of(scene)
-        # Not frame_set: that evaluates the whole scene once more for a viewport that nobody looks at. The render
-        # evaluates it anyway, cameras bound to markers included (8 % of the time on a scene heavy in modifiers).
-        scene.frame_current = arguments["frame"]
-        scene.frame_subframe = 0.0
+        set_frame(scene, arguments["frame"])
         try:
             bpy.ops.render.render(write_still=True)
         except RuntimeError as error:

@@ -6,6 +6,7 @@
  * given here is a path of the host: implementations carry files in and out themselves.
  */
 import type { Digest } from '../../protocol/ids.ts';
+import type { OutputSettings, Precision } from '../../protocol/output.ts';
 import type { Rect, Size } from '../../protocol/rect.ts';
 
 /** Who made the pixels: same engine and same device class means same pixels (design, 2: verification class). */
@@ -100,12 +101,14 @@ export type RenderCommand = {
   rect: Rect;
   /** In place of the scene's own number. */
   samples?: number;
+  /** How the EXR stores colours; `float` when left out. */
+  precision?: Precision;
   /** Where the EXR goes. Its folder exists; a file there is replaced. */
   output: string;
 };
 
 export type RenderedTile = {
-  /** 32-bit float multilayer EXR, lossless, of exactly the rectangle's size. */
+  /** Multilayer EXR, lossless, of exactly the rectangle's size. */
   exrPath: string;
   /** Digest of its canonical pixels (proof/pixels.ts). */
   pixelDigest: Digest;
@@ -128,20 +131,62 @@ export type FinishCommand = {
    */
   picture?: Rect;
   tiles: readonly FinishTile[];
-  /** Where the merged frame's EXR goes. */
+} & FrameOutputs;
+
+/** What a finished frame is written as, and where. */
+type FrameOutputs = {
+  /** PNG with the scene's own settings when left out. */
+  output?: OutputSettings;
+  /** Where the EXR of all layers and passes goes. */
   exrOutput: string;
-  /** Where the finished PNG goes. */
+  /** Where the finished picture goes; its extension decides nothing. */
   pictureOutput: string;
+  /** An existing folder for the files of File Output nodes. When left out they are not kept. */
+  extraFolder?: string;
+};
+
+/** A file of a File Output node. */
+export type ExtraFile = {
+  /** Relative, with forward slashes, safe to join to a folder: what the artist would find below the output folder. */
+  name: string;
+  path: string;
 };
 
 export type FinishedFrame = {
   exrPath: string;
   picturePath: string;
-  /** Digest of the merged EXR's canonical pixels. */
+  /** Digest of the EXR's canonical pixels. */
   pixelDigest: Digest;
   width: number;
   height: number;
   finishMs: number;
+  extraFiles: ExtraFile[];
+};
+
+/** A frame that is not tiled: rendered and finished at once. */
+export type FrameCommand = {
+  frame: number;
+  /** As in {@link FinishCommand}. */
+  region: Rect;
+  picture?: Rect;
+  /** In place of the scene's own number. */
+  samples?: number;
+  /** How the EXR stores colours; `float` when left out. With `half` the picture comes from the quantised pixels. */
+  precision?: Precision;
+  /**
+   * How the EXR is packed. `rle` is several times faster and about a fifth larger: for files that may never travel.
+   * The pixels are the same. `zip` when left out.
+   */
+  exrCodec?: 'zip' | 'rle';
+} & FrameOutputs;
+
+/** A {@link FinishedFrame} that was rendered too; its EXR is what merging the frame's tiles gives. */
+export type RenderedFrame = FinishedFrame & {
+  renderMs: number;
+  /** Largest resident size of the renderer during this command. */
+  peakMemoryBytes: number;
+  /** The number that was actually used. */
+  samples: number;
 };
 
 export type ReadPixelsCommand = {
@@ -172,6 +217,8 @@ export interface RenderSession extends AsyncDisposable {
   inspect(options: CommandOptions): Promise<SceneInspection>;
   render(command: RenderCommand, options: CommandOptions): Promise<RenderedTile>;
   finish(command: FinishCommand, options: CommandOptions): Promise<FinishedFrame>;
+  /** What rendering the region as one tile and finishing it gives, at about the price of rendering it. */
+  renderFrame(command: FrameCommand, options: CommandOptions): Promise<RenderedFrame>;
   readPixels(command: ReadPixelsCommand, options: CommandOptions): Promise<DecodedPixels>;
   /** Resolves, never rejects, once the renderer has ended for whatever reason and its files are gone. */
   readonly closed: Promise<SessionEnd>;

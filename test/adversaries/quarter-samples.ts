@@ -12,14 +12,15 @@ function quarterSamples(honest: RenderRuntime): RenderRuntime {
     engine: honest.engine,
     async open(scene, options) {
       const session = await honest.open(scene, options);
+      const quarter = (samples = 4) => Math.max(1, Math.floor(samples / 4));
       const cheating: RenderSession = {
         engine: session.engine,
         closed: session.closed,
         inspect: (commandOptions) => session.inspect(commandOptions),
-        render: (command, commandOptions) => {
-          const samples = Math.max(1, Math.floor((command.samples ?? 4) / 4));
-          return session.render({ ...command, samples }, commandOptions);
-        },
+        render: (command, commandOptions) =>
+          session.render({ ...command, samples: quarter(command.samples) }, commandOptions),
+        renderFrame: (command, commandOptions) =>
+          session.renderFrame({ ...command, samples: quarter(command.samples) }, commandOptions),
         finish: (command, commandOptions) => session.finish(command, commandOptions),
         readPixels: (command, commandOptions) => session.readPixels(command, commandOptions),
         close: () => session.close(),

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { ERRORS, type ErrorCode } from '../../../protocol/errors.ts';
 import { digestSchema } from '../../../protocol/ids.ts';
+import { scenePathSchema } from '../../../protocol/job.ts';
 import { rectSchema, sizeSchema } from '../../../protocol/rect.ts';
 
 /** Long enough for every path and message, short enough for a log. */
@@ -60,11 +61,21 @@ export const renderedSchema = z.strictObject({
   samples: z.int().min(1),
 });
 
+/** Four views and a few passes each come to dozens; a node per pass of every layer to hundreds. */
+const MAX_EXTRA_FILES = 1_000;
+
 export const finishedSchema = z.strictObject({
   pixelDigest: digestSchema,
   width: z.int().min(1),
   height: z.int().min(1),
   finishMs: duration,
+  /** What they are called; they lie at numbered paths. */
+  extraFiles: z.array(z.strictObject({ name: scenePathSchema })).max(MAX_EXTRA_FILES),
+});
+
+export const renderedFrameSchema = z.strictObject({
+  ...finishedSchema.shape,
+  ...renderedSchema.shape,
 });
 
 export const decodedSchema = z.strictObject({

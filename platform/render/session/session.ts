@@ -5,11 +5,14 @@ import type {
   CommandOptions,
   DecodedPixels,
   EngineInfo,
+  ExtraFile,
   FinishCommand,
   FinishedFrame,
+  FrameCommand,
   OpenOptions,
   ReadPixelsCommand,
   RenderCommand,
+  RenderedFrame,
   RenderedTile,
   RenderSession,
   SceneFolder,
@@ -18,7 +21,14 @@ import type {
 } from '../runtime.ts';
 import { createExchange, type Exchange } from './exchange.ts';
 import { INSIDE, type Launch } from './launcher.ts';
-import { decodedSchema, finishedSchema, inspectionSchema, openedSchema, renderedSchema } from './replies.ts';
+import {
+  decodedSchema,
+  finishedSchema,
+  inspectionSchema,
+  openedSchema,
+  renderedFrameSchema,
+  renderedSchema,
+} from './replies.ts';
 import { sampleProgress } from './sample-progress.ts';
 import { Wire } from './wire.ts';
 
@@ -66,12 +76,12 @@ class BlenderSession implements RenderSession {
 
   render(command: RenderCommand, options: CommandOptions): Promise<RenderedTile> {
     return this.#inTurn(options, async () => {
-      const { frame, rect, samples } = command;
+      const { frame, rect, samples, precision = 'float' } = command;
       const output = this.#exchange.outputPath('.exr');
       return await this.#withFiles([output], async () => {
         const { onProgress } = options;
         const onLine = onProgress && sampleProgress(this.#viewLayers, onProgress);
-        const parameters = { frame, rect, samples: samples ?? null, output };
+        const parameters = { frame, rect, samples: samples ?? null, precision, output };
         const result = await this.#wire.whileListening(onLine, () =>
           this.#wire.command('render', parameters, renderedSchema, options),
         );
@@ -83,10 +93,8 @@ class BlenderSession implements RenderSession {
 
   finish(command: FinishCommand, options: CommandOptions): Promise<FinishedFrame> {
     return this.#inTurn(options, async () => {
-      const exrOutput = this.#exchange.outputPath('.exr');
-      const pictureOutput = this.#exchange.outputPath('.png');
       const hostPaths = new Map<string, string>();
-      return await this.#withFiles([exrOutput, pictureOutput], async (used) => {
+      return await this.#withFrameFiles(command, async (parameters, used) => {
         const tiles: { rect: unknown; path: string }[] = [];
         for (const { rect, path } of command.tiles) {
           const inside = await this.#exchange.handIn(path);
@@ -94,18 +102,31 @@ class BlenderSession implements RenderSession {
           hostPaths.set(inside, path);
           tiles.push({ rect, path: inside });
         }
-        const { frame, region, picture } = command;
-        const parameters = { frame, region, picture: picture ?? null, tiles, exrOutput, pictureOutput };
-        const result = await this.#wire
-          .command('finish', parameters, finishedSchema, options)
+        return await this.#wire
+          .command('finish', { ...parameters, tiles }, finishedSchema, options)
           .catch((error: unknown) => {
             throw withHostPaths(error, hostPaths);
           });
-        await this.#exchange.takeOut(exrOutput, command.exrOutput);
-        await this.#exchange.takeOut(pictureOutput, command.pictureOutput);
-        return { exrPath: command.exrOutput, picturePath: command.pictureOutput, ...result };
       });
     });
+  }
+
+  renderFrame(command: FrameCommand, options: CommandOptions): Promise<RenderedFrame> {
+    return this.#inTurn(options, () =>
+      this.#withFrameFiles(command, async (parameters) => {
+        const { samples = null, precision = 'float', exrCodec = 'zip' } = command;
+        const { onProgress } = options;
+        const onLine = onProgress && sampleProgress(this.#viewLayers, onProgress);
+        return await this.#wire.whileListening(onLine, () =>
+          this.#wire.command(
+            'frame',
+            { ...parameters, samples, precision, exrCodec },
+            renderedFrameSchema,
+            options,
+          ),
+        );
+      }),
+    );
   }
 
   readPixels(command: ReadPixelsCommand, options: CommandOptions): Promise<DecodedPixels> {
@@ -142,6 +163,36 @@ class BlenderSession implements RenderSession {
     });
     this.#turn = mine.catch(() => {});
     return mine;
+  }
+
+  /** Gives `work` the arguments that both ways to a finished frame share, and brings out the files it made. */
+  async #withFrameFiles<T extends { extraFiles: readonly { name: string }[] }>(
+    command: FinishCommand | FrameCommand,
+    work: (parameters: Record<string, unknown>, used: string[]) => Promise<T>,
+  ): Promise<T & { exrPath: string; picturePath: string; extraFiles: ExtraFile[] }> {
+    const exrOutput = this.#exchange.outputPath('.exr');
+    const pictureOutput = this.#exchange.outputPath('.picture');
+    const prefix = this.#exchange.outputPath('.extra');
+    const { frame, region, picture = null, output = { format: 'png' }, extraFolder } = command;
+    const extraPrefix = extraFolder === undefined ? null : prefix;
+    const parameters = { frame, region, picture, output, exrOutput, pictureOutput, extraPrefix };
+    return await this.#withFiles([exrOutput, pictureOutput], async (used) => {
+      const result = await work(parameters, used);
+      const extraFiles: ExtraFile[] = [];
+      if (extraFolder !== undefined) {
+        // By number, never by the path that the sandbox names.
+        const inside = result.extraFiles.map((_, index) => `${prefix}-${index}`);
+        used.push(...inside);
+        for (const [index, { name }] of result.extraFiles.entries()) {
+          const path = join(extraFolder, String(index));
+          await this.#exchange.takeOut(inside[index] as string, path);
+          extraFiles.push({ name, path });
+        }
+      }
+      await this.#exchange.takeOut(exrOutput, command.exrOutput);
+      await this.#exchange.takeOut(pictureOutput, command.pictureOutput);
+      return { ...result, exrPath: command.exrOutput, picturePath: command.pictureOutput, extraFiles };
+    });
   }
 
   async #withFiles<T>(paths: readonly string[], work: (used: string[]) => Promise<T>): Promise<T> {
