@@ -40,17 +40,23 @@ export class ProgressLine {
 
 /** `frames 3/8  tiles 41/64  62 %  ETA 0:41  spent 1.204 of 2.100 TESS` */
 export function progressText(job: JobView, nowMs: number): string {
-  const { tasks, spec } = job;
-  const tilesTotal = spec.frames.length * spec.tiles.columns * spec.tiles.rows;
-  const done = Math.min(tilesTotal, Math.max(0, tasks.delivered + tasks.verified - job.framesDone));
   const parts = [
-    `frames ${job.framesDone}/${spec.frames.length}`,
-    `tiles ${done}/${tilesTotal}`,
+    ...counts(job),
     `${Math.floor(job.progress * 100)} %`,
     eta(job, nowMs),
     `spent ${formatTokens(job.spent)} of ${formatTokens(job.quote)} TESS`,
   ];
   return parts.filter((part) => part !== '').join('  ');
+}
+
+/** Whole frames are there before they are checked; of tiled ones the tiles tell how far they are. */
+function counts({ tasks, spec, framesDone }: JobView): string[] {
+  const perFrame = spec.tiles.columns * spec.tiles.rows;
+  const frames = spec.frames.length;
+  const made = tasks.delivered + tasks.verified;
+  if (perFrame === 1) return [`frames ${made}/${frames}`, `checked ${framesDone}/${frames}`];
+  const tiles = Math.min(frames * perFrame, Math.max(0, made - framesDone));
+  return [`frames ${framesDone}/${frames}`, `tiles ${tiles}/${frames * perFrame}`];
 }
 
 /** Before this share is done the speed so far says nothing. */

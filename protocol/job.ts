@@ -121,7 +121,8 @@ export type JobView = z.infer<typeof jobViewSchema>;
 
 export const frameViewSchema = z.strictObject({
   frame: frameNumberSchema,
-  state: z.enum(['pending', 'done']),
+  /** `unverified`: the picture is here, its check is not over; it may be replaced by another. */
+  state: z.enum(['pending', 'unverified', 'done']),
   tilesTotal: z.number(),
   tilesVerified: z.number(),
   picture: digestSchema.nullable(),

@@ -12,6 +12,8 @@ const verifierConfigSchema = z.strictObject({
   escrowAddress: addressSchema,
   blenderPath: z.string().optional(),
   threads: z.number().int().min(1),
+  /** Nice value of checks, 0 to 19; on a machine that renders too they give way to rendering. */
+  niceness: z.number().int().min(0).max(19),
   logLevel: z.string(),
 });
 export type VerifierConfig = z.infer<typeof verifierConfigSchema>;

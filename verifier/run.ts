@@ -1,5 +1,6 @@
 /** A verifier: asks what is next, reveals its secrets one by one, renders what is drawn, signs what it finds. */
 import { mkdir, rm } from 'node:fs/promises';
+import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import type { NatsConnection } from 'nats';
 import { HttpBlobs } from '../platform/blobs/http-blobs.ts';
@@ -61,6 +62,7 @@ export async function runVerifier(
 ): Promise<void> {
   const { signal } = life;
   const log = createLog(config.verifierId, config.logLevel);
+  setPriority(config.niceness);
   const workFolder = join(config.dataFolder, 'work');
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });

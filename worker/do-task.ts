@@ -104,13 +104,12 @@ async function make(
       return { ...finished, renderMs: finished.finishMs, peakMemoryBytes: 0 };
     }
     case 'frame': {
-      const raw = join(folder, 'raw.exr');
-      const tile = await session.render({ frame, rect, samples, output: raw }, options);
-      const finished = await session.finish(
-        { frame, region: rect, picture, tiles: [{ rect, path: raw }], exrOutput, pictureOutput },
+      // An EXR that stays here, and is looked at once in a while, need not be small.
+      const exrCodec = grant.exr ? 'zip' : 'rle';
+      return await session.renderFrame(
+        { frame, region: rect, picture, samples, exrCodec, exrOutput, pictureOutput },
         options,
       );
-      return { ...finished, ...tile, renderMs: tile.renderMs + finished.finishMs };
     }
     default:
       return assertNever(kind);

@@ -67,6 +67,9 @@ const DEFAULT_HAND_OVER_MS = 600_000;
 /** Out for an hour after a failed verdict: long enough to hurt, short enough to come back after a mended driver. */
 const DEFAULT_QUARANTINE_MS = 3_600_000;
 
+/** Checks share this machine with rendering, which they may not slow down; alone they get all of it. */
+const VERIFIER_NICENESS = 19;
+
 const VERIFIER: VerifierId = 'verifier' as VerifierId;
 
 /**
@@ -182,6 +185,7 @@ async function startParts(
     keep('verifier', () =>
       startVerifier(folder, secrets, ownEntry('verifier', programs), {
         ...shared,
+        niceness: VERIFIER_NICENESS,
         ...contracts,
         apiUrl,
         chainUrl,

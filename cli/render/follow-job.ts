@@ -1,5 +1,5 @@
-/** Watches a job to its end and fetches frames as they are done. */
-import { mkdir } from 'node:fs/promises';
+/** Watches a job to its end and fetches frames as they come, and again should a check have failed them. */
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HttpBlobs } from '../../platform/blobs/http-blobs.ts';
 import { diskError } from '../../platform/files.ts';
@@ -21,6 +21,8 @@ export type FollowOptions = {
   outFolder: string;
   progress: ProgressLine;
   now: () => number;
+  /** Called when a frame's picture is on this disk, checked or not. */
+  onFrame?: (frame: number) => void;
   signal: AbortSignal;
 };
 
@@ -33,20 +35,26 @@ export async function followJob(
   options: FollowOptions,
 ): Promise<{ job: JobView; files: FrameFiles[] }> {
   const { client, progress, signal } = options;
-  const files = new Map<number, FrameFiles>();
+  const files = new Map<number, FrameFiles & { digest: Digest }>();
   for (;;) {
     const job = await client.job(id, signal);
     progress.show(progressText(job, options.now()));
-    if (job.framesDone > files.size) {
+    if (files.size < job.spec.frames.length || job.escrow === 'closed') {
       for (const frame of await client.frames(id, signal)) {
-        if (frame.state !== 'done' || files.has(frame.frame)) continue;
-        files.set(frame.frame, await download(job, frame, options));
+        const here = files.get(frame.frame);
+        if (frame.picture === null) {
+          if (here !== undefined) await removeFiles(here);
+          files.delete(frame.frame);
+          continue;
+        }
+        if (isHere(frame, here)) continue;
+        files.set(frame.frame, { ...(await download(job, frame, options)), digest: frame.picture });
+        options.onFrame?.(frame.frame);
       }
     }
     if (job.escrow === 'closed' && files.size >= job.framesDone) {
       progress.clear();
-      if (job.state === 'completed')
-        return { job, files: [...files.values()].sort((a, b) => a.frame - b.frame) };
+      if (job.state === 'completed') return { job, files: sorted(files) };
       throw new FarmError('JOB_FAILED', `job ${id} ${job.state}: ${job.reason ?? 'no reason was given'}`, {
         kept: `${files.size} frame(s) in ${options.outFolder}; ${job.refunded} of ${job.quote} units are back`,
         details: { jobId: id, refunded: job.refunded.toString() },
@@ -56,6 +64,22 @@ export async function followJob(
     if (signal.aborted)
       throw new FarmError('INTERRUPTED', `stopped watching job ${id}; the farm goes on with it`);
   }
+}
+
+/** Whether what is on this disk is what the farm has now: a picture that failed its check is made again. */
+function isHere(frame: FrameView, here: (FrameFiles & { digest: Digest }) | undefined): boolean {
+  return here !== undefined && here.digest === frame.picture && (here.exr !== null || frame.exr === null);
+}
+
+/** Of a picture that failed its check: a wrong picture must not be taken for a result. */
+async function removeFiles({ picture, exr }: FrameFiles): Promise<void> {
+  for (const path of [picture, exr]) if (path !== null) await rm(path, { force: true });
+}
+
+function sorted(files: ReadonlyMap<number, FrameFiles>): FrameFiles[] {
+  return [...files.values()]
+    .sort((a, b) => a.frame - b.frame)
+    .map(({ frame, picture, exr }) => ({ frame, picture, exr }));
 }
 
 async function download(job: JobView, frame: FrameView, options: FollowOptions): Promise<FrameFiles> {

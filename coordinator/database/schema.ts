@@ -12,12 +12,15 @@ import type {
   Signature,
   TaskId,
 } from '../../protocol/ids.ts';
-import type { JobSpec, JobState, SceneManifest } from '../../protocol/job.ts';
+import type { FrameView, JobSpec, JobState, SceneManifest } from '../../protocol/job.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
 import type { BatchState, Outcome } from '../../protocol/verdict.ts';
 
 /** Receipts are stored as they travel: money as text. */
 export type StoredReceipt = Record<string, unknown>;
+
+/** `unverified`: its picture is here and nobody has checked it yet; it may be replaced. */
+export type FrameState = FrameView['state'];
 
 export type TaskState = 'waiting' | 'queued' | 'leased' | 'delivered' | 'verified' | 'failed' | 'dropped';
 
@@ -51,7 +54,7 @@ type Tables = {
     position: number;
     tiles_total: number;
     tiles_verified: Generated<number>;
-    state: Generated<'pending' | 'done'>;
+    state: Generated<FrameState>;
     exr: Digest | null;
     picture: Digest | null;
   };

@@ -6,6 +6,7 @@ import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { NodeId } from '../../protocol/ids.ts';
 import { type Complete, type LeaseGrant, MAX_RECEIPTS } from '../../protocol/messages.ts';
+import { showFrame } from '../assembly/show-frames.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
 import { batchState, openBatch } from '../settlement/open-batch.ts';
@@ -77,6 +78,7 @@ export async function completeTask(
       })
       .where('id', '=', batch.batchId)
       .execute();
+    await showFrame(tx, receipt);
     await context.events.add(
       tx,
       task.job_id,

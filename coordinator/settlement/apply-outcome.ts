@@ -4,6 +4,7 @@ import type { Selectable } from 'kysely';
 import { sql } from 'kysely';
 import type { Outcome } from '../../protocol/verdict.ts';
 import { advanceFrames } from '../assembly/advance-frames.ts';
+import { withdrawFrames } from '../assembly/show-frames.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery, FarmTables } from '../database/schema.ts';
 import { endJob } from '../scheduling/end-job.ts';
@@ -67,6 +68,7 @@ async function requeue(
   const reason = failed
     ? await whyFailed(context, batch)
     : 'the check was not conclusive; it is rendered again';
+  await withdrawFrames(tx, batch.id);
   const { rows } = await sql<Pick<Selectable<FarmTables['tasks']>, 'id' | 'kind' | 'frame' | 'tile'>>`
     update tasks t set state = case when j.state = 'active' then 'queued' else 'dropped' end, published = false,
                        receipt = null, leaf = null, batch_id = null, batch_index = null, progress = 0
