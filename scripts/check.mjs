@@ -20,6 +20,7 @@ const CHECKS = [
       'verifier',
       'cli',
       'demo',
+      'bench',
     ],
   },
   { title: 'dead code', command: bin('knip'), parameters: [] },

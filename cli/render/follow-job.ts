@@ -10,8 +10,8 @@ import type { FrameView, JobView } from '../../protocol/job.ts';
 import type { FarmClient } from '../farm-client.ts';
 import { type ProgressLine, progressText } from '../progress-line.ts';
 
-/** Fast enough that a person sees it move, slow enough to cost nothing. */
-const LOOK_MS = 500;
+/** Fast enough that a short job does not wait for it, slow enough to cost nothing. */
+const LOOK_MS = 200;
 
 /** `exr` is null where the job was not asked for EXRs. */
 export type FrameFiles = { frame: number; picture: string; exr: string | null };

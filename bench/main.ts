@@ -1,0 +1,35 @@
+/** `npm run bench -- NAME [--json]`: one table; with --json its last line is one object. Exit 1 when a goal is missed. */
+import { parseArgs } from 'node:util';
+import { printError } from '../cli/print-error.ts';
+import { processTerminal } from '../cli/terminal.ts';
+import { FarmError, toFarmError } from '../protocol/errors.ts';
+import { missed, printReport, type Report } from './lib/report.ts';
+
+const BENCHES: Record<string, () => Promise<{ run(signal: AbortSignal, say: Say): Promise<Report> }>> = {
+  render: () => import('./render/bench.ts'),
+};
+type Say = (line: string) => void;
+
+const stopping = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const)
+  process.on(name, () => stopping.abort(new FarmError('INTERRUPTED', 'stopped by Ctrl-C')));
+
+const { values, positionals } = parseArgs({
+  options: { json: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+const say: Say = (line) => process.stderr.write(`${line}\n`);
+const load = BENCHES[positionals[0] ?? ''];
+if (load === undefined) {
+  say(`which benchmark? One of: ${Object.keys(BENCHES).join(', ')}`);
+  process.exitCode = 2;
+} else {
+  try {
+    const report = await (await load()).run(stopping.signal, say);
+    printReport(report, values.json, (line) => process.stdout.write(`${line}\n`));
+    process.exitCode = missed(report).length > 0 ? 1 : 0;
+  } catch (error) {
+    const failure = toFarmError(stopping.signal.aborted ? stopping.signal.reason : error);
+    process.exitCode = printError(failure, values.json, processTerminal(stopping.signal));
+  }
+}
