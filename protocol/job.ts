@@ -68,6 +68,13 @@ export const jobRequestSchema = z.strictObject({
 });
 export type JobRequest = z.input<typeof jobRequestSchema>;
 
+/** Frames per second, exactly: 24000/1001 is not 23.976. */
+export const frameRateSchema = z.strictObject({
+  numerator: z.number().int().min(1),
+  denominator: z.number().int().min(1),
+});
+export type FrameRate = z.infer<typeof frameRateSchema>;
+
 /** A job with every choice made. */
 export const jobSpecSchema = z.strictObject({
   scene: digestSchema,
@@ -81,6 +88,8 @@ export const jobSpecSchema = z.strictObject({
   /** What the finished picture covers; it contains the region. */
   picture: rectSchema,
   fullFrame: sizeSchema,
+  /** The scene's. Jobs that were planned before there were movies have none. */
+  frameRate: frameRateSchema.optional(),
 });
 export type JobSpec = z.infer<typeof jobSpecSchema>;
 

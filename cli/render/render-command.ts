@@ -25,6 +25,8 @@ export type RenderOptions = {
   farm?: string;
   data: string;
   nodes: string;
+  movie?: string;
+  contactSheet?: boolean;
   wait?: boolean;
   json?: boolean;
 };
@@ -42,6 +44,10 @@ export async function renderCommand(
     tiles: parseTiles(options.tiles),
   };
   await requireBlendFile(scene);
+  const wanted = options.movie !== undefined || options.contactSheet === true;
+  // The libraries for pictures are large; who wants frames only starts without them.
+  const looks = wanted ? await import('../looks/looks-commands.ts') : undefined;
+  await looks?.requireLooks(options);
   await using farm = await findFarm(options, terminal);
   const client = new FarmClient(farm);
   const { signal } = terminal;
@@ -53,7 +59,7 @@ export async function renderCommand(
   const job = await client.submitJob(request, signal);
   terminal.say(describe(job));
 
-  if (options.wait !== true && !farm.temporary) {
+  if (options.wait !== true && !wanted && !farm.temporary) {
     if (options.json) terminal.result(toJson({ job }));
     else terminal.say(`submitted as ${job.id}; fetch the frames with: tessera wait ${job.id}`);
     return;
@@ -61,7 +67,10 @@ export async function renderCommand(
   const outFolder = resolve(options.out ?? `${basename(scene, extname(scene))}-frames`);
   const progress = new ProgressLine(terminal.err, terminal.now);
   const done = await followJob(job.id, { client, outFolder, progress, now: terminal.now, signal });
-  report(done.job, done.files, outFolder, options.json === true, terminal);
+  // The frames are told first: they are there whatever becomes of the movie.
+  if (!options.json) report(done.job, done.files, outFolder, false, terminal);
+  const made = await looks?.looksOfJob(done, options, terminal);
+  if (options.json) terminal.result(toJson({ ...done, ...made }));
 }
 
 /** Says what a finished job gave and cost. */
