@@ -250,7 +250,7 @@ export const ERRORS = {
     httpStatus: 502,
     exitCode: 7,
     retryable: true,
-    help: 'ffmpeg could not encode the movie; the message carries its last words. Try another --format, or more space on the disk of --out.',
+    help: 'Try another --format, or more space on the disk of --out; the message carries the last words of ffmpeg.',
   },
   JOB_FAILED: {
     httpStatus: 502,

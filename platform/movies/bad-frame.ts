@@ -1,7 +1,6 @@
 /** Which frame ffmpeg stumbled over: it does not say, so the frames are decoded again in ever smaller halves. */
 import { FarmError } from '../../protocol/errors.ts';
 import type { FrameRate } from '../../protocol/job.ts';
-import { MAX_PICTURE_PIXELS } from '../looks/picture-header.ts';
 import { type Ffmpeg, INPUT, runFfmpeg } from './ffmpeg.ts';
 import type { MovieFrame } from './footage.ts';
 import { type Footage, inputArguments } from './formats.ts';
@@ -19,8 +18,10 @@ export type BadFrameSearch = {
   count: number;
   /** What ffmpeg said. */
   words: string;
-  pattern: string;
 };
+
+/** More frames than any ffmpeg has in flight between reading and showing. */
+const AHEAD = 64;
 
 /** PICTURE_UNREADABLE with the first frame that cannot be decoded, or MOVIE_FAILED when all can. */
 export async function badFrameError(search: BadFrameSearch): Promise<FarmError> {
@@ -34,11 +35,15 @@ export async function badFrameError(search: BadFrameSearch): Promise<FarmError> 
     if ((await decode(search, start, half)).whole) [start, length] = [start + half, length - half];
     else length = half;
   }
-  const bad = frames[start];
-  const why = (await decode(search, start, 1)).words;
-  return new FarmError('PICTURE_UNREADABLE', `frame ${bad?.frame} (${bad?.path}) cannot be decoded: ${why}`, {
-    kept,
-  });
+  // ffmpeg decodes a little ahead of what it was asked for, so the frame is this one or one soon after it.
+  for (const [offset, bad] of frames.slice(start, start + AHEAD).entries()) {
+    const { whole, words: why } = await decode(search, start + offset, 1);
+    if (whole) continue;
+    return new FarmError('PICTURE_UNREADABLE', `frame ${bad.frame} (${bad.path}) cannot be decoded: ${why}`, {
+      kept,
+    });
+  }
+  return new FarmError('MOVIE_FAILED', `ffmpeg: ${words}`, { kept });
 }
 
 async function decode(
@@ -46,14 +51,8 @@ async function decode(
   first: number,
   count: number,
 ): Promise<{ whole: boolean; words: string }> {
-  const { tools, footage, rate, folders, limits, signal, pattern } = search;
-  const input = inputArguments(
-    footage,
-    rate,
-    first,
-    `${INPUT}/${pattern}.${footage.format}`,
-    MAX_PICTURE_PIXELS,
-  );
+  const { tools, footage, rate, folders, limits, signal } = search;
+  const input = inputArguments({ footage, rate, first, folder: INPUT, one: count === 1 });
   const result = await runFfmpeg(tools, {
     ...{ input: folders.frames, limits, signal },
     parameters: [...input, '-frames:v', String(count), '-f', 'null', '-'],

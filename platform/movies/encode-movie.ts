@@ -5,7 +5,6 @@ import { dirname, join } from 'node:path';
 import { FarmError } from '../../protocol/errors.ts';
 import type { FrameRate } from '../../protocol/job.ts';
 import { diskError } from '../files.ts';
-import { MAX_PICTURE_PIXELS } from '../looks/picture-header.ts';
 import { badFrameError } from './bad-frame.ts';
 import { type Ffmpeg, findFfmpeg, INPUT, OUTPUT, runFfmpeg } from './ffmpeg.ts';
 import { checkFootage, type MovieFrame } from './footage.ts';
@@ -14,6 +13,7 @@ import {
   extensionOf,
   type Footage,
   inputArguments,
+  inputFile,
   joinArguments,
   type MovieFormat,
   movieShape,
@@ -55,7 +55,6 @@ export type Movie = {
   notes: string[];
 };
 
-const PATTERN = '%08d';
 const JOIN_LIST = 'join.txt';
 const GIB = 2 ** 30;
 /** x264 keeps some tens of frames with their motion data; reserved stacks of threads come on top. */
@@ -145,7 +144,7 @@ async function linkFrames({ frames, footage, folders, signal }: Work): Promise<v
   for (const [index, { path }] of frames.entries()) {
     if (signal.aborted) throw new FarmError('INTERRUPTED', 'stopped before encoding');
     const source = await realpath(path);
-    const name = join(folders.frames, `${String(index).padStart(8, '0')}.${footage.format}`);
+    const name = join(folders.frames, inputFile(index, footage.format));
     await link(source, name).catch(() => copyFile(source, name));
   }
 }
@@ -202,13 +201,7 @@ async function encodeSegment(
   onFrames: (count: number) => void,
 ): Promise<void> {
   const { tools, footage, format, rate, groupFrames, threads, folders, limits, signal } = work;
-  const input = inputArguments(
-    footage,
-    rate,
-    first,
-    `${INPUT}/${PATTERN}.${footage.format}`,
-    MAX_PICTURE_PIXELS,
-  );
+  const input = inputArguments({ footage, rate, first, folder: INPUT });
   const output = `${OUTPUT}/${name}`;
   const result = await runFfmpeg(tools, {
     ...{ input: folders.frames, output: folder, limits, signal, onFrames },
@@ -221,7 +214,7 @@ async function encodeSegment(
   if (/Unknown encoder/i.test(result.words)) {
     throw new FarmError('FFMPEG_NOT_FOUND', `this ffmpeg cannot write ${format}: ${result.words}`);
   }
-  throw await badFrameError({ ...work, first, count, words: result.words, pattern: PATTERN });
+  throw await badFrameError({ ...work, first, count, words: result.words });
 }
 
 /** The durations are given, not read from the pieces: theirs are rounded, and every piece would come a little later. */

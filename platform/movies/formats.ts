@@ -1,10 +1,20 @@
 /** What each kind of movie is to ffmpeg. Pure: arguments from plain data. */
 import type { FrameRate } from '../../protocol/job.ts';
-import type { PictureFormat, PictureHeader } from '../looks/picture-header.ts';
+import { MAX_PICTURE_PIXELS, type PictureFormat, type PictureHeader } from '../looks/picture-header.ts';
 import { rateText } from './frame-rate.ts';
 
 export const MOVIE_FORMATS = ['mp4', 'webm', 'prores'] as const;
 export type MovieFormat = (typeof MOVIE_FORMATS)[number];
+
+/** To the TIFF decoder a tag that it does not know is an error in this sense, and every program writes some. */
+const STRICT = '+crccheck+bitstream+buffer+explode';
+const ERROR_DETECTION: Record<PictureFormat, string> = {
+  png: STRICT,
+  jpeg: STRICT,
+  tiff: '+crccheck+bitstream+buffer',
+  webp: STRICT,
+  exr: STRICT,
+};
 
 /** What all frames of a movie have in common, and whether any of them is transparent somewhere. */
 export type Footage = Pick<PictureHeader, 'format' | 'width' | 'height' | 'hasAlpha' | 'deep'>;
@@ -54,22 +64,32 @@ export function movieShape(format: MovieFormat, footage: Footage): MovieShape {
     : { width: even(width), height, pixelFormat: 'yuv422p10le', keepsAlpha: false };
 }
 
+export type InputOptions = {
+  footage: Footage;
+  rate: FrameRate;
+  /** Frames are files called by their place, with eight digits and the format: 00000000.png. */
+  folder: string;
+  first: number;
+  /** This frame only; ffmpeg looks ahead at others else. */
+  one?: boolean;
+};
+
+const inputName = (index: string, format: PictureFormat): string => `${index}.${format}`;
+const digits = (index: number): string => String(index).padStart(8, '0');
+export const inputFile = (index: number, format: PictureFormat): string => inputName(digits(index), format);
+
 /** Arguments that read numbered frames; a file that is not what its sequence is fails instead of being looked into. */
-export function inputArguments(
-  footage: Footage,
-  rate: FrameRate,
-  first: number,
-  pattern: string,
-  maxPixels: number,
-): string[] {
+export function inputArguments({ footage, rate, folder, first, one = false }: InputOptions): string[] {
+  const name = one ? inputFile(first, footage.format) : inputName('%08d', footage.format);
   return [
-    ...['-protocol_whitelist', 'file', '-f', 'image2', '-pattern_type', 'sequence'],
-    ...['-framerate', rateText(rate), '-start_number', String(first), '-max_pixels', String(maxPixels)],
+    ...['-protocol_whitelist', 'file', '-f', 'image2', '-framerate', rateText(rate)],
+    ...(one ? ['-pattern_type', 'none'] : ['-pattern_type', 'sequence', '-start_number', String(first)]),
+    ...['-max_pixels', String(MAX_PICTURE_PIXELS)],
     // A damaged picture is an error: by default it would become a half-grey frame.
-    ...['-xerror', '-err_detect', '+crccheck+bitstream+buffer+explode'],
+    ...['-xerror', '-err_detect', ERROR_DETECTION[footage.format]],
     // A float EXR is linear light; shown as it is it would be far too dark.
     ...(footage.format === 'exr' ? ['-apply_trc', 'iec61966_2_1'] : []),
-    ...['-c:v', DECODERS[footage.format], '-i', pattern],
+    ...['-c:v', DECODERS[footage.format], '-i', `${folder}/${name}`],
   ];
 }
 

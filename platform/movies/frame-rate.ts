@@ -73,10 +73,17 @@ function simplestBetween(low: number, high: number): FrameRate {
 }
 
 function reduced(numerator: number, denominator: number): FrameRate {
-  let [a, b] = [numerator, denominator];
-  while (b > 0) [a, b] = [b, a % b];
-  const [above, below] = [numerator / a, denominator / a];
+  const common = commonDivisor(numerator, denominator);
+  const [above, below] = [numerator / common, denominator / common];
   if (above <= MAX_TERM && below <= MAX_TERM) return { numerator: above, denominator: below };
-  // Only a base that nobody typed has such terms; what it loses is less than the float had lost before.
-  return reduced(Math.max(1, Math.round((above * 1_000) / below)), 1_000);
+  // Only a base that nobody typed has such terms; what is lost here is far less than one frame in a day.
+  const rate = above / below;
+  const scale = rate < 1 ? MAX_TERM : Math.max(1, Math.floor(MAX_TERM / rate));
+  const rounded = Math.min(MAX_TERM, Math.max(1, Math.round(rate * scale)));
+  const divisor = commonDivisor(rounded, scale);
+  return { numerator: rounded / divisor, denominator: scale / divisor };
+}
+
+function commonDivisor(a: number, b: number): number {
+  return b === 0 ? a : commonDivisor(b, a % b);
 }
