@@ -1,4 +1,5 @@
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
@@ -124,7 +125,6 @@ describe('the bubble around ffmpeg', () => {
   test.each([
     ['a file of the host', ['-f', 'data', '-i', '/etc/passwd']],
     ['a folder above the frames', ['-f', 'data', '-i', `${INPUT}/../etc/passwd`]],
-    ['the network', ['-f', 'mpegts', '-i', 'tcp://127.0.0.1:9?timeout=1000000']],
   ])('has nothing of %s', async (_what, input) => {
     await using folder = await temporaryFolder();
     const output = join(folder.path, 'out');
@@ -136,6 +136,25 @@ describe('the bubble around ffmpeg', () => {
     expect(result.ok).toBe(false);
     expect(result.words).toMatch(/No such file|refused|unreachable|error/i);
     await expect(readFile(join(output, 'stolen'))).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  test('has no network: a server of this machine hears nothing', async () => {
+    await using folder = await temporaryFolder();
+    let heard = 0;
+    const server = createServer((socket) => {
+      heard += 1;
+      socket.destroy();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    const port = typeof address === 'object' ? address?.port : 0;
+    const result = await runFfmpeg(await findFfmpeg(), {
+      ...{ input: folder.path, limits: LIMITS, signal },
+      parameters: ['-f', 'mpegts', '-i', `tcp://127.0.0.1:${port}?timeout=1000000`, '-f', 'null', '-'],
+    });
+    await new Promise((resolve) => server.close(resolve));
+    expect(result.ok).toBe(false);
+    expect(heard).toBe(0);
   });
 
   test('lets it read the frames and write one folder, and nothing else', async () => {
