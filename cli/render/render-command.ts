@@ -46,7 +46,7 @@ export async function renderCommand(
   await requireBlendFile(scene);
   const wanted = options.movie !== undefined || options.contactSheet === true;
   // The libraries for pictures are large; who wants frames only starts without them.
-  const looks = wanted ? await import('../looks/looks-commands.ts') : undefined;
+  const looks = wanted ? await loadLooks() : undefined;
   await looks?.requireLooks(options);
   await using farm = await findFarm(options, terminal);
   const client = new FarmClient(farm);
@@ -71,6 +71,11 @@ export async function renderCommand(
   if (!options.json) report(done.job, done.files, outFolder, false, terminal);
   const made = await looks?.looksOfJob(done, options, terminal);
   if (options.json) terminal.result(toJson({ ...done, ...made }));
+}
+
+/** On its own, since tsc rewrites the name of the file only where the import stands alone. */
+async function loadLooks() {
+  return await import('../looks/looks-commands.ts');
 }
 
 /** Says what a finished job gave and cost. */
