@@ -8,6 +8,7 @@ import { ERRORS, FarmError, toFarmError } from '../protocol/errors.ts';
 import { jobIdSchema } from '../protocol/ids.ts';
 import { defaultDataFolder } from './farm/data-folder.ts';
 import { FarmClient } from './farm-client.ts';
+import type { MovieCommandOptions, SheetOptions } from './looks/looks-commands.ts';
 import { printError } from './print-error.ts';
 import { ProgressLine } from './progress-line.ts';
 import { followJob } from './render/follow-job.ts';
@@ -15,6 +16,8 @@ import { formatTokens } from './render/parse-options.ts';
 import { findFarm, type RenderOptions, renderCommand, report } from './render/render-command.ts';
 import { processTerminal } from './terminal.ts';
 import { type UpOptions, upCommand } from './up-command.ts';
+
+type FarmOptions = { farm?: string; data: string };
 
 /** A second Ctrl-C does not wait for anything. */
 const stopping = new AbortController();
@@ -64,6 +67,8 @@ program
   .option('--out <folder>', 'where the frames go (default: NAME-frames)')
   .option('--root <folder>', "folder whose files may be sent with the scene (default: the scene's own)")
   .option('--exr', 'deliver the float EXR of every frame beside its picture')
+  .option('--movie <format>', 'make a movie of the frames: mp4, webm or prores')
+  .option('--contact-sheet', 'draw all frames on one picture')
   .option('--wait', 'wait for the frames and download them')
   .option('--json', 'print one JSON object on stdout')
   .option('--nodes <count>', 'nodes of a temporary farm', wholeNumber(1, 64), '1')
@@ -94,6 +99,43 @@ program
       signal: terminal.signal,
     });
     report(done.job, done.files, outFolder, options.json === true, terminal);
+  });
+
+program
+  .command('movie')
+  .description('make a movie of frames in a folder, or of a job')
+  .argument('<source>', 'a folder with numbered pictures, or the id of a job')
+  .option(
+    '--format <format>',
+    'mp4 (H.264), webm (VP9) or prores (422 HQ; 4444 where frames have alpha)',
+    'mp4',
+  )
+  .option('--fps <rate>', "such as 24, 23.976 or 24000/1001 (default: the scene's; 24 for a folder)")
+  .option('--frames <list>', 'frames such as 1-24 or 1-22x3 (default: all, none missing in between)')
+  .option('--name <name>', 'which frames, where a folder has several sequences')
+  .option('--out <file>', 'where the movie goes (default: beside the frames)')
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (source: string, options: MovieCommandOptions & FarmOptions) => {
+    // The libraries for pictures are large; commands without pictures start without them.
+    const { movieCommand } = await import('./looks/looks-commands.ts');
+    await movieCommand(source, options, () => openFarm(options), terminal);
+  });
+
+program
+  .command('contact-sheet')
+  .description('draw the frames in a folder, or of a job, on one picture')
+  .argument('<source>', 'a folder with numbered pictures, or the id of a job')
+  .option('--frames <list>', 'frames such as 1-24 or 1-22x3 (default: all there are)')
+  .option('--name <name>', 'which frames, where a folder has several sequences')
+  .option('--out <file>', 'where the picture goes (default: beside the frames)')
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (source: string, options: SheetOptions & FarmOptions) => {
+    const { contactSheetCommand } = await import('./looks/looks-commands.ts');
+    await contactSheetCommand(source, options, () => openFarm(options), terminal);
   });
 
 program
@@ -157,6 +199,14 @@ async function running(options: { farm?: string; data: string }) {
     throw new FarmError('FARM_UNREACHABLE', `no farm runs on ${options.data}`);
   }
   return await findFarm({ ...options, nodes: '1' }, terminal);
+}
+
+async function openFarm(options: FarmOptions) {
+  const found = await running(options);
+  return {
+    client: new FarmClient(found),
+    [Symbol.asyncDispose]: () => found[Symbol.asyncDispose](),
+  };
 }
 
 function wholeNumber(least: number, most: number): (text: string) => string {

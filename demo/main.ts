@@ -3,13 +3,15 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { startFarm } from '../cli/farm/start-farm.ts';
 import { FarmClient } from '../cli/farm-client.ts';
+import { type Found, ofJob } from '../cli/looks/find-footage.ts';
+import { makeMovie, makeSheet, movieFile, sheetFile } from '../cli/looks/make-looks.ts';
 import { printError } from '../cli/print-error.ts';
 import { ProgressLine } from '../cli/progress-line.ts';
 import { followJob } from '../cli/render/follow-job.ts';
 import { submitScene } from '../cli/render/submit-scene.ts';
 import { processTerminal, type Terminal } from '../cli/terminal.ts';
 import { packageRoot } from '../platform/package-root.ts';
-import { FarmError, toFarmError } from '../protocol/errors.ts';
+import { FarmError, isFarmError, toFarmError } from '../protocol/errors.ts';
 import type { JobRequest } from '../protocol/job.ts';
 import { catches, type DemoResult, summary } from './summary.ts';
 
@@ -29,6 +31,9 @@ const JOBS: { file: string; what: string; choices: Pick<JobRequest, 'frames' | '
   },
 ];
 
+/** Every third frame of a scene at 24 frames a second: so the turntable turns as fast as in the scene. */
+const DEMO_RATE = { numerator: 8, denominator: 1 };
+
 const stopping = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.on(name, () => stopping.abort(new FarmError('INTERRUPTED', 'stopped by Ctrl-C')));
@@ -46,6 +51,23 @@ try {
     false,
     terminal,
   );
+}
+
+/** A contact sheet of an animation, and a movie where this machine has ffmpeg, which the demo does not need. */
+async function looks({ name, folder, frames, rate }: Found, terminal: Terminal): Promise<string[]> {
+  const sheet = join(folder, sheetFile(name));
+  await makeSheet({ frames, output: sheet, rate }, terminal);
+  const made = [relative(process.cwd(), sheet)];
+  const movie = join(folder, movieFile(name, 'mp4'));
+  const options = { frames, output: movie, format: 'mp4' as const, rate: DEMO_RATE };
+  try {
+    await makeMovie(options, terminal);
+    made.push(relative(process.cwd(), movie));
+  } catch (error) {
+    if (!isFarmError(error, 'FFMPEG_NOT_FOUND')) throw error;
+    terminal.say(`no movie: ${error.message}`);
+  }
+  return made;
 }
 
 async function demo(terminal: Terminal): Promise<DemoResult> {
@@ -89,6 +111,7 @@ async function demo(terminal: Terminal): Promise<DemoResult> {
       signal: terminal.signal,
     });
     const pictures = files.map((one) => relative(process.cwd(), one.picture));
+    if (files.length > 1) pictures.push(...(await looks(ofJob(job, files), terminal)));
     jobs.push({ job, pictures, batches: await client.batches(job.id, terminal.signal) });
   }
   const seconds = (terminal.now() - startedMs) / 1_000;

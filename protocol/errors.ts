@@ -36,6 +36,18 @@ export const ERRORS = {
     retryable: false,
     help: 'Choose frames within the range the message names, or widen the range in Blender (Output properties).',
   },
+  FRAMES_MISSING: {
+    httpStatus: 422,
+    exitCode: 2,
+    retryable: false,
+    help: 'Render or fetch the frames that the message names, or say with --frames which ones belong to it, for example --frames 1-21x4.',
+  },
+  FRAMES_DIFFER: {
+    httpStatus: 422,
+    exitCode: 2,
+    retryable: false,
+    help: 'Frames of one movie have one size and one file format. Render the odd ones again, or leave them out with --frames or --name.',
+  },
   SAMPLES_INVALID: {
     httpStatus: 400,
     exitCode: 2,
@@ -107,6 +119,12 @@ export const ERRORS = {
     exitCode: 4,
     retryable: false,
     help: 'Install the program the message names; `npm run demo` does it by itself on Debian as root.',
+  },
+  FFMPEG_NOT_FOUND: {
+    httpStatus: 503,
+    exitCode: 4,
+    retryable: false,
+    help: 'Install ffmpeg (Debian and Ubuntu: apt-get install ffmpeg). The frames are there without it: `tessera movie` encodes them later.',
   },
   PORT_TAKEN: {
     httpStatus: 503,
@@ -221,6 +239,18 @@ export const ERRORS = {
     exitCode: 7,
     retryable: true,
     help: 'The task ran past its limit. Use more tiles or fewer samples, so that a task is shorter.',
+  },
+  PICTURE_UNREADABLE: {
+    httpStatus: 422,
+    exitCode: 7,
+    retryable: false,
+    help: 'The file that the message names is damaged or no picture. Fetch it again (tessera wait JOB) or render that frame again.',
+  },
+  MOVIE_FAILED: {
+    httpStatus: 502,
+    exitCode: 7,
+    retryable: true,
+    help: 'Try another --format, or more space on the disk of --out; the message carries the last words of ffmpeg.',
   },
   JOB_FAILED: {
     httpStatus: 502,

@@ -70,6 +70,13 @@ export const jobRequestSchema = z.strictObject({
 });
 export type JobRequest = z.input<typeof jobRequestSchema>;
 
+/** Frames per second, exactly: 24000/1001 is not 23.976. */
+export const frameRateSchema = z.strictObject({
+  numerator: z.number().int().min(1),
+  denominator: z.number().int().min(1),
+});
+export type FrameRate = z.infer<typeof frameRateSchema>;
+
 /** A job with every choice made. */
 export const jobSpecSchema = z.strictObject({
   scene: digestSchema,
@@ -85,6 +92,8 @@ export const jobSpecSchema = z.strictObject({
   fullFrame: sizeSchema,
   // Jobs of before there was a choice are read back without it.
   exr: z.boolean().default(false),
+  /** The scene's. Jobs that were planned before there were movies have none. */
+  frameRate: frameRateSchema.optional(),
 });
 export type JobSpec = z.infer<typeof jobSpecSchema>;
 

@@ -122,6 +122,7 @@ def inspect(_arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
         "frameStep": scene.frame_step,
         "frameCurrent": scene.frame_current,
         "framesPerSecond": render.fps / render.fps_base,
+        "frameRate": {"fps": int(render.fps), "base": render.fps_base},
         "resolution": {"width": width, "height": height},
         "region": region,
         "picture": picture,

@@ -26,6 +26,8 @@ export type RenderOptions = {
   data: string;
   nodes: string;
   exr?: boolean;
+  movie?: string;
+  contactSheet?: boolean;
   wait?: boolean;
   json?: boolean;
 };
@@ -44,6 +46,10 @@ export async function renderCommand(
     exr: options.exr === true,
   };
   await requireBlendFile(scene);
+  const wanted = options.movie !== undefined || options.contactSheet === true;
+  // The libraries for pictures are large; who wants frames only starts without them.
+  const looks = wanted ? await loadLooks() : undefined;
+  await looks?.requireLooks(options);
   await using farm = await findFarm(options, terminal);
   const client = new FarmClient(farm);
   const { signal } = terminal;
@@ -55,7 +61,7 @@ export async function renderCommand(
   const job = await client.submitJob(request, signal);
   terminal.say(describe(job));
 
-  if (options.wait !== true && !farm.temporary) {
+  if (options.wait !== true && !wanted && !farm.temporary) {
     if (options.json) terminal.result(toJson({ job }));
     else terminal.say(`submitted as ${job.id}; fetch the frames with: tessera wait ${job.id}`);
     return;
@@ -63,7 +69,15 @@ export async function renderCommand(
   const outFolder = resolve(options.out ?? `${basename(scene, extname(scene))}-frames`);
   const progress = new ProgressLine(terminal.err, terminal.now);
   const done = await followJob(job.id, { client, outFolder, progress, now: terminal.now, signal });
-  report(done.job, done.files, outFolder, options.json === true, terminal);
+  // The frames are told first: they are there whatever becomes of the movie.
+  if (!options.json) report(done.job, done.files, outFolder, false, terminal);
+  const made = await looks?.looksOfJob(done, options, terminal);
+  if (options.json) terminal.result(toJson({ ...done, ...made }));
+}
+
+/** On its own, since tsc rewrites the name of the file only where the import stands alone. */
+async function loadLooks() {
+  return await import('../looks/looks-commands.ts');
 }
 
 /** Says what a finished job gave and cost. */

@@ -1,5 +1,6 @@
 /** From what an artist asks for and what the scene is, to a job with every choice made. Pure: nothing is written here. */
 
+import { exactFrameRate } from '../../platform/movies/frame-rate.ts';
 import type { EngineInfo, SceneInspection } from '../../platform/render/runtime.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { JobRequest, JobSpec } from '../../protocol/job.ts';
@@ -74,6 +75,7 @@ export function planJob(request: JobRequest, scene: SceneInspection, engine: Eng
       picture: scene.picture,
       fullFrame: scene.resolution,
       exr: request.exr ?? false,
+      ...(scene.frameRate === undefined ? {} : { frameRate: exactFrameRate(scene.frameRate) }),
     },
     tasks,
     tilesPerFrame: rects.length,

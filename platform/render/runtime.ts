@@ -49,6 +49,8 @@ export type SceneInspection = {
   frameStep: number;
   frameCurrent: number;
   framesPerSecond: number;
+  /** The two numbers of it as the scene has them; inspections of earlier versions have none. */
+  frameRate?: { fps: number; base: number };
   /** The full frame in pixels, after the resolution percentage. All rectangles refer to it. */
   resolution: Size;
   /** What has to be rendered: the full frame, or the scene's render border. */

@@ -133,6 +133,7 @@ export function renderRuntimeConformance(name: string, makeRuntime: RuntimeMaker
           frameEnd: 5,
           frameStep: 1,
           framesPerSecond: 24,
+          frameRate: { fps: 24, base: 1 },
           resolution: { width: 96, height: 54 },
           region: { x: 0, y: 0, width: 96, height: 54 },
           renderEngine: 'CYCLES',

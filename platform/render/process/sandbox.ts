@@ -1,4 +1,4 @@
-/** The command line that runs Blender with nothing in reach but its scene. */
+/** The command line that runs Blender (and ffmpeg) with nothing in reach but what it was given. */
 import { dirname } from 'node:path';
 import { INSIDE, type SandboxFolders, SOCKET_NAME } from '../session/launcher.ts';
 
@@ -39,7 +39,18 @@ export type SandboxOptions = {
   withoutAvx2: boolean;
 };
 
-function limitArguments({ limits, prlimitPath }: SandboxOptions): string[] {
+/** A program in a bubble: what it is, what of the host it sees besides the system's libraries, and its limits. */
+export type Bubble = {
+  /** Where the program is. What is not below /usr is made visible with the folder it lies in. */
+  programPath: string;
+  binds: readonly { host: string; inside: string; writable?: boolean }[];
+  limits: Limits;
+  /** `prlimit`, where this machine has it. */
+  prlimitPath: string | undefined;
+  environment?: Readonly<Record<string, string>>;
+};
+
+function limitArguments({ limits, prlimitPath }: Bubble): string[] {
   if (prlimitPath === undefined) return [];
   const options = [`--core=0`, `--fsize=${limits.fileBytes}`];
   if (limits.processes !== undefined) options.push(`--nproc=${limits.processes}`);
@@ -47,37 +58,41 @@ function limitArguments({ limits, prlimitPath }: SandboxOptions): string[] {
   return [prlimitPath, ...options, '--'];
 }
 
-function environment(withoutAvx2: boolean): string[] {
-  const values: Record<string, string> = {
-    HOME: '/tmp',
-    TMPDIR: '/tmp',
-    PATH: '/usr/bin:/bin',
-    LANG: 'C.UTF-8',
-  };
-  if (withoutAvx2) values['CYCLES_CPU_NO_AVX2'] = '1';
-  return ['--clearenv', ...Object.entries(values).flatMap(([name, value]) => ['--setenv', name, value])];
-}
+const ENVIRONMENT = { HOME: '/tmp', TMPDIR: '/tmp', PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' };
 
-/** Arguments of `bwrap` that run the program with these arguments of its own. */
-export function sandboxArguments(options: SandboxOptions, parameters: readonly string[]): string[] {
-  const { programPath, pythonFolder, folders, limits, withoutAvx2 } = options;
+/** Arguments of `bwrap` that run any program with these arguments of its own: no network, no privileges. */
+export function bubbleArguments(bubble: Bubble, parameters: readonly string[]): string[] {
+  const { programPath, binds, limits } = bubble;
   const inUsr = programPath.startsWith('/usr/');
+  const environment = Object.entries({ ...ENVIRONMENT, ...bubble.environment });
   return [
     ...['--unshare-all', '--unshare-user', '--disable-userns', '--die-with-parent', '--new-session'],
     ...['--uid', UID, '--gid', UID, '--cap-drop', 'ALL', '--hostname', 'tessera'],
-    ...environment(withoutAvx2),
+    ...['--clearenv', ...environment.flatMap(([name, value]) => ['--setenv', name, value])],
     ...SYSTEM_FOLDERS.flatMap((folder) => ['--ro-bind-try', folder, folder]),
     ...['--proc', '/proc', '--dev', '/dev', '--size', String(limits.scratchBytes), '--tmpfs', '/tmp'],
     ...(inUsr ? [] : ['--ro-bind', dirname(programPath), dirname(programPath)]),
-    ...['--ro-bind', folders.scene, INSIDE.scene],
-    ...['--ro-bind', pythonFolder, INSIDE.python],
-    ...['--ro-bind', folders.input, INSIDE.input],
-    ...['--bind', folders.output, INSIDE.output],
+    ...binds.flatMap(({ host, inside, writable }) => [writable ? '--bind' : '--ro-bind', host, inside]),
     ...['--remount-ro', '/', '--chdir', '/tmp', '--'],
-    ...limitArguments(options),
+    ...limitArguments(bubble),
     programPath,
     ...parameters,
   ];
+}
+
+/** Arguments of `bwrap` that run Blender with these arguments of its own. */
+export function sandboxArguments(options: SandboxOptions, parameters: readonly string[]): string[] {
+  const { pythonFolder, folders, withoutAvx2, ...program } = options;
+  const binds = [
+    { host: folders.scene, inside: INSIDE.scene },
+    { host: pythonFolder, inside: INSIDE.python },
+    { host: folders.input, inside: INSIDE.input },
+    { host: folders.output, inside: INSIDE.output, writable: true },
+  ];
+  return bubbleArguments(
+    { ...program, binds, environment: withoutAvx2 ? { CYCLES_CPU_NO_AVX2: '1' } : {} },
+    parameters,
+  );
 }
 
 /** Blender's own arguments: nothing of the user's set-up, no scripts of the scene, no sound. */

@@ -33,6 +33,7 @@ export const inspectionSchema = z.strictObject({
   frameStep: z.int().min(1),
   frameCurrent: z.int(),
   framesPerSecond: z.number().positive(),
+  frameRate: z.strictObject({ fps: z.int().min(1), base: z.number().positive() }),
   resolution: sizeSchema,
   region: rectSchema,
   picture: rectSchema,
