@@ -21,6 +21,7 @@ function quarterSamples(honest: RenderRuntime): RenderRuntime {
           return session.render({ ...command, samples }, commandOptions);
         },
         finish: (command, commandOptions) => session.finish(command, commandOptions),
+        preview: (command, commandOptions) => session.preview(command, commandOptions),
         readPixels: (command, commandOptions) => session.readPixels(command, commandOptions),
         close: () => session.close(),
         [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),

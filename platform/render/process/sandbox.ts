@@ -13,6 +13,8 @@ const SYSTEM_FOLDERS = [
   '/etc/alternatives',
   '/etc/ld.so.cache',
 ];
+/** Shared memory between processes: Blender has one process, so this is for libraries that insist. */
+const SHARED_MEMORY_BYTES = 64 * 1024 ** 2;
 /** Any number but 0: nothing inside looks like root. */
 const UID = '1000';
 
@@ -23,8 +25,11 @@ export type Limits = {
   scratchBytes: number;
   /** Threads and processes in the sandbox; undefined where the kernel cannot count them per sandbox. */
   processes?: number | undefined;
-  /** Address space. Blender reserves much more than it uses, so there is no default. */
-  addressSpaceBytes?: number | undefined;
+  /**
+   * Writable memory that one process may map, touched or not. The kernel refuses more at once, before the host has
+   * looked; Blender maps somewhat more than it uses, so it is above the limit that the host watches.
+   */
+  dataBytes?: number | undefined;
 };
 
 export type SandboxOptions = {
@@ -43,7 +48,7 @@ function limitArguments({ limits, prlimitPath }: SandboxOptions): string[] {
   if (prlimitPath === undefined) return [];
   const options = [`--core=0`, `--fsize=${limits.fileBytes}`];
   if (limits.processes !== undefined) options.push(`--nproc=${limits.processes}`);
-  if (limits.addressSpaceBytes !== undefined) options.push(`--as=${limits.addressSpaceBytes}`);
+  if (limits.dataBytes !== undefined) options.push(`--data=${limits.dataBytes}`);
   return [prlimitPath, ...options, '--'];
 }
 
@@ -68,6 +73,8 @@ export function sandboxArguments(options: SandboxOptions, parameters: readonly s
     ...environment(withoutAvx2),
     ...SYSTEM_FOLDERS.flatMap((folder) => ['--ro-bind-try', folder, folder]),
     ...['--proc', '/proc', '--dev', '/dev', '--size', String(limits.scratchBytes), '--tmpfs', '/tmp'],
+    // /dev would be memory as well, half of the machine's: only its /shm stays writable, and small.
+    ...['--size', String(SHARED_MEMORY_BYTES), '--tmpfs', '/dev/shm', '--remount-ro', '/dev'],
     ...(inUsr ? [] : ['--ro-bind', dirname(programPath), dirname(programPath)]),
     ...['--ro-bind', folders.scene, INSIDE.scene],
     ...['--ro-bind', pythonFolder, INSIDE.python],

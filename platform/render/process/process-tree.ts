@@ -1,0 +1,102 @@
+/**
+ * What a process and everything below it hold, from /proc. Read synchronously: the files are made up by the kernel
+ * while they are read, so there is no disk to wait for, and a tree that forks meanwhile is not given time to hide.
+ */
+import { readdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
+import type { Usage } from '../session/launcher.ts';
+
+/** Everything is over its limit long before; a fork bomb must not keep the host busy with counting. */
+const MAX_PROCESSES = 20_000;
+/** Unit of st_blocks. */
+const BLOCK_BYTES = 512;
+/** The sandbox's own file systems in memory (sandbox.ts). */
+const SCRATCH = ['tmp', 'dev/shm'];
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    // It ended meanwhile.
+    return '';
+  }
+}
+
+function entries(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
+}
+
+function field(status: string, name: string): number {
+  return Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0);
+}
+
+function childrenOf(pid: string): string[] {
+  return entries(`/proc/${pid}/task`).flatMap((task) =>
+    read(`/proc/${pid}/task/${task}/children`).split(' ').filter(Boolean),
+  );
+}
+
+/** Files that have no name any more: on a disk, or in memory (memfd). */
+function unnamedFiles(pid: string, outputDevice: number | undefined): { disk: number; memory: number } {
+  const found = { disk: 0, memory: 0 };
+  for (const number of entries(`/proc/${pid}/fd`)) {
+    try {
+      const status = statSync(`/proc/${pid}/fd/${number}`);
+      if (!status.isFile() || status.nlink > 0) continue;
+      const bytes = status.blocks * BLOCK_BYTES;
+      if (status.dev === outputDevice) found.disk += bytes;
+      else found.memory += bytes;
+    } catch {
+      // Closed meanwhile.
+    }
+  }
+  return found;
+}
+
+function scratchBytes(pid: string): number {
+  let used = 0;
+  for (const folder of SCRATCH) {
+    try {
+      const { blocks, bfree, bsize } = statfsSync(`/proc/${pid}/root/${folder}`);
+      used += (blocks - bfree) * bsize;
+    } catch {
+      // The sandbox is not there yet, or not any more.
+    }
+  }
+  return used;
+}
+
+function deviceOf(path: string): number | undefined {
+  try {
+    return statSync(path).dev;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Usage of the tree below `rootPid`, which is the sandbox program itself. Anonymous and shared memory counts; mapped
+ * files do not, since the kernel can drop them. Memory that forked processes share counts once for each.
+ */
+export function treeUsage(rootPid: number, outputFolder: string): Usage {
+  const usage: Usage = { memoryBytes: 0, processes: 0, deletedBytes: 0 };
+  const outputDevice = deviceOf(outputFolder);
+  const waiting = childrenOf(String(rootPid));
+  let innermost: string | undefined;
+  for (let pid = waiting.pop(); pid !== undefined && usage.processes < MAX_PROCESSES; pid = waiting.pop()) {
+    const status = read(`/proc/${pid}/status`);
+    if (status === '') continue;
+    const kib = field(status, 'RssAnon') + field(status, 'RssShmem');
+    const unnamed = unnamedFiles(pid, outputDevice);
+    usage.memoryBytes += kib * 1024 + unnamed.memory;
+    usage.deletedBytes += unnamed.disk;
+    usage.processes += field(status, 'Threads');
+    innermost = pid;
+    waiting.push(...childrenOf(pid));
+  }
+  if (innermost !== undefined) usage.memoryBytes += scratchBytes(innermost);
+  return usage;
+}
