@@ -4,7 +4,7 @@ import type { HttpBlobs } from '../platform/blobs/http-blobs.ts';
 import type { PrivateKey } from '../platform/chain/signing.ts';
 import type { Log } from '../platform/log.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
-import type { WarmSession } from '../platform/render/warm-session.ts';
+import type { SessionPool } from '../platform/render/session-pool.ts';
 import type { SceneCache } from '../platform/scenes/scene-cache.ts';
 import type { WorkerConfig } from './config.ts';
 import type { ReceiptJournal } from './receipt-journal.ts';
@@ -19,7 +19,7 @@ export type Node = {
   blobs: HttpBlobs;
   scenes: SceneCache;
   runtime: RenderRuntime;
-  session: WarmSession;
+  sessions: SessionPool;
   journal: ReceiptJournal;
   log: Log;
 };

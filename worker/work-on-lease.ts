@@ -40,9 +40,16 @@ export async function workOn(
       );
     }
     const folder = await node.scenes.folderOf(grant.scene, grant.manifest, working);
-    const session = await node.session.with(grant.scene, folder, working);
-    const tools = { session, blobs: node.blobs, workFolder: join(node.config.dataFolder, 'work') };
-    const result = await doTask(grant, tools, (fraction) => Object.assign(progress, { fraction }), working);
+    const { id: engine, deviceClass: device } = node.runtime.engine;
+    const result = await node.sessions.use(
+      { engine, scene: grant.scene, device },
+      (stop) => node.runtime.open(folder, { signal: stop, threads: node.config.threads }),
+      working,
+      (session) => {
+        const tools = { session, blobs: node.blobs, workFolder: join(node.config.dataFolder, 'work') };
+        return doTask(grant, tools, (fraction) => Object.assign(progress, { fraction }), working);
+      },
+    );
     await deliver(node, grant, result, escrowDomain(welcome.chainId, welcome.escrow), working);
     node.log.info(
       { taskId, jobId: grant.jobId, frame: grant.frame, renderMs: Math.round(result.renderMs) },

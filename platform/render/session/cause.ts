@@ -4,7 +4,7 @@ import type { ErrorCode } from '../../../protocol/errors.ts';
 import type { Exit } from './launcher.ts';
 import { memoryBreach, type SessionLimits } from './limits.ts';
 
-export type Cause = { code: ErrorCode; message: string };
+export type Cause = { code: ErrorCode; message: string; signal?: string };
 
 /** What a shell, bubblewrap and a container engine add to the number of the signal that ended a program. */
 const SIGNAL_BASE = 128;
@@ -21,7 +21,9 @@ const SIGNAL_WORDS: Record<string, string> = {
 
 /** Blender's allocator, C++, Cycles and Python each have their own words for it. */
 const OUT_OF_MEMORY =
-  /[cm]alloc(N?_array)? returns null|Malloc returns null|std::bad_alloc|bad allocation|out of memory|not enough memory|MemoryError|Cannot allocate memory/i;
+  /[cm]alloc\w* returns null|std::bad_alloc|bad allocation|out of memory|not enough memory|MemoryError|Cannot allocate memory/i;
+/** Blender's allocator when it is given nothing. Blender may go on after it, with an image or a mesh left out. */
+const REFUSED_ALLOCATION = /^(Calloc|Malloc|Mapalloc)\w* returns null/;
 const DISK_FULL = /No space left on device|Disk quota exceeded/i;
 const FILE_TOO_LARGE = /File too large/i;
 const NO_MORE_PROCESSES = /Resource temporarily unavailable|can't start new thread/i;
@@ -58,6 +60,11 @@ export function causeOfWords(words: string, limits: SessionLimits): Cause | unde
   return undefined;
 }
 
+/** Whether a line that Blender printed means that the picture would lack something for want of memory. */
+export function saysAllocationRefused(line: string): boolean {
+  return REFUSED_ALLOCATION.test(line);
+}
+
 /** The cause of an end that nobody here asked for. */
 export function causeOfExit(exit: Exit, words: string, limits: SessionLimits): Cause {
   if (exit.outOfMemory === true) {
@@ -74,5 +81,6 @@ export function causeOfExit(exit: Exit, words: string, limits: SessionLimits): C
     signal === undefined
       ? `Blender ended with code ${exit.code}`
       : `Blender broke down: ${SIGNAL_WORDS[signal] ?? signal}`;
-  return { code: 'RENDER_FAILED', message: words === '' ? how : `${how}. Last words: ${words}` };
+  const message = words === '' ? how : `${how}. Last words: ${words}`;
+  return { code: 'RENDER_FAILED', message, ...(signal !== undefined && { signal }) };
 }

@@ -5,11 +5,11 @@
 import type { z } from 'zod';
 import { type ErrorCode, FarmError } from '../../../protocol/errors.ts';
 import type { CommandOptions, RenderProgress, SessionEnd } from '../runtime.ts';
-import { causeOfExit, causeOfWords } from './cause.ts';
+import { causeOfExit, causeOfWords, saysAllocationRefused } from './cause.ts';
 import { type Channel, listen } from './channel.ts';
 import type { Exchange } from './exchange.ts';
 import type { Launched } from './launcher.ts';
-import type { SessionLimits } from './limits.ts';
+import { memoryBreach, type SessionLimits } from './limits.ts';
 import { helloSchema, replySchema } from './replies.ts';
 import { type Watch, watch } from './watch.ts';
 
@@ -22,6 +22,9 @@ type Pending = {
 
 /** A renderer that hung up without a word is about to exit, and its exit says why. Blender writes a crash log first. */
 const HANG_UP_MS = 5_000;
+
+/** A line of Blender's in a message. */
+const MAX_QUOTE = 200;
 
 /** What a command fails with when its renderer has ended, unless the cause is known better. */
 const CODES: Record<SessionEnd['reason'], ErrorCode> = {
@@ -40,13 +43,14 @@ export class Wire {
   readonly #ready: Promise<void>;
   #channel: Channel | undefined;
   #pending: Pending | undefined;
-  #end: (SessionEnd & { code: ErrorCode }) | undefined;
+  #end: (SessionEnd & { code: ErrorCode; signal?: string | undefined }) | undefined;
   #counter = 0;
   #settleReady: { resolve: () => void; reject: (error: FarmError) => void };
   #listener: { close(): void };
   #limits: SessionLimits;
   #watch: Watch;
   #memoryBytes: number | undefined;
+  #onLine: ((line: string) => void) | undefined;
 
   private constructor(
     launch: () => Launched,
@@ -63,12 +67,19 @@ export class Wire {
     // Whoever waits gets the rejection; where nobody waits it is not an unhandled one.
     this.#ready.catch(() => {});
     this.#launched = launch();
+    this.#launched.output.onLine = (line) => {
+      if (saysAllocationRefused(line)) {
+        const { reason, message, code } = memoryBreach(limits);
+        this.end(reason, `${message}: ${line.slice(0, MAX_QUOTE)}`, code);
+      }
+      this.#onLine?.(line);
+    };
     this.#watch = watch(this.#launched, exchange.output, limits, ({ reason, message, code }) =>
       this.end(reason, message, code),
     );
     this.closed = this.#launched.exited.then(async (exit) => {
       const cause = causeOfExit(exit, this.#launched.output.lastWords(), limits);
-      this.end('crashed', cause.message, cause.code);
+      this.end('crashed', cause.message, cause.code, cause.signal);
       this.#listener.close();
       await exchange.remove();
       const { reason, message } = this.#end ?? { reason: 'crashed', message: cause.message };
@@ -99,11 +110,11 @@ export class Wire {
 
   /** Passes on the lines that the renderer prints while `work` lasts. */
   async whileListening<T>(onLine: ((line: string) => void) | undefined, work: () => Promise<T>): Promise<T> {
-    this.#launched.output.onLine = onLine;
+    this.#onLine = onLine;
     try {
       return await work();
     } finally {
-      this.#launched.output.onLine = undefined;
+      this.#onLine = undefined;
     }
   }
 
@@ -113,9 +124,14 @@ export class Wire {
   }
 
   /** Ends the renderer; the pending command fails with the matching error. Later calls change nothing. */
-  end(reason: SessionEnd['reason'], message: string, code: ErrorCode = CODES[reason]): void {
+  end(
+    reason: SessionEnd['reason'],
+    message: string,
+    code: ErrorCode = CODES[reason],
+    signal?: string | undefined,
+  ): void {
     if (this.#end !== undefined) return;
-    this.#end = { reason, message, code };
+    this.#end = { reason, message, code, signal };
     this.#watch.stop();
     const error = this.#errorOfEnd();
     this.#settleReady.reject(error);
@@ -169,7 +185,7 @@ export class Wire {
   }
 
   #errorOfEnd(details?: { begun: false }): FarmError {
-    const { reason, message, code } = this.#end ?? {
+    const { reason, message, code, signal } = this.#end ?? {
       reason: 'crashed',
       message: 'Blender ended',
       code: 'RENDER_FAILED',
@@ -179,7 +195,9 @@ export class Wire {
       RENDER_TIMEOUT: `Blender was stopped: ${message}`,
     };
     const said = code === 'INTERRUPTED' || code === 'RENDER_TIMEOUT' ? text[code] : message;
-    return new FarmError(code, said, { details: { ended: reason, ...details } });
+    return new FarmError(code, said, {
+      details: { ended: reason, ...(signal !== undefined && { signal }), ...details },
+    });
   }
 
   onOpen(channel: Channel): void {
