@@ -2,13 +2,19 @@
  * What a process and everything below it hold, from /proc. Read synchronously: the files are made up by the kernel
  * while they are read, so there is no disk to wait for, and a tree that forks meanwhile is not given time to hide.
  */
-import { readdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import type { Usage } from '../session/launcher.ts';
 
 /** Everything is over its limit long before; a fork bomb must not keep the host busy with counting. */
 const MAX_PROCESSES = 20_000;
 /** Unit of st_blocks. */
 const BLOCK_BYTES = 512;
+/** Below this a process is not worth a closer look: bubblewrap, a shell. */
+const SMALL_KIB = 16 * 1024;
+/** See proc(5), clear_refs: 5 sets the peak back to the present size. */
+const RESET_PEAK = '5';
+/** See proc(5), oom_score_adj: the largest value. */
+const FIRST_VICTIM = '1000';
 /** The sandbox's own file systems in memory (sandbox.ts). */
 const SCRATCH = ['tmp', 'dev/shm'];
 
@@ -18,6 +24,14 @@ function read(path: string): string {
   } catch {
     // It ended meanwhile.
     return '';
+  }
+}
+
+function write(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch {
+    // It ended meanwhile, or the kernel does not allow it: then the wish stays one.
   }
 }
 
@@ -77,25 +91,58 @@ function deviceOf(path: string): number | undefined {
   }
 }
 
+/** Resident memory in KiB, shared pages by their share: what forked processes have in common counts once. */
+function proportionalKib(pid: string): number {
+  const rollup = read(`/proc/${pid}/smaps_rollup`);
+  return field(rollup, 'Pss_Anon') + field(rollup, 'Pss_Shmem');
+}
+
+/**
+ * Where memory runs out all the same, the kernel ends this tree and not the farm's programs. To be called at once
+ * after the start: children inherit it.
+ */
+export function preferAsVictim(rootPid: number): void {
+  write(`/proc/${rootPid}/oom_score_adj`, FIRST_VICTIM);
+}
+
+/** Starts a new measurement of the largest resident size: inside, /proc is read-only. */
+export function resetPeaks(rootPid: number): void {
+  const waiting = childrenOf(String(rootPid));
+  for (
+    let pid = waiting.pop(), seen = 0;
+    pid !== undefined && seen < MAX_PROCESSES;
+    pid = waiting.pop(), seen++
+  ) {
+    write(`/proc/${pid}/clear_refs`, RESET_PEAK);
+    waiting.push(...childrenOf(pid));
+  }
+}
+
 /**
  * Usage of the tree below `rootPid`, which is the sandbox program itself. Anonymous and shared memory counts; mapped
- * files do not, since the kernel can drop them. Memory that forked processes share counts once for each.
+ * files do not, since the kernel can drop them.
  */
 export function treeUsage(rootPid: number, outputFolder: string): Usage {
   const usage: Usage = { memoryBytes: 0, processes: 0, deletedBytes: 0 };
   const outputDevice = deviceOf(outputFolder);
   const waiting = childrenOf(String(rootPid));
+  const large = new Map<string, number>();
   let innermost: string | undefined;
   for (let pid = waiting.pop(); pid !== undefined && usage.processes < MAX_PROCESSES; pid = waiting.pop()) {
     const status = read(`/proc/${pid}/status`);
     if (status === '') continue;
     const kib = field(status, 'RssAnon') + field(status, 'RssShmem');
     const unnamed = unnamedFiles(pid, outputDevice);
-    usage.memoryBytes += kib * 1024 + unnamed.memory;
+    large.set(pid, kib);
+    usage.memoryBytes += unnamed.memory;
     usage.deletedBytes += unnamed.disk;
     usage.processes += field(status, 'Threads');
     innermost = pid;
     waiting.push(...childrenOf(pid));
+  }
+  const several = [...large.values()].filter((kib) => kib > SMALL_KIB).length > 1;
+  for (const [pid, kib] of large) {
+    usage.memoryBytes += 1024 * (several && kib > SMALL_KIB ? proportionalKib(pid) : kib);
   }
   if (innermost !== undefined) usage.memoryBytes += scratchBytes(innermost);
   return usage;

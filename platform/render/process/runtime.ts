@@ -12,7 +12,7 @@ import type { SessionLimits } from '../session/limits.ts';
 import { openSession } from '../session/session.ts';
 import { Tail } from '../session/words.ts';
 import { cpuDeviceClass } from './device-class.ts';
-import { treeUsage } from './process-tree.ts';
+import { preferAsVictim, resetPeaks, treeUsage } from './process-tree.ts';
 import { findBlender, findProgram, findSandbox } from './programs.ts';
 import { blenderArguments, type Limits, sandboxArguments } from './sandbox.ts';
 
@@ -68,6 +68,7 @@ function launchProcess(program: string, parameters: readonly string[], outputFol
   const output = new Tail();
   // An own process group, so that Ctrl-C in a terminal reaches the farm and not Blender behind its back.
   const child = spawn(program, parameters, { stdio: ['ignore', 'pipe', 'pipe'], env: {}, detached: true });
+  if (child.pid !== undefined) preferAsVictim(child.pid);
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8');
     stream.on('data', (chunk: string) => output.add(chunk));
@@ -87,6 +88,9 @@ function launchProcess(program: string, parameters: readonly string[], outputFol
       child.pid === undefined
         ? { memoryBytes: 0, processes: 0, deletedBytes: 0 }
         : treeUsage(child.pid, outputFolder),
+    resetPeak: () => {
+      if (child.pid !== undefined) resetPeaks(child.pid);
+    },
     kill() {
       // bubblewrap's child is the first process of its namespace and dies with bubblewrap; everything dies with it.
       if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;

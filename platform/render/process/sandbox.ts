@@ -72,7 +72,10 @@ export function sandboxArguments(options: SandboxOptions, parameters: readonly s
     ...['--uid', UID, '--gid', UID, '--cap-drop', 'ALL', '--hostname', 'tessera'],
     ...environment(withoutAvx2),
     ...SYSTEM_FOLDERS.flatMap((folder) => ['--ro-bind-try', folder, folder]),
-    ...['--proc', '/proc', '--dev', '/dev', '--size', String(limits.scratchBytes), '--tmpfs', '/tmp'],
+    // Where the host runs as root, the kernel's settings below /proc/sys belong to the user inside as well, and
+    // core_pattern there is a way to a command on the host.
+    ...['--proc', '/proc', '--remount-ro', '/proc'],
+    ...['--dev', '/dev', '--size', String(limits.scratchBytes), '--tmpfs', '/tmp'],
     // /dev would be memory as well, half of the machine's: only its /shm stays writable, and small.
     ...['--size', String(SHARED_MEMORY_BYTES), '--tmpfs', '/dev/shm', '--remount-ro', '/dev'],
     ...(inUsr ? [] : ['--ro-bind', dirname(programPath), dirname(programPath)]),

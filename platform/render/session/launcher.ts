@@ -48,6 +48,8 @@ export type Launched = {
   kill(): void;
   /** For launchers whose sandbox has no memory and process limit of its own: the host then watches. */
   usage?(): Usage;
+  /** Starts a new measurement of the largest resident size, where the renderer itself may not. */
+  resetPeak?(): void;
 };
 
 export type Launch = (folders: SandboxFolders, options: { threads: number }) => Launched;

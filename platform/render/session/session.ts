@@ -214,11 +214,11 @@ function openingError(error: unknown, wire: Wire, loading: boolean): unknown {
 export async function openSession(scene: SceneFolder, options: SessionOptions): Promise<RenderSession> {
   const { signal, threads, engine, launch, loadTimeoutMs = DEFAULT_LOAD_TIMEOUT_MS } = options;
   if (signal.aborted) throw new FarmError('INTERRUPTED', 'stopped before it began');
-  const exchange = await createExchange(options.tempFolder);
+  const limits = { ...DEFAULT_SESSION_LIMITS, ...options.limits };
+  const exchange = await createExchange(options.tempFolder, limits.outputBytes);
   const folders = { scene: scene.root, input: exchange.input, output: exchange.output };
   let wire: Wire;
   try {
-    const limits = { ...DEFAULT_SESSION_LIMITS, ...options.limits };
     wire = await Wire.start(() => launch(folders, { threads }), exchange, limits);
   } catch (error) {
     await exchange.remove();

@@ -154,6 +154,7 @@ export class Wire {
     options: CommandOptions,
   ): Promise<T> {
     if (this.#end !== undefined) throw this.#errorOfEnd({ begun: false });
+    this.#launched.resetPeak?.();
     this.#counter += 1;
     const id = this.#counter;
     const answer = new Promise<unknown>((resolve, reject) => {
