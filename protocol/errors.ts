@@ -102,6 +102,42 @@ export const ERRORS = {
     retryable: false,
     help: 'Switch off the feature that the message names, or render this scene without the farm.',
   },
+  SCENE_CRASHES: {
+    httpStatus: 422,
+    exitCode: 3,
+    retryable: false,
+    help: 'Blender itself breaks down over this scene, on a fresh start too. Render the frame the message names in Blender on your own machine; the object that was changed last is the usual suspect.',
+  },
+  SCENE_LOAD_TIMEOUT: {
+    httpStatus: 422,
+    exitCode: 3,
+    retryable: false,
+    help: 'Open the file in Blender: if it hangs there too, go back to the last good copy (.blend1); if it is only slow, apply or lower the heaviest modifiers and simulations.',
+  },
+  MEMORY_LIMIT: {
+    httpStatus: 422,
+    exitCode: 3,
+    retryable: false,
+    help: 'The scene needs more memory than this farm gives one session; the message names the limit. Lower subdivision levels, array counts or texture sizes, or use instances in place of copies.',
+  },
+  OUTPUT_LIMIT: {
+    httpStatus: 422,
+    exitCode: 3,
+    retryable: false,
+    help: 'The scene writes more than one task may; the message names the limit. Render fewer passes or view layers at a time, or a smaller picture.',
+  },
+  PROCESS_LIMIT: {
+    httpStatus: 422,
+    exitCode: 3,
+    retryable: false,
+    help: 'Something in the scene starts programs, which no picture needs. Remove the scripts and drivers that do.',
+  },
+  NODE_OUT_OF_MEMORY: {
+    httpStatus: 503,
+    exitCode: 4,
+    retryable: true,
+    help: 'This machine has too little memory for the scene; another node gets the task. To take such scenes, give the machine more memory or run fewer sessions on it.',
+  },
   BLENDER_NOT_FOUND: {
     httpStatus: 503,
     exitCode: 4,

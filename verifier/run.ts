@@ -17,7 +17,7 @@ import { inboxPrefix } from '../platform/nats/server.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
 import { createProcessRuntime } from '../platform/render/process/runtime.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
-import { WarmSession } from '../platform/render/warm-session.ts';
+import { SessionPool } from '../platform/render/session-pool.ts';
 import { whileUnreachable } from '../platform/retry.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { backoffMs, pause } from '../platform/wait.ts';
@@ -49,7 +49,7 @@ type Verifier = {
   blobs: HttpBlobs;
   scenes: SceneCache;
   runtime: RenderRuntime;
-  session: WarmSession;
+  sessions: SessionPool;
   /** Failed tries per batch. */
   failures: Map<BatchId, number>;
   log: Log;
@@ -73,7 +73,7 @@ export async function runVerifier(
   });
   const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
   const key = secrets.verifierKey as string as PrivateKey;
-  await using session = new WarmSession(runtime, config.threads);
+  await using sessions = new SessionPool();
   const nats = await connectNats(
     { url: config.natsUrl, user: config.verifierId, password: secrets.natsPassword },
     config.verifierId,
@@ -98,7 +98,7 @@ export async function runVerifier(
       blobs.fetchTo(digest, path, stop),
     ),
     runtime,
-    session,
+    sessions,
     failures: new Map(),
     log,
   };
@@ -183,18 +183,24 @@ async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSig
   try {
     const onChain = await chain.batch(batchKey(batchId), signal);
     const folder = await verifier.scenes.folderOf(challenge.scene, challenge.manifest, signal);
-    const session = await verifier.session.with(challenge.scene, folder, signal);
-    const verified = await verifyBatch(challenge, {
-      session,
-      blobs,
+    const { id: engine, deviceClass: device } = runtime.engine;
+    const verified = await verifier.sessions.use(
+      { engine, scene: challenge.scene, device },
+      (stop) => runtime.open(folder, { signal: stop, threads: config.threads }),
       signal,
-      onChain,
-      challengeCount: RECEIPTS_PER_CHALLENGE,
-      engine: runtime.engine,
-      workFolder: join(config.dataFolder, 'work'),
-      lastTry: (verifier.failures.get(batchId) ?? 0) >= MAX_FAILURES,
-      commit: (cropDigests) => commitTo(verifier, batchId, cropDigests, signal),
-    });
+      (session) =>
+        verifyBatch(challenge, {
+          session,
+          blobs,
+          signal,
+          onChain,
+          challengeCount: RECEIPTS_PER_CHALLENGE,
+          engine: runtime.engine,
+          workFolder: join(config.dataFolder, 'work'),
+          lastTry: (verifier.failures.get(batchId) ?? 0) >= MAX_FAILURES,
+          commit: (cropDigests) => commitTo(verifier, batchId, cropDigests, signal),
+        }),
+    );
     const { outcome, evidence } = verified;
     const terms = { batchKey: batchKey(batchId), outcome, evidence: `0x${evidence}` as Bytes32 };
     const signature = signVerdict(escrowDomain(chain.chainId, chain.escrowAddress), terms, verifier.key);

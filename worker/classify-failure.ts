@@ -9,7 +9,10 @@ const INFRASTRUCTURE: ReadonlySet<ErrorCode> = new Set([
   'CHAIN_UNAVAILABLE',
 ]);
 
-/** What the scene itself causes, on any node alike. */
+/**
+ * What the scene itself causes, on any node alike: the limits here are the farm's, the same for everybody. A machine
+ * that is too small (NODE_OUT_OF_MEMORY), a full disk and a first crash are the node's, and another one gets the task.
+ */
 const TASK: ReadonlySet<ErrorCode> = new Set([
   'SCENE_UNREADABLE',
   'SCENE_UNSUPPORTED',
@@ -17,6 +20,11 @@ const TASK: ReadonlySet<ErrorCode> = new Set([
   'ENGINE_NOT_HEADLESS',
   'TOO_LARGE',
   'RENDER_TIMEOUT',
+  'SCENE_LOAD_TIMEOUT',
+  'SCENE_CRASHES',
+  'MEMORY_LIMIT',
+  'OUTPUT_LIMIT',
+  'PROCESS_LIMIT',
 ]);
 
 export function classifyFailure(error: FarmError): FailureClass {

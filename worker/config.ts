@@ -9,6 +9,11 @@ export const workerConfigSchema = z.strictObject({
   apiUrl: z.string(),
   blenderPath: z.string().optional(),
   threads: z.number().int().min(1),
+  /**
+   * Resident memory of one session, the same on every node of the farm: a scene that needs more is at fault. Left
+   * out, a share of this machine's memory is the limit, and what it stops goes to another node.
+   */
+  memoryLimitBytes: z.number().int().min(1).optional(),
   logLevel: z.string(),
 });
 export type WorkerConfig = z.infer<typeof workerConfigSchema>;

@@ -47,8 +47,13 @@ export async function doTask(
     const rendered = await node.turn.run(async () => {
       if (signal.aborted) throw new FarmError('INTERRUPTED', 'stopped while waiting for the renderer');
       onProgress(0);
-      const session = await node.session.with(grant.scene, scene, signal);
-      const made = await make(grant, session, tiles, folder, onProgress, signal);
+      const { id: engine, deviceClass: device } = node.runtime.engine;
+      const made = await node.sessions.use(
+        { engine, scene: grant.scene, device },
+        (stop) => node.runtime.open(scene, { signal: stop, threads: node.config.threads }),
+        signal,
+        (session) => make(grant, session, tiles, folder, onProgress, signal),
+      );
       node.lastRenderMs = made.renderMs;
       return made;
     });

@@ -5,7 +5,7 @@ import type { PrivateKey } from '../platform/chain/signing.ts';
 import type { Log } from '../platform/log.ts';
 import type { Mutex } from '../platform/mutex.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
-import type { WarmSession } from '../platform/render/warm-session.ts';
+import type { SessionPool } from '../platform/render/session-pool.ts';
 import type { SceneCache } from '../platform/scenes/scene-cache.ts';
 import type { LeaseGrant } from '../protocol/messages.ts';
 import type { WorkerConfig } from './config.ts';
@@ -22,7 +22,7 @@ export type Node = {
   blobs: HttpBlobs;
   scenes: SceneCache;
   runtime: RenderRuntime;
-  session: WarmSession;
+  sessions: SessionPool;
   /** Rendering takes the whole machine: one command at a time, in the order of the leases. */
   turn: Mutex;
   /** How long the last task rendered. */

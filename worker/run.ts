@@ -11,7 +11,7 @@ import { inboxPrefix } from '../platform/nats/server.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
 import { createProcessRuntime } from '../platform/render/process/runtime.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
-import { WarmSession } from '../platform/render/warm-session.ts';
+import { SessionPool } from '../platform/render/session-pool.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { backoffMs, pause, stoppable } from '../platform/wait.ts';
 import { isFarmError } from '../protocol/errors.ts';
@@ -46,7 +46,12 @@ export async function runWorker(
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
   const runtime = wrapRuntime(
-    await createProcessRuntime({ signal, blenderPath: config.blenderPath, tempFolder: workFolder }),
+    await createProcessRuntime({
+      signal,
+      blenderPath: config.blenderPath,
+      tempFolder: workFolder,
+      memoryLimitBytes: config.memoryLimitBytes,
+    }),
   );
   const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
   const nats = await connectNats(
@@ -54,7 +59,7 @@ export async function runWorker(
     config.nodeId,
     inboxPrefix(config.nodeId),
   );
-  await using session = new WarmSession(runtime, config.threads);
+  await using sessions = new SessionPool();
   const node: Node = {
     config,
     key: secrets.nodeKey as string as PrivateKey,
@@ -64,7 +69,7 @@ export async function runWorker(
       blobs.fetchTo(digest, path, stop),
     ),
     runtime,
-    session,
+    sessions,
     turn: new Mutex(),
     lastRenderMs: null,
     signing: new Mutex(),
@@ -118,7 +123,7 @@ async function workUntilStopped(node: Node, welcome: Welcome, signal: AbortSigna
   let attempt = 0;
   while (!signal.aborted) {
     try {
-      const request = { warmScene: node.session.scene };
+      const request = { warmScene: node.sessions.warm[0]?.scene ?? null };
       const subject = nodeSubject(node.config.nodeId, 'lease');
       // Not to be waited for when the node stops: the lease, should one come, runs out by itself.
       const reply = await stoppable(

@@ -10,6 +10,7 @@ from typing import Any
 
 from .channel import Channel
 from .failure import Failure
+from .memory import prefer_as_victim, resident_bytes
 
 Progress = Callable[[float, str], None]
 Command = Callable[[dict[str, Any], Progress], dict[str, Any]]
@@ -29,7 +30,7 @@ def load_commands() -> dict[str, Command]:
             f"Blender's Python has no module {error.name}. Debian and Ubuntu: "
             "apt-get install python3-numpy python3-openimageio.",
         ) from error
-    from . import decoding, finishing, inspection, loading, rendering, whole_frame
+    from . import decoding, finishing, inspection, loading, preview, rendering, whole_frame
 
     return {
         "open": loading.open_scene,
@@ -37,6 +38,7 @@ def load_commands() -> dict[str, Command]:
         "render": rendering.render,
         "finish": finishing.finish,
         "frame": whole_frame.frame,
+        "preview": preview.preview,
         "readPixels": decoding.read_pixels,
     }
 
@@ -75,6 +77,7 @@ def answer(commands: dict[str, Command], message: dict[str, Any], progress: Prog
 def run(socket_path: str) -> None:
     """Serves one host; returns when it hangs up, and Blender ends with it."""
     channel = Channel(socket_path)
+    prefer_as_victim()
     try:
         commands = load_commands()
     except Failure as failure:
@@ -89,5 +92,5 @@ def run(socket_path: str) -> None:
         def progress(fraction: float, note: str, number: Any = message.get("id")) -> None:
             channel.send({"id": number, "progress": {"fraction": fraction, "note": note}})
 
-        channel.send(answer(commands, message, progress))
+        channel.send({**answer(commands, message, progress), "memoryBytes": resident_bytes()})
         sys.stdout.flush()

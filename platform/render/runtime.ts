@@ -87,6 +87,12 @@ export type RenderProgress = {
   fraction: number;
   /** What the renderer is doing, in its own words. */
   note: string;
+  /** Of the view layer that is being rendered. */
+  samples?: { done: number; of: number };
+  /** The renderer's own estimate for what is left. */
+  remainingMs?: number;
+  /** What the renderer says it holds for this picture. */
+  memoryBytes?: number;
 };
 
 export type CommandOptions = {
@@ -119,6 +125,27 @@ export type RenderedTile = {
   peakMemoryBytes: number;
   /** The number that was actually used. */
   samples: number;
+};
+
+export type PreviewCommand = {
+  frame: number;
+  /** The longer side of the picture in pixels; a frame that is smaller stays as it is. */
+  longSide: number;
+  /** Few: a preview is for looking at. */
+  samples?: number;
+  /** Where the PNG goes. */
+  output: string;
+};
+
+/**
+ * A small 8-bit picture of a frame through the scene's colour management, without its compositor: nodes that count
+ * in pixels would look different at this size.
+ */
+export type PreviewPicture = {
+  picturePath: string;
+  width: number;
+  height: number;
+  renderMs: number;
 };
 
 export type FinishTile = { rect: Rect; path: string };
@@ -211,8 +238,11 @@ export type DecodedPixels = {
   rawPath: string;
 };
 
-/** Why a renderer is no longer there. */
-export type SessionEnd = { reason: 'closed' | 'aborted' | 'timeout' | 'crashed'; message: string };
+/** Why a renderer is no longer there. The last three: it ran into a limit of its sandbox. */
+export type SessionEnd = {
+  reason: 'closed' | 'aborted' | 'timeout' | 'crashed' | 'memory' | 'output' | 'processes';
+  message: string;
+};
 
 export interface RenderSession extends AsyncDisposable {
   readonly engine: EngineInfo;
@@ -221,7 +251,10 @@ export interface RenderSession extends AsyncDisposable {
   finish(command: FinishCommand, options: CommandOptions): Promise<FinishedFrame>;
   /** What rendering the region as one tile and finishing it gives, at about the price of rendering it. */
   renderFrame(command: FrameCommand, options: CommandOptions): Promise<RenderedFrame>;
+  preview(command: PreviewCommand, options: CommandOptions): Promise<PreviewPicture>;
   readPixels(command: ReadPixelsCommand, options: CommandOptions): Promise<DecodedPixels>;
+  /** Resident memory of the renderer as last reported; absent until it was. */
+  readonly memoryBytes?: number | undefined;
   /** Resolves, never rejects, once the renderer has ended for whatever reason and its files are gone. */
   readonly closed: Promise<SessionEnd>;
   /** Ends the renderer. A command under way fails with INTERRUPTED. May be called twice. */

@@ -22,6 +22,7 @@ function quarterSamples(honest: RenderRuntime): RenderRuntime {
         renderFrame: (command, commandOptions) =>
           session.renderFrame({ ...command, samples: quarter(command.samples) }, commandOptions),
         finish: (command, commandOptions) => session.finish(command, commandOptions),
+        preview: (command, commandOptions) => session.preview(command, commandOptions),
         readPixels: (command, commandOptions) => session.readPixels(command, commandOptions),
         close: () => session.close(),
         [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),

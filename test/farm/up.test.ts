@@ -20,7 +20,18 @@ describe('tessera up', () => {
 
   const up = () => startCommand(['up', '--data', data, '--port', '0', '--nodes', '1']);
   const render = () =>
-    runCommand(['render', sample('turntable'), ...QUICK, '--exr', '--data', data, '--out', out, '--wait', '--json']);
+    runCommand([
+      'render',
+      sample('turntable'),
+      ...QUICK,
+      '--exr',
+      '--data',
+      data,
+      '--out',
+      out,
+      '--wait',
+      '--json',
+    ]);
 
   test('renders, leaves no process after Ctrl-C, and goes on from the same folder', {
     timeout: 400_000,

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cpuDeviceClass } from '../../platform/render/process/device-class.ts';
+import type { RenderProgress } from '../../platform/render/runtime.ts';
 import { createExchange } from '../../platform/render/session/exchange.ts';
 import { sampleProgress } from '../../platform/render/session/sample-progress.ts';
 import { Tail } from '../../platform/render/session/words.ts';
@@ -143,5 +144,30 @@ describe('sample progress', () => {
     onLine('evil Sample 1/0');
     expect(seen.map((progress) => progress.fraction)).toEqual([0, 0.25, 0.5, 0.5, 1]);
     expect(seen[1]?.note).toBe('Sample 8/16');
+  });
+
+  it('tells samples, the time that is left and the memory, where Blender prints them', () => {
+    const seen: RenderProgress[] = [];
+    let clock = 0;
+    const onLine = sampleProgress(
+      ['ViewLayer'],
+      (progress) => seen.push(progress),
+      () => (clock += 200),
+    );
+    onLine(
+      'Fra:7 Mem:9.50M (Peak 12.00M) | Time:00:01.20 | Remaining:01:03.50 | Mem:2.25M, Peak:3M | Scene, ViewLayer | Sample 16/64',
+    );
+    onLine('Fra:7 Mem:9.50M (Peak 12.00M) | Time:00:00.01 | Syncing Cube');
+    onLine('Fra:7 Mem:1.2.3M | Remaining:::.:: | Scene, ViewLayer | Sample 99999999999999999999/1');
+    expect(seen[0]).toEqual({
+      fraction: 0.25,
+      note: 'Sample 16/64',
+      samples: { done: 16, of: 64 },
+      remainingMs: 63_500,
+      memoryBytes: 11.75 * 1024 ** 2,
+    });
+    expect(seen[1]).toEqual({ fraction: 0.25, note: 'Syncing Cube', memoryBytes: 9.5 * 1024 ** 2 });
+    expect(seen[2]).toMatchObject({ fraction: 0.25 });
+    expect(seen[2]?.samples).toBeUndefined();
   });
 });

@@ -13,6 +13,8 @@ const SYSTEM_FOLDERS = [
   '/etc/alternatives',
   '/etc/ld.so.cache',
 ];
+/** Shared memory between processes: Blender has one process, so this is for libraries that insist. */
+const SHARED_MEMORY_BYTES = 64 * 1024 ** 2;
 /** Any number but 0: nothing inside looks like root. */
 const UID = '1000';
 
@@ -23,8 +25,11 @@ export type Limits = {
   scratchBytes: number;
   /** Threads and processes in the sandbox; undefined where the kernel cannot count them per sandbox. */
   processes?: number | undefined;
-  /** Address space. Blender reserves much more than it uses, so there is no default. */
-  addressSpaceBytes?: number | undefined;
+  /**
+   * Writable memory that one process may map, touched or not. The kernel refuses more at once, before the host has
+   * looked; Blender maps somewhat more than it uses, so it is above the limit that the host watches.
+   */
+  dataBytes?: number | undefined;
 };
 
 export type SandboxOptions = {
@@ -54,7 +59,7 @@ function limitArguments({ limits, prlimitPath }: Bubble): string[] {
   if (prlimitPath === undefined) return [];
   const options = [`--core=0`, `--fsize=${limits.fileBytes}`];
   if (limits.processes !== undefined) options.push(`--nproc=${limits.processes}`);
-  if (limits.addressSpaceBytes !== undefined) options.push(`--as=${limits.addressSpaceBytes}`);
+  if (limits.dataBytes !== undefined) options.push(`--data=${limits.dataBytes}`);
   return [prlimitPath, ...options, '--'];
 }
 
@@ -70,7 +75,12 @@ export function bubbleArguments(bubble: Bubble, parameters: readonly string[]): 
     ...['--uid', UID, '--gid', UID, '--cap-drop', 'ALL', '--hostname', 'tessera'],
     ...['--clearenv', ...environment.flatMap(([name, value]) => ['--setenv', name, value])],
     ...SYSTEM_FOLDERS.flatMap((folder) => ['--ro-bind-try', folder, folder]),
-    ...['--proc', '/proc', '--dev', '/dev', '--size', String(limits.scratchBytes), '--tmpfs', '/tmp'],
+    // Where the host runs as root, the kernel's settings below /proc/sys belong to the user inside as well, and
+    // core_pattern there is a way to a command on the host.
+    ...['--proc', '/proc', '--remount-ro', '/proc'],
+    ...['--dev', '/dev', '--size', String(limits.scratchBytes), '--tmpfs', '/tmp'],
+    // /dev would be memory as well, half of the machine's: only its /shm stays writable, and small.
+    ...['--size', String(SHARED_MEMORY_BYTES), '--tmpfs', '/dev/shm', '--remount-ro', '/dev'],
     ...(inUsr ? [] : ['--ro-bind', dirname(programPath), dirname(programPath)]),
     ...binds.flatMap(({ host, inside, writable }) => [writable ? '--bind' : '--ro-bind', host, inside]),
     ...['--remount-ro', '/', '--chdir', '/tmp', '--'],

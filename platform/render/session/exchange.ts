@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { FarmError } from '../../../protocol/errors.ts';
 import { INSIDE, SOCKET_NAME } from './launcher.ts';
+import { sizeText } from './limits.ts';
 
 /** sun_path of a unix socket has 108 bytes with its closing zero. */
 const MAX_SOCKET_PATH_BYTES = 107;
@@ -44,8 +45,14 @@ async function move(source: string, destination: string): Promise<void> {
   }
 }
 
-/** Creates the folders of one session below `parent` (default: the system's folder for temporary files). */
-export async function createExchange(parent: string = tmpdir()): Promise<Exchange> {
+/**
+ * Creates the folders of one session below `parent` (default: the system's folder for temporary files). No file
+ * larger than `maxBytes` is taken out.
+ */
+export async function createExchange(
+  parent: string = tmpdir(),
+  maxBytes = Number.POSITIVE_INFINITY,
+): Promise<Exchange> {
   let root = await mkdtemp(join(parent, PREFIX));
   if (Buffer.byteLength(join(root, 'in', SOCKET_NAME)) > MAX_SOCKET_PATH_BYTES) {
     await rm(root, { recursive: true });
@@ -87,6 +94,12 @@ export async function createExchange(parent: string = tmpdir()): Promise<Exchang
       if (!status.isFile() || status.nlink !== 1) {
         await rm(mine, { recursive: true, force: true });
         throw new FarmError('RENDER_FAILED', 'what the sandbox wrote is not a plain file');
+      }
+      // Written too fast for anybody to have watched it grow.
+      if (status.size > maxBytes) {
+        await rm(mine, { force: true });
+        const sizes = `${sizeText(status.size)}; one command may write ${sizeText(maxBytes)}`;
+        throw new FarmError('OUTPUT_LIMIT', `the scene wrote a file of ${sizes}; it was removed`);
       }
       await move(mine, destination);
     },

@@ -22,7 +22,22 @@ export type SandboxFolders = {
   output: string;
 };
 
-export type Exit = { code: number | null; signal: string | null };
+export type Exit = {
+  code: number | null;
+  signal: string | null;
+  /** The launcher's own word for it, where it has one: the kernel ended it at the memory limit of its sandbox. */
+  outOfMemory?: boolean;
+};
+
+/** What everything inside one sandbox holds at this moment. */
+export type Usage = {
+  /** Resident: what cannot be had back without ending it. Files that are mapped do not count, scratch space does. */
+  memoryBytes: number;
+  /** Threads count: they cost what processes cost. */
+  processes: number;
+  /** Files on disk that nobody can see any more: deleted, and still open. */
+  deletedBytes: number;
+};
 
 /** A renderer that was started. */
 export type Launched = {
@@ -31,6 +46,10 @@ export type Launched = {
   readonly output: Tail;
   /** Ends all of it at once. */
   kill(): void;
+  /** For launchers whose sandbox has no memory and process limit of its own: the host then watches. */
+  usage?(): Usage;
+  /** Starts a new measurement of the largest resident size, where the renderer itself may not. */
+  resetPeak?(): void;
 };
 
 export type Launch = (folders: SandboxFolders, options: { threads: number }) => Launched;

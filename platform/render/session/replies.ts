@@ -79,6 +79,12 @@ export const renderedFrameSchema = z.strictObject({
   ...renderedSchema.shape,
 });
 
+export const previewedSchema = z.strictObject({
+  width: z.int().min(1),
+  height: z.int().min(1),
+  renderMs: duration,
+});
+
 export const decodedSchema = z.strictObject({
   width: z.int().min(1),
   height: z.int().min(1),
@@ -96,18 +102,21 @@ export const helloSchema = z.union([
   z.strictObject({ hello: z.literal(false), code: errorCodeSchema, message: text }),
 ]);
 
+const memoryBytes = z.int().min(0).optional();
+
 /** Every later line. */
 export const replySchema = z.union([
   z.strictObject({
     id: z.int(),
     progress: z.strictObject({ fraction: z.number().min(0).max(1), note: text }),
   }),
-  z.strictObject({ id: z.int(), ok: z.literal(true), result: z.unknown() }),
+  z.strictObject({ id: z.int(), ok: z.literal(true), result: z.unknown(), memoryBytes }),
   z.strictObject({
     id: z.int(),
     ok: z.literal(false),
     code: errorCodeSchema,
     message: text,
     details: z.record(z.string(), z.unknown()),
+    memoryBytes,
   }),
 ]);

@@ -10,6 +10,8 @@ import type {
   FinishedFrame,
   FrameCommand,
   OpenOptions,
+  PreviewCommand,
+  PreviewPicture,
   ReadPixelsCommand,
   RenderCommand,
   RenderedFrame,
@@ -21,11 +23,13 @@ import type {
 } from '../runtime.ts';
 import { createExchange, type Exchange } from './exchange.ts';
 import { INSIDE, type Launch } from './launcher.ts';
+import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './limits.ts';
 import {
   decodedSchema,
   finishedSchema,
   inspectionSchema,
   openedSchema,
+  previewedSchema,
   renderedFrameSchema,
   renderedSchema,
 } from './replies.ts';
@@ -34,12 +38,15 @@ import { Wire } from './wire.ts';
 
 /** A cold disk and a scene of some GB; a small scene takes one second. */
 const DEFAULT_LOAD_TIMEOUT_MS = 300_000;
+/** Noise that does not show at the size of a thumbnail. */
+const PREVIEW_SAMPLES = 16;
 
 export type SessionOptions = OpenOptions & {
   engine: EngineInfo;
   launch: Launch;
   /** Where the exchange folders go. Same disk as the outputs, and nothing has to be copied. */
   tempFolder?: string;
+  limits?: Partial<SessionLimits>;
 };
 
 /** Names the host's file where the renderer complains about its own name for it. */
@@ -70,6 +77,10 @@ class BlenderSession implements RenderSession {
     return this.#wire.closed;
   }
 
+  get memoryBytes(): number | undefined {
+    return this.#wire.memoryBytes;
+  }
+
   inspect(options: CommandOptions): Promise<SceneInspection> {
     return this.#inTurn(options, () => this.#wire.command('inspect', {}, inspectionSchema, options));
   }
@@ -87,6 +98,23 @@ class BlenderSession implements RenderSession {
         );
         await this.#exchange.takeOut(output, command.output);
         return { exrPath: command.output, ...result };
+      });
+    });
+  }
+
+  preview(command: PreviewCommand, options: CommandOptions): Promise<PreviewPicture> {
+    return this.#inTurn(options, async () => {
+      const { frame, longSide, samples } = command;
+      const output = this.#exchange.outputPath('.png');
+      return await this.#withFiles([output], async () => {
+        const { onProgress } = options;
+        const onLine = onProgress && sampleProgress(this.#viewLayers, onProgress);
+        const parameters = { frame, longSide, samples: samples ?? PREVIEW_SAMPLES, output };
+        const result = await this.#wire.whileListening(onLine, () =>
+          this.#wire.command('preview', parameters, previewedSchema, options),
+        );
+        await this.#exchange.takeOut(output, command.output);
+        return { picturePath: command.output, ...result };
       });
     });
   }
@@ -205,11 +233,18 @@ class BlenderSession implements RenderSession {
   }
 }
 
-/** A crash while the scene is loaded is the scene's fault; before that it is the sandbox's. */
+/** What the opening fails with: a scene that breaks Blender down, or keeps it busy, while it is loaded is at fault. */
 function openingError(error: unknown, wire: Wire, loading: boolean): unknown {
-  if (!isFarmError(error, 'RENDER_FAILED') || wire.ended?.reason !== 'crashed') return error;
-  if (loading) {
-    return new FarmError('SCENE_UNREADABLE', `Blender broke down over the scene: ${error.message}`, {
+  if (!isFarmError(error)) return error;
+  if (loading && error.code === 'RENDER_TIMEOUT') {
+    return new FarmError('SCENE_LOAD_TIMEOUT', `the scene was not loaded in time: ${error.message}`, {
+      cause: error,
+    });
+  }
+  if (error.code !== 'RENDER_FAILED' || wire.ended?.reason !== 'crashed') return error;
+  // Killed from outside, most likely by the kernel: that says nothing about the file.
+  if (loading && !error.message.includes('SIGKILL')) {
+    return new FarmError('SCENE_UNREADABLE', `over the scene, while it was loaded: ${error.message}`, {
       cause: error,
     });
   }
@@ -224,11 +259,12 @@ function openingError(error: unknown, wire: Wire, loading: boolean): unknown {
 export async function openSession(scene: SceneFolder, options: SessionOptions): Promise<RenderSession> {
   const { signal, threads, engine, launch, loadTimeoutMs = DEFAULT_LOAD_TIMEOUT_MS } = options;
   if (signal.aborted) throw new FarmError('INTERRUPTED', 'stopped before it began');
-  const exchange = await createExchange(options.tempFolder);
+  const limits = { ...DEFAULT_SESSION_LIMITS, ...options.limits };
+  const exchange = await createExchange(options.tempFolder, limits.outputBytes);
   const folders = { scene: scene.root, input: exchange.input, output: exchange.output };
   let wire: Wire;
   try {
-    wire = await Wire.start(() => launch(folders, { threads }), exchange);
+    wire = await Wire.start(() => launch(folders, { threads }), exchange, limits);
   } catch (error) {
     await exchange.remove();
     throw error;

@@ -3,12 +3,15 @@
  * {@link Wire.end} ends it, whatever the cause, and the first cause is the one that is reported.
  */
 import type { z } from 'zod';
-import { FarmError } from '../../../protocol/errors.ts';
+import { type ErrorCode, FarmError } from '../../../protocol/errors.ts';
 import type { CommandOptions, RenderProgress, SessionEnd } from '../runtime.ts';
+import { causeOfExit, causeOfWords, saysAllocationRefused } from './cause.ts';
 import { type Channel, listen } from './channel.ts';
 import type { Exchange } from './exchange.ts';
-import type { Exit, Launched } from './launcher.ts';
+import type { Launched } from './launcher.ts';
+import { memoryBreach, type SessionLimits } from './limits.ts';
 import { helloSchema, replySchema } from './replies.ts';
+import { type Watch, watch } from './watch.ts';
 
 type Pending = {
   id: number;
@@ -17,14 +20,22 @@ type Pending = {
   onProgress: ((progress: RenderProgress) => void) | undefined;
 };
 
-/** How long a renderer that was told to end may take to do so by itself before it is killed. It has nothing to save. */
-const GRACE_MS = 500;
+/** A renderer that hung up without a word is about to exit, and its exit says why. Blender writes a crash log first. */
+const HANG_UP_MS = 5_000;
 
-function exitText(exit: Exit, launched: Launched): string {
-  const how = exit.signal === null ? `ended with code ${exit.code}` : `was ended by ${exit.signal}`;
-  const words = launched.output.lastWords();
-  return words === '' ? `Blender ${how}` : `Blender ${how}: ${words}`;
-}
+/** A line of Blender's in a message. */
+const MAX_QUOTE = 200;
+
+/** What a command fails with when its renderer has ended, unless the cause is known better. */
+const CODES: Record<SessionEnd['reason'], ErrorCode> = {
+  closed: 'INTERRUPTED',
+  aborted: 'INTERRUPTED',
+  timeout: 'RENDER_TIMEOUT',
+  crashed: 'RENDER_FAILED',
+  memory: 'MEMORY_LIMIT',
+  output: 'OUTPUT_LIMIT',
+  processes: 'PROCESS_LIMIT',
+};
 
 export class Wire {
   readonly closed: Promise<SessionEnd>;
@@ -32,13 +43,23 @@ export class Wire {
   readonly #ready: Promise<void>;
   #channel: Channel | undefined;
   #pending: Pending | undefined;
-  #end: SessionEnd | undefined;
+  #end: (SessionEnd & { code: ErrorCode; signal?: string | undefined }) | undefined;
   #counter = 0;
   #settleReady: { resolve: () => void; reject: (error: FarmError) => void };
   #listener: { close(): void };
+  #limits: SessionLimits;
+  #watch: Watch;
+  #memoryBytes: number | undefined;
+  #onLine: ((line: string) => void) | undefined;
 
-  private constructor(launch: () => Launched, exchange: Exchange, listener: { close(): void }) {
+  private constructor(
+    launch: () => Launched,
+    exchange: Exchange,
+    limits: SessionLimits,
+    listener: { close(): void },
+  ) {
     this.#listener = listener;
+    this.#limits = limits;
     this.#settleReady = { resolve: () => {}, reject: () => {} };
     this.#ready = new Promise<void>((resolve, reject) => {
       this.#settleReady = { resolve, reject };
@@ -46,23 +67,35 @@ export class Wire {
     // Whoever waits gets the rejection; where nobody waits it is not an unhandled one.
     this.#ready.catch(() => {});
     this.#launched = launch();
+    this.#launched.output.onLine = (line) => {
+      if (saysAllocationRefused(line)) {
+        const { reason, message, code } = memoryBreach(limits);
+        this.end(reason, `${message}: ${line.slice(0, MAX_QUOTE)}`, code);
+      }
+      this.#onLine?.(line);
+    };
+    this.#watch = watch(this.#launched, exchange.output, limits, ({ reason, message, code }) =>
+      this.end(reason, message, code),
+    );
     this.closed = this.#launched.exited.then(async (exit) => {
-      this.end('crashed', exitText(exit, this.#launched));
+      const cause = causeOfExit(exit, this.#launched.output.lastWords(), limits);
+      this.end('crashed', cause.message, cause.code, cause.signal);
       this.#listener.close();
       await exchange.remove();
-      return this.#end ?? { reason: 'crashed', message: 'Blender ended' };
+      const { reason, message } = this.#end ?? { reason: 'crashed', message: cause.message };
+      return { reason, message };
     });
   }
 
   /** Starts listening, then the renderer. */
-  static async start(launch: () => Launched, exchange: Exchange): Promise<Wire> {
+  static async start(launch: () => Launched, exchange: Exchange, limits: SessionLimits): Promise<Wire> {
     let wire: Wire | undefined;
     const listener = await listen(exchange.socketPath, {
       onOpen: (channel) => wire?.onOpen(channel),
       onMessage: (message) => wire?.onMessage(message),
       onClose: (why) => wire?.onHangUp(why),
     });
-    wire = new Wire(launch, exchange, listener);
+    wire = new Wire(launch, exchange, limits, listener);
     return wire;
   }
 
@@ -70,13 +103,18 @@ export class Wire {
     return this.#end;
   }
 
+  /** As seen from outside where the launcher can, else as the renderer said after its last command. */
+  get memoryBytes(): number | undefined {
+    return this.#watch.memoryBytes ?? this.#memoryBytes;
+  }
+
   /** Passes on the lines that the renderer prints while `work` lasts. */
   async whileListening<T>(onLine: ((line: string) => void) | undefined, work: () => Promise<T>): Promise<T> {
-    this.#launched.output.onLine = onLine;
+    this.#onLine = onLine;
     try {
       return await work();
     } finally {
-      this.#launched.output.onLine = undefined;
+      this.#onLine = undefined;
     }
   }
 
@@ -86,9 +124,15 @@ export class Wire {
   }
 
   /** Ends the renderer; the pending command fails with the matching error. Later calls change nothing. */
-  end(reason: SessionEnd['reason'], message: string): void {
+  end(
+    reason: SessionEnd['reason'],
+    message: string,
+    code: ErrorCode = CODES[reason],
+    signal?: string | undefined,
+  ): void {
     if (this.#end !== undefined) return;
-    this.#end = { reason, message };
+    this.#end = { reason, message, code, signal };
+    this.#watch.stop();
     const error = this.#errorOfEnd();
     this.#settleReady.reject(error);
     this.#pending?.reject(error);
@@ -109,7 +153,8 @@ export class Wire {
     schema: z.ZodType<T>,
     options: CommandOptions,
   ): Promise<T> {
-    if (this.#end !== undefined) throw this.#errorOfEnd();
+    if (this.#end !== undefined) throw this.#errorOfEnd({ begun: false });
+    this.#launched.resetPeak?.();
     this.#counter += 1;
     const id = this.#counter;
     const answer = new Promise<unknown>((resolve, reject) => {
@@ -140,11 +185,20 @@ export class Wire {
     }
   }
 
-  #errorOfEnd(): FarmError {
-    const { reason, message } = this.#end ?? { reason: 'crashed', message: 'Blender ended' };
-    if (reason === 'timeout') return new FarmError('RENDER_TIMEOUT', `Blender was stopped: ${message}`);
-    if (reason === 'crashed') return new FarmError('RENDER_FAILED', message);
-    return new FarmError('INTERRUPTED', `the render session was ended: ${message}`);
+  #errorOfEnd(details?: { begun: false }): FarmError {
+    const { reason, message, code, signal } = this.#end ?? {
+      reason: 'crashed',
+      message: 'Blender ended',
+      code: 'RENDER_FAILED',
+    };
+    const text = {
+      INTERRUPTED: `the render session was ended: ${message}`,
+      RENDER_TIMEOUT: `Blender was stopped: ${message}`,
+    };
+    const said = code === 'INTERRUPTED' || code === 'RENDER_TIMEOUT' ? text[code] : message;
+    return new FarmError(code, said, {
+      details: { ended: reason, ...(signal !== undefined && { signal }), ...details },
+    });
   }
 
   onOpen(channel: Channel): void {
@@ -153,7 +207,7 @@ export class Wire {
 
   onHangUp(why: string): void {
     // The exit that follows has the better words; a renderer that hung up and stays is ended.
-    setTimeout(() => this.end('crashed', why), GRACE_MS).unref();
+    setTimeout(() => this.end('crashed', why), HANG_UP_MS).unref();
   }
 
   onMessage(message: unknown): void {
@@ -175,7 +229,22 @@ export class Wire {
       return;
     }
     this.#pending = undefined;
+    this.#memoryBytes = reply.data.memoryBytes ?? this.#memoryBytes;
     if (reply.data.ok) pending.resolve(reply.data.result);
-    else pending.reject(new FarmError(reply.data.code, reply.data.message, { details: reply.data.details }));
+    else pending.reject(this.#failure(reply.data));
+  }
+
+  /** A limit that Blender ran into and survived has its own code: whose fault it is depends on it. */
+  #failure({
+    code,
+    message,
+    details,
+  }: {
+    code: ErrorCode;
+    message: string;
+    details: Record<string, unknown>;
+  }) {
+    const cause = code === 'RENDER_FAILED' ? causeOfWords(message, this.#limits) : undefined;
+    return new FarmError(cause?.code ?? code, cause?.message ?? message, { details });
   }
 }

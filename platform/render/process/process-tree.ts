@@ -1,0 +1,149 @@
+/**
+ * What a process and everything below it hold, from /proc. Read synchronously: the files are made up by the kernel
+ * while they are read, so there is no disk to wait for, and a tree that forks meanwhile is not given time to hide.
+ */
+import { readdirSync, readFileSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import type { Usage } from '../session/launcher.ts';
+
+/** Everything is over its limit long before; a fork bomb must not keep the host busy with counting. */
+const MAX_PROCESSES = 20_000;
+/** Unit of st_blocks. */
+const BLOCK_BYTES = 512;
+/** Below this a process is not worth a closer look: bubblewrap, a shell. */
+const SMALL_KIB = 16 * 1024;
+/** See proc(5), clear_refs: 5 sets the peak back to the present size. */
+const RESET_PEAK = '5';
+/** See proc(5), oom_score_adj: the largest value. */
+const FIRST_VICTIM = '1000';
+/** The sandbox's own file systems in memory (sandbox.ts). */
+const SCRATCH = ['tmp', 'dev/shm'];
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    // It ended meanwhile.
+    return '';
+  }
+}
+
+function write(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch {
+    // It ended meanwhile, or the kernel does not allow it: then the wish stays one.
+  }
+}
+
+function entries(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
+}
+
+function field(status: string, name: string): number {
+  return Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0);
+}
+
+function childrenOf(pid: string): string[] {
+  return entries(`/proc/${pid}/task`).flatMap((task) =>
+    read(`/proc/${pid}/task/${task}/children`).split(' ').filter(Boolean),
+  );
+}
+
+/** Files that have no name any more: on a disk, or in memory (memfd). */
+function unnamedFiles(pid: string, outputDevice: number | undefined): { disk: number; memory: number } {
+  const found = { disk: 0, memory: 0 };
+  for (const number of entries(`/proc/${pid}/fd`)) {
+    try {
+      const status = statSync(`/proc/${pid}/fd/${number}`);
+      if (!status.isFile() || status.nlink > 0) continue;
+      const bytes = status.blocks * BLOCK_BYTES;
+      if (status.dev === outputDevice) found.disk += bytes;
+      else found.memory += bytes;
+    } catch {
+      // Closed meanwhile.
+    }
+  }
+  return found;
+}
+
+function scratchBytes(pid: string): number {
+  let used = 0;
+  for (const folder of SCRATCH) {
+    try {
+      const { blocks, bfree, bsize } = statfsSync(`/proc/${pid}/root/${folder}`);
+      used += (blocks - bfree) * bsize;
+    } catch {
+      // The sandbox is not there yet, or not any more.
+    }
+  }
+  return used;
+}
+
+function deviceOf(path: string): number | undefined {
+  try {
+    return statSync(path).dev;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Resident memory in KiB, shared pages by their share: what forked processes have in common counts once. */
+function proportionalKib(pid: string): number {
+  const rollup = read(`/proc/${pid}/smaps_rollup`);
+  return field(rollup, 'Pss_Anon') + field(rollup, 'Pss_Shmem');
+}
+
+/**
+ * Where memory runs out all the same, the kernel ends this tree and not the farm's programs. To be called at once
+ * after the start: children inherit it.
+ */
+export function preferAsVictim(rootPid: number): void {
+  write(`/proc/${rootPid}/oom_score_adj`, FIRST_VICTIM);
+}
+
+/** Starts a new measurement of the largest resident size: inside, /proc is read-only. */
+export function resetPeaks(rootPid: number): void {
+  const waiting = childrenOf(String(rootPid));
+  for (
+    let pid = waiting.pop(), seen = 0;
+    pid !== undefined && seen < MAX_PROCESSES;
+    pid = waiting.pop(), seen++
+  ) {
+    write(`/proc/${pid}/clear_refs`, RESET_PEAK);
+    waiting.push(...childrenOf(pid));
+  }
+}
+
+/**
+ * Usage of the tree below `rootPid`, which is the sandbox program itself. Anonymous and shared memory counts; mapped
+ * files do not, since the kernel can drop them.
+ */
+export function treeUsage(rootPid: number, outputFolder: string): Usage {
+  const usage: Usage = { memoryBytes: 0, processes: 0, deletedBytes: 0 };
+  const outputDevice = deviceOf(outputFolder);
+  const waiting = childrenOf(String(rootPid));
+  const large = new Map<string, number>();
+  let innermost: string | undefined;
+  for (let pid = waiting.pop(); pid !== undefined && usage.processes < MAX_PROCESSES; pid = waiting.pop()) {
+    const status = read(`/proc/${pid}/status`);
+    if (status === '') continue;
+    const kib = field(status, 'RssAnon') + field(status, 'RssShmem');
+    const unnamed = unnamedFiles(pid, outputDevice);
+    large.set(pid, kib);
+    usage.memoryBytes += unnamed.memory;
+    usage.deletedBytes += unnamed.disk;
+    usage.processes += field(status, 'Threads');
+    innermost = pid;
+    waiting.push(...childrenOf(pid));
+  }
+  const several = [...large.values()].filter((kib) => kib > SMALL_KIB).length > 1;
+  for (const [pid, kib] of large) {
+    usage.memoryBytes += 1024 * (several && kib > SMALL_KIB ? proportionalKib(pid) : kib);
+  }
+  if (innermost !== undefined) usage.memoryBytes += scratchBytes(innermost);
+  return usage;
+}
