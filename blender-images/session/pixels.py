@@ -134,6 +134,12 @@ def without(pixels: Pixels, unwanted: Callable[[str], bool]) -> Pixels:
     return Pixels(names, pixels.planes[kept], pixels.attributes, pixels.half.intersection(names))
 
 
+def cropped(pixels: Pixels, x: int, y: int, width: int, height: int) -> Pixels:
+    """A part of the picture, all channels."""
+    planes = np.ascontiguousarray(pixels.planes[:, y : y + height, x : x + width])
+    return Pixels(pixels.names, planes, pixels.attributes, pixels.half)
+
+
 def canonical_plane(plane: np.ndarray) -> np.ndarray:
     """One plane as it is digested: little endian, one zero, one NaN."""
     # On the bits, not on the values: Cycles may have told this CPU to take subnormals for zero.

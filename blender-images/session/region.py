@@ -48,6 +48,17 @@ def border_rect(scene: bpy.types.Scene) -> Rect:
     return {"x": left, "y": height - top, "width": right - left, "height": top - bottom}
 
 
+def grown(rect: Rect, margin: int, bounds: Rect) -> Rect:
+    """The rectangle and `margin` pixels around it, as far as the bounds go; unchanged where it is not inside them."""
+    right, bottom = rect["x"] + rect["width"], rect["y"] + rect["height"]
+    last_right, last_bottom = bounds["x"] + bounds["width"], bounds["y"] + bounds["height"]
+    if rect["x"] < bounds["x"] or rect["y"] < bounds["y"] or right > last_right or bottom > last_bottom:
+        return rect
+    left, top = max(bounds["x"], rect["x"] - margin), max(bounds["y"], rect["y"] - margin)
+    right, bottom = min(last_right, right + margin), min(last_bottom, bottom + margin)
+    return {"x": left, "y": top, "width": right - left, "height": bottom - top}
+
+
 def picture_rect(scene: bpy.types.Scene) -> Rect:
     """What the picture covers: without 'crop to render region' Blender fills up the full frame."""
     if scene.render.use_border and scene.render.use_crop_to_border:
@@ -56,15 +67,22 @@ def picture_rect(scene: bpy.types.Scene) -> Rect:
     return {"x": 0, "y": 0, "width": width, "height": height}
 
 
+def check_inside(scene: bpy.types.Scene, rect: Rect) -> None:
+    """Refuses what is not part of the full frame."""
+    width, height = full_size(scene)
+    right, bottom = rect["x"] + rect["width"], rect["y"] + rect["height"]
+    if rect["x"] < 0 or rect["y"] < 0 or rect["width"] < 1 or rect["height"] < 1 or right > width or bottom > height:
+        raise Failure("MESSAGE_INVALID", f"the rectangle {rect} is not inside the frame of {width} x {height}")
+
+
 def bordered(scene: bpy.types.Scene, rect: Rect, crop: bool) -> AbstractContextManager[None]:
     """
     Makes Blender compute exactly this rectangle, for as long as the context lasts. With `crop` the picture is the
     rectangle, else the full frame with nothing around it.
     """
+    check_inside(scene, rect)
     width, height = full_size(scene)
     right, bottom = rect["x"] + rect["width"], rect["y"] + rect["height"]
-    if rect["x"] < 0 or rect["y"] < 0 or rect["width"] < 1 or rect["height"] < 1 or right > width or bottom > height:
-        raise Failure("MESSAGE_INVALID", f"the rectangle {rect} is not inside the frame of {width} x {height}")
     whole = (rect["width"], rect["height"]) == (width, height)
     # Half a pixel further in, so that cutting off lands on the right pixel whatever the rounding. The last edge
     # would be past 1, where Blender clamps it to exactly 1.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,14 +11,16 @@ from typing import Any
 
 import bpy
 
-from . import pixels
+from . import merging, pixels
 from .failure import Failure
 from .inspection import samples_of
 from .memory import peak_bytes, reset_peak
 from .overriding import image_format, overridden
-from .region import bordered
+from .region import Rect, border_rect, bordered, check_inside, grown
 
 
+# Cycles looks at the noise of every pixel after so many samples.
+SAMPLES_PER_LOOK = 16
 # Half is for colours only; Blender keeps depth, vectors and cryptomatte in 32 bits whatever is asked.
 DEPTHS = {"float": "32", "half": "16"}
 
@@ -33,10 +36,23 @@ def check_renderable(scene: bpy.types.Scene) -> None:
         raise Failure("SCENE_UNSUPPORTED", "the scene is stereoscopic (multiview)")
 
 
-def settings_for(scene: bpy.types.Scene, arguments: dict[str, Any]) -> ExitStack:
+def margin_of(scene: bpy.types.Scene, samples: int | None) -> int:
+    """
+    How many pixels around a rectangle have a say in it. Adaptive sampling keeps a pixel going as long as a neighbour
+    is noisy; a tile rendered for itself misses the neighbours beyond its border (docs/decisions/adaptive-sampling.md).
+    """
+    if not scene.cycles.use_adaptive_sampling:
+        return 0
+    most = samples or max([scene.cycles.samples, *(layer.samples for layer in scene.view_layers)])
+    # One pixel at every look at the noise is the bound; most of it is gone much earlier.
+    looks = math.ceil(most / SAMPLES_PER_LOOK)
+    return min(looks, math.ceil(math.log2(looks)) + 2)
+
+
+def settings_for(scene: bpy.types.Scene, arguments: dict[str, Any], rect: Rect, codec: str) -> ExitStack:
     """All settings of a tile, to be put back when the stack closes."""
     stack = ExitStack()
-    stack.enter_context(bordered(scene, arguments["rect"], crop=True))
+    stack.enter_context(bordered(scene, rect, crop=True))
     stack.enter_context(
         overridden(
             scene.render,
@@ -54,7 +70,7 @@ def settings_for(scene: bpy.types.Scene, arguments: dict[str, Any]) -> ExitStack
             scene.render.image_settings,
             file_format="OPEN_EXR_MULTILAYER",
             color_depth=DEPTHS[arguments["precision"]],
-            exr_codec="ZIP",
+            exr_codec=codec,
             use_preview=False,
         )
     )
@@ -91,17 +107,24 @@ def render(arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
     """
     scene = bpy.context.scene
     check_renderable(scene)
-    rect = arguments["rect"]
+    rect, path = arguments["rect"], arguments["output"]
     reset_peak()
     started = time.monotonic()
-    with settings_for(scene, arguments):
+    check_inside(scene, rect)
+    larger = grown(rect, margin_of(scene, arguments.get("samples")), border_rect(scene))
+    # What is cut and written again need not be packed for that.
+    with settings_for(scene, arguments, larger, "ZIP" if larger == rect else "NONE"):
         samples = samples_of(scene)
         set_frame(scene, arguments["frame"])
         try:
             bpy.ops.render.render(write_still=True)
         except RuntimeError as error:
             raise Failure("RENDER_FAILED", str(error).strip()) from error
-    rendered = pixels.decode(arguments["output"], (rect["width"], rect["height"]))
+    rendered = pixels.decode(path, (larger["width"], larger["height"]))
+    if larger != rect:
+        x, y = rect["x"] - larger["x"], rect["y"] - larger["y"]
+        rendered = pixels.cropped(rendered, x, y, rect["width"], rect["height"])
+        merging.write_exr(rendered, path)
     return {
         "pixelDigest": pixels.digest(rendered),
         "renderMs": round((time.monotonic() - started) * 1000, 1),
