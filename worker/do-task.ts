@@ -48,7 +48,13 @@ export async function doTask(
       if (signal.aborted) throw new FarmError('INTERRUPTED', 'stopped while waiting for the renderer');
       onProgress(0);
       const session = await node.session.with(grant.scene, scene, signal);
-      const made = await make(grant, session, tiles, folder, onProgress, signal);
+      const made = await make(grant, session, tiles, folder, onProgress, signal).catch(
+        async (error: unknown) => {
+          // A renderer that was stopped or crashed takes a moment to end; the task that waits must not be given it.
+          await session.close();
+          throw error;
+        },
+      );
       node.lastRenderMs = made.renderMs;
       return made;
     });
