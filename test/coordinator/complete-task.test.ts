@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { completeTask } from '../../coordinator/scheduling/complete-task.ts';
 import { requeueLostLeases } from '../../coordinator/scheduling/lost-leases.ts';
-import { MAX_RECEIPTS } from '../../protocol/messages.ts';
 import { receiptOf } from '../../coordinator/settlement/receipts.ts';
 import { newPrivateKey } from '../../platform/chain/signing.ts';
 import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
 import { digestSchema, type TaskId } from '../../protocol/ids.ts';
+import { MAX_RECEIPTS } from '../../protocol/messages.ts';
 import { type TaskRow, type TestCoordinator, testCoordinator } from '../support/coordinator-context.ts';
 import { batchFor, completionOf, deliver, leaseTo, signBatch } from './delivery.ts';
 
