@@ -123,7 +123,9 @@ async function sendSigned(
 ): Promise<void> {
   const place = `${grant.jobId}/${grant.kind}`;
   // The grant is from before the receipts that this node has sent since.
-  let batch = node.batches.get(place) ?? grant.batch;
+  const known = node.batches.get(place);
+  // A task that came back gives the same receipt again; the batch that holds the first one is over then.
+  let batch = known === undefined || known.leaves.includes(receiptLeaf(receipt)) ? grant.batch : known;
   for (let signing = 0; signing < MAX_SIGNINGS; signing++) {
     const signed = await signBatch(receipt, batch, { journal: node.journal, domain, key: node.key });
     const message = {
