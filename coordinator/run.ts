@@ -30,7 +30,7 @@ import { serveNodes } from './scheduling/serve-nodes.ts';
 import { closeBatches } from './settlement/open-batch.ts';
 import { SettlementLoop } from './settlement/settlement-loop.ts';
 import { Scenes } from './submission/scenes.ts';
-import { HandOver } from './verification/hand-over.ts';
+import { graceHandOvers, HandOver } from './verification/hand-over.ts';
 import { serveVerifiers } from './verification/serve-verifiers.ts';
 import { VerifierDesk } from './verification/verifier-desk.ts';
 
@@ -99,6 +99,7 @@ export async function runCoordinator(
   };
 
   await graceLeases(context);
+  await graceHandOvers(context);
   await forgetPublished(context.db);
   await dispatcher.start();
   await using http = await listen(createApp(context, scenes, wakeAll, signal), config.httpPort);

@@ -121,8 +121,8 @@ async function findBroken(
   for (const [index, receipt] of receipts.entries()) {
     if (drawn.has(index) || picture === undefined) continue;
     try {
-      // A frame's EXR stays with its node unless it is drawn; a merged one unless the artist asked for it.
-      if (receipt.kind === 'render' || (receipt.kind === 'finish' && challenge.exr))
+      // A tile's EXR was delivered, a frame's only where the artist asked for it: then it is what the artist gets.
+      if (receipt.kind === 'render' || challenge.exr)
         await fetchClaim(receipt, `other-${index}`, channels, tools);
       if (receipt.kind !== 'render') await readPicture(receipt, picture, `other-${index}`, tools);
     } catch (error) {

@@ -52,7 +52,12 @@ export async function doTask(
         { engine, scene: grant.scene, device },
         (stop) => node.runtime.open(scene, { signal: stop, threads: node.config.threads }),
         signal,
-        (session) => make(grant, session, tiles, folder, onProgress, signal),
+        (session) =>
+          make(grant, session, tiles, folder, onProgress, signal).catch(async (error: unknown) => {
+            // A renderer that was stopped or crashed takes a moment to end; the task that waits must not be given it.
+            await session.close();
+            throw error;
+          }),
       );
       node.lastRenderMs = made.renderMs;
       return made;

@@ -4,17 +4,22 @@
  */
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Mutex } from '../platform/mutex.ts';
 import { type Digest, digestSchema } from '../protocol/ids.ts';
 
 const SUFFIX = '.exr';
 
 export class KeptFiles {
   readonly #folder: string;
-  readonly #kept: Set<Digest>;
-  /** Of tasks that the farm has not taken yet: to it they would look like files that nobody needs. */
-  readonly #unconfirmed = new Set<Digest>();
+  /** With the number of the last `keep`: two tasks can give the same file, in a job that is rendered twice even often. */
+  readonly #kept: Map<Digest, number>;
+  /** How many tasks with this file the farm has not answered yet: to it they would look like files that nobody needs. */
+  readonly #unconfirmed = new Map<Digest, number>();
+  /** A file that goes must not take the one that comes under the same name with it. */
+  readonly #files = new Mutex();
+  #keeps = 0;
 
-  private constructor(folder: string, kept: Set<Digest>) {
+  private constructor(folder: string, kept: Map<Digest, number>) {
     this.#folder = folder;
     this.#kept = kept;
   }
@@ -22,29 +27,42 @@ export class KeptFiles {
   /** Finds what an earlier run of the node kept. */
   static async open(folder: string): Promise<KeptFiles> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const kept = new Set<Digest>();
+    const kept = new Map<Digest, number>();
     for (const name of await readdir(folder)) {
       const digest = digestSchema.safeParse(name.slice(0, -SUFFIX.length));
-      if (digest.success && name.endsWith(SUFFIX)) kept.add(digest.data);
+      if (digest.success && name.endsWith(SUFFIX)) kept.set(digest.data, 0);
     }
     return new KeptFiles(folder, kept);
   }
 
-  /** Takes a file of this digest over. To be confirmed, or dropped, once the farm has answered. */
+  /** How often something was kept so far; see {@link drop}. */
+  get keeps(): number {
+    return this.#keeps;
+  }
+
+  /** Takes a file of this digest over. To be confirmed once the farm has answered, whatever it says. */
   async keep(digest: Digest, path: string): Promise<void> {
-    await rename(path, this.pathOf(digest));
-    this.#unconfirmed.add(digest);
-    this.#kept.add(digest);
+    this.#keeps += 1;
+    // Before the file is there: from here on a farm that knew the digest from an earlier task must not end it.
+    this.#kept.set(digest, this.#keeps);
+    this.#unconfirmed.set(digest, (this.#unconfirmed.get(digest) ?? 0) + 1);
+    await this.#files.run(() => rename(path, this.pathOf(digest)));
   }
 
+  /** The farm has answered: from now on it is the farm that says whether the file is needed. */
   confirm(digest: Digest): void {
-    this.#unconfirmed.delete(digest);
+    const left = (this.#unconfirmed.get(digest) ?? 0) - 1;
+    if (left > 0) this.#unconfirmed.set(digest, left);
+    else this.#unconfirmed.delete(digest);
   }
 
-  async drop(digest: Digest): Promise<void> {
-    this.#kept.delete(digest);
-    this.#unconfirmed.delete(digest);
-    await rm(this.pathOf(digest), { force: true });
+  /** Forgets a file, unless it was kept once more after {@link keeps} was `asOf`: the farm did not know that then. */
+  async drop(digest: Digest, asOf: number): Promise<void> {
+    await this.#files.run(async () => {
+      if ((this.#kept.get(digest) ?? 0) > asOf) return;
+      this.#kept.delete(digest);
+      await rm(this.pathOf(digest), { force: true });
+    });
   }
 
   has(digest: Digest): boolean {
@@ -53,7 +71,7 @@ export class KeptFiles {
 
   /** Oldest first, at most `limit`, without those whose task is still being delivered. */
   confirmed(limit: number): Digest[] {
-    return [...this.#kept].filter((digest) => !this.#unconfirmed.has(digest)).slice(0, limit);
+    return [...this.#kept.keys()].filter((digest) => !this.#unconfirmed.has(digest)).slice(0, limit);
   }
 
   pathOf(digest: Digest): string {

@@ -28,6 +28,9 @@ const INFRASTRUCTURE_PAUSE_MS = 2_000;
 /** The batch can move while it is signed (closed by age, another receipt); more often than this is a fault. */
 const MAX_SIGNINGS = 5;
 
+/** Batches remembered; a node works on few jobs at a time, and one that is forgotten costs one more question. */
+const MAX_REMEMBERED = 32;
+
 /**
  * Does one task under its lease; gives it back with the reason when it cannot. Never throws for the task's sake.
  * `onNearlyDone` is called once it is time to lease the next one; more than once does no harm.
@@ -104,8 +107,12 @@ async function deliver(
   working: AbortSignal,
 ): Promise<void> {
   const receipt = receiptFor(grant, result, node.runtime.engine, node.key);
-  await node.signing.run(() => sendSigned(node, grant, { receipt, result, domain }, working));
-  if (result.kept) node.kept.confirm(result.exrDigest);
+  try {
+    await node.signing.run(() => sendSigned(node, grant, { receipt, result, domain }, working));
+  } finally {
+    // Also after an error: a delivery whose answer was lost on the way counts at the farm, which then wants the file.
+    if (result.kept) node.kept.confirm(result.exrDigest);
+  }
 }
 
 async function sendSigned(
@@ -116,7 +123,9 @@ async function sendSigned(
 ): Promise<void> {
   const place = `${grant.jobId}/${grant.kind}`;
   // The grant is from before the receipts that this node has sent since.
-  let batch = node.batches.get(place) ?? grant.batch;
+  const known = node.batches.get(place);
+  // A task that came back gives the same receipt again; the batch that holds the first one is over then.
+  let batch = known === undefined || known.leaves.includes(receiptLeaf(receipt)) ? grant.batch : known;
   for (let signing = 0; signing < MAX_SIGNINGS; signing++) {
     const signed = await signBatch(receipt, batch, { journal: node.journal, domain, key: node.key });
     const message = {
@@ -132,14 +141,20 @@ async function sendSigned(
     const reply = await whileUnreachable(send, working, PATIENCE_MS);
     if (reply.moved === null) {
       const leaves = [...batch.leaves, receiptLeaf(receipt)];
+      node.batches.delete(place);
       if (leaves.length < MAX_RECEIPTS)
         node.batches.set(place, { batchId: batch.batchId, leaves, amount: signed.amount });
-      else node.batches.delete(place);
+      forgetOldest(node.batches);
       return;
     }
     batch = reply.moved;
   }
   throw new FarmError('BATCH_MOVED', `the batch changed ${MAX_SIGNINGS} times while it was signed`);
+}
+
+/** The place used longest ago goes first: a map gives its keys in the order in which they were set. */
+function forgetOldest(batches: Node['batches']): void {
+  for (const place of [...batches.keys()].slice(0, -MAX_REMEMBERED)) batches.delete(place);
 }
 
 /** Keeps the lease alive until `working` ends; aborts `losing` when the farm says it is lost. */

@@ -20,7 +20,8 @@ const CLAIM_POLL_MS = 5_000;
 
 export class HandOver {
   readonly #context: CoordinatorContext;
-  readonly #sleepers = new Set<() => void>();
+  readonly #nodes = new Set<() => void>();
+  readonly #claims = new Set<() => void>();
 
   constructor(context: CoordinatorContext) {
     this.#context = context;
@@ -28,14 +29,18 @@ export class HandOver {
 
   /** Something may have been drawn, settled or delivered: everyone who waits looks again. */
   wake(): void {
-    for (const wake of [...this.#sleepers]) wake();
+    for (const wake of [...this.#nodes, ...this.#claims]) wake();
   }
 
-  /** What of `kept` the node is to deliver, and what it can forget; after a while, nothing of either. */
+  /**
+   * What the node is to deliver, and what of `kept` it can forget; after a while, nothing of either. It may be asked
+   * for what `kept` does not name yet: it goes on rendering while its question waits here.
+   */
   async answer(nodeId: NodeId, kept: readonly Digest[], signal: AbortSignal): Promise<KeptReply> {
     // It may have delivered something since it asked last: a verifier may be waiting for just that.
-    this.wake();
+    for (const wake of [...this.#claims]) wake();
     return await this.#waitFor(
+      this.#nodes,
       LONG_POLL_MS,
       () => this.#look(nodeId, kept),
       ({ wanted, settled }) => wanted.length + settled.length > 0,
@@ -48,21 +53,11 @@ export class HandOver {
     if (batch.kind !== 'frame') return true;
     const over = async (): Promise<boolean> =>
       this.#isLate(batch) || (await this.#missing(batch)).length === 0;
-    return await this.#waitFor(CLAIM_POLL_MS, over, (is) => is, signal);
+    return await this.#waitFor(this.#claims, CLAIM_POLL_MS, over, (is) => is, signal);
   }
 
   async #look(nodeId: NodeId, kept: readonly Digest[]): Promise<KeptReply> {
-    if (kept.length === 0) return { wanted: [], settled: [] };
-    const { db } = this.#context;
-    const rows = await db
-      .selectFrom('tasks')
-      .select(['id', 'receipt'])
-      .where('node_id', '=', nodeId)
-      .where('kind', '=', 'frame')
-      .where('state', '=', 'delivered')
-      .execute();
-    const open = new Set(rows.map((row) => receiptOf(row).exrDigest));
-    const batches = await db
+    const batches = await this.#context.db
       .selectFrom('batches')
       .selectAll()
       .where('node_id', '=', nodeId)
@@ -71,10 +66,20 @@ export class HandOver {
       .execute();
     const wanted: Digest[] = [];
     for (const batch of batches) wanted.push(...(await this.#missing(batch)));
-    return {
-      wanted: wanted.filter((digest) => kept.includes(digest)),
-      settled: kept.filter((digest) => !open.has(digest)),
-    };
+    return { wanted, settled: await this.#settled(nodeId, kept) };
+  }
+
+  async #settled(nodeId: NodeId, kept: readonly Digest[]): Promise<Digest[]> {
+    if (kept.length === 0) return [];
+    const rows = await this.#context.db
+      .selectFrom('tasks')
+      .select(['id', 'receipt'])
+      .where('node_id', '=', nodeId)
+      .where('kind', '=', 'frame')
+      .where('state', '=', 'delivered')
+      .execute();
+    const open = new Set(rows.map((row) => receiptOf(row).exrDigest));
+    return kept.filter((digest) => !open.has(digest));
   }
 
   async #missing(batch: BatchRow): Promise<Digest[]> {
@@ -91,6 +96,7 @@ export class HandOver {
   }
 
   async #waitFor<T>(
+    sleepers: Set<() => void>,
     limitMs: number,
     look: () => Promise<T>,
     isEnough: (found: T) => boolean,
@@ -101,17 +107,27 @@ export class HandOver {
       const sleeping = new AbortController();
       const wake = (): void => sleeping.abort();
       // Before looking, so that nothing that changes meanwhile is slept over.
-      this.#sleepers.add(wake);
+      sleepers.add(wake);
       try {
         const found = await look();
         const leftMs = until - performance.now();
         if (isEnough(found) || leftMs <= 0 || signal.aborted) return found;
         await pause(leftMs, AbortSignal.any([signal, sleeping.signal]));
       } finally {
-        this.#sleepers.delete(wake);
+        sleepers.delete(wake);
       }
     }
   }
+}
+
+/** After a start: no node could hand anything over while the coordinator was away. Each has its full time once more. */
+export async function graceHandOvers({ db, clock }: CoordinatorContext): Promise<void> {
+  await db
+    .updateTable('batches')
+    .set({ drawn_at: new Date(clock.now()) })
+    .where('kind', '=', 'frame')
+    .where('state', '=', 'drawn')
+    .execute();
 }
 
 /** The files that must have arrived before a task counts as done. */

@@ -3,6 +3,7 @@ import { claimTask } from '../../coordinator/scheduling/claim-task.ts';
 import { completeTask } from '../../coordinator/scheduling/complete-task.ts';
 import { onlineSince } from '../../coordinator/scheduling/nodes.ts';
 import { batchState, openBatch } from '../../coordinator/settlement/open-batch.ts';
+import { digestBytes } from '../../platform/blobs/digest-file.ts';
 import { batchKey, jobKey } from '../../platform/chain/keys.ts';
 import { escrowDomain, type PrivateKey, signCommit } from '../../platform/chain/signing.ts';
 import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
@@ -43,9 +44,17 @@ export async function claim(
   });
 }
 
-/** The receipt of a task; its files are stored, as a node would have sent them. */
+/** The EXR that a node makes of a task: bytes that say so. */
+export const exrOf = (node: TestNode, task: { id: TaskId }): Buffer =>
+  Buffer.from(`exr of ${task.id} by ${node.id}`);
+
+/**
+ * The receipt of a task; its files are stored, as a node would have sent them. The EXR of a whole frame stays with the
+ * node.
+ */
 export async function receiptFor(farm: TestCoordinator, node: TestNode, task: TaskRow): Promise<Receipt> {
-  const exrDigest = await farm.context.blobs.putBytes(Buffer.from(`exr of ${task.id} by ${node.id}`));
+  const bytes = exrOf(node, task);
+  const exrDigest = task.kind === 'frame' ? digestBytes(bytes) : await farm.context.blobs.putBytes(bytes);
   return {
     jobId: task.job_id,
     taskId: task.id,
@@ -57,7 +66,7 @@ export async function receiptFor(farm: TestCoordinator, node: TestNode, task: Ta
     exrDigest,
     pixelDigest: exrDigest,
     pictureDigest:
-      task.kind === 'finish' ? await farm.context.blobs.putBytes(Buffer.from(`png of ${task.id}`)) : null,
+      task.kind !== 'render' ? await farm.context.blobs.putBytes(Buffer.from(`png of ${task.id}`)) : null,
     engine: ENGINE,
     deviceClass: DEVICE_CLASS,
     price: BigInt(task.price),

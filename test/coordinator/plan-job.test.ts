@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { planJob } from '../../coordinator/submission/plan-job.ts';
+import { taskPrice } from '../../coordinator/submission/quote.ts';
 import { type ErrorCode, FarmError } from '../../protocol/errors.ts';
 import { type JobRequest, jobSpecSchema } from '../../protocol/job.ts';
 import { DEVICE_CLASS, ENGINE, inspection, SCENE } from '../support/coordinator-context.ts';
@@ -69,6 +70,27 @@ describe('planning a job', () => {
     ]);
     expect(plan.tasks.map((task) => task.position)).toEqual([0, 1, 2, 3, 4, 5]);
     for (const task of plan.tasks) if (task.kind === 'finish') expect(task.rect).toEqual(scene.region);
+  });
+
+  it('plans one task for each frame that is not tiled, at the price of rendering and finishing it', () => {
+    const scene = inspection();
+    const plan = planJob(
+      request({ frames: [4, 2], tiles: { columns: 1, rows: 1 }, samples: 64 }),
+      scene,
+      engine,
+    );
+    expect(plan.tasks.map(({ kind, frame, tile, position }) => [kind, frame, tile, position])).toEqual([
+      ['frame', 4, 0, 0],
+      ['frame', 2, 0, 1],
+    ]);
+    const price = taskPrice('render', scene.region, 64) + taskPrice('finish', scene.region, 64);
+    for (const task of plan.tasks) expect(task).toMatchObject({ rect: scene.region, samples: 64, price });
+    expect(plan).toMatchObject({ tilesPerFrame: 1, quote: 2n * price, maxTaskPrice: price });
+  });
+
+  it('asks for EXRs only where the artist did', () => {
+    expect(planJob(request(), inspection(), engine).spec.exr).toBe(false);
+    expect(planJob(request({ exr: true }), inspection(), engine).spec.exr).toBe(true);
   });
 
   it.each([

@@ -104,13 +104,16 @@ function fresh(): string {
 }
 
 export type TestNode = { id: NodeId; key: PrivateKey; address: Address };
-export type TestJob = { id: JobId; tiles: TaskRow[]; finishes: TaskRow[] };
+export type TestJob = { id: JobId; tiles: TaskRow[]; finishes: TaskRow[]; wholes: TaskRow[] };
 export type TaskRow = Selectable<FarmTables['tasks']>;
 export type BatchRow = Selectable<FarmTables['batches']>;
 
 export type JobOptions = {
   frames?: number[];
   tilesPerFrame?: number;
+  /** One task a frame, rendered and finished by one node; `tilesPerFrame` says nothing then. */
+  whole?: boolean;
+  exr?: boolean;
   state?: FarmTables['jobs']['state'];
   engine?: string;
   price?: bigint;
@@ -213,7 +216,9 @@ export async function testCoordinator(): Promise<TestCoordinator> {
     },
     async addJob({
       frames = [1],
-      tilesPerFrame = 2,
+      whole = false,
+      tilesPerFrame = whole ? 1 : 2,
+      exr = true,
       state = 'active',
       engine: jobEngine = ENGINE,
       price = 1_000n,
@@ -230,7 +235,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
         region,
         picture: region,
         fullFrame: { width: region.width, height: region.height },
-        exr: true,
+        exr,
       };
       const now = new Date(clock.now());
       await db
@@ -256,12 +261,12 @@ export async function testCoordinator(): Promise<TestCoordinator> {
         .execute();
       const rows: Insertable<FarmTables['tasks']>[] = [];
       for (const frame of frames) {
-        for (let tile = 0; tile <= tilesPerFrame; tile++) {
+        for (let tile = 0; tile <= (whole ? 0 : tilesPerFrame); tile++) {
           const isFinish = tile === tilesPerFrame;
           rows.push({
             id: taskIdSchema.parse(`task_${fresh()}`),
             job_id: id,
-            kind: isFinish ? 'finish' : 'render',
+            kind: whole ? 'frame' : isFinish ? 'finish' : 'render',
             frame,
             position: rows.length,
             tile: isFinish ? 0 : tile,
@@ -281,6 +286,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
         id,
         tiles: tasks.filter((task) => task.kind === 'render'),
         finishes: tasks.filter((task) => task.kind === 'finish'),
+        wholes: tasks.filter((task) => task.kind === 'frame'),
       };
     },
     task: (id) => db.selectFrom('tasks').selectAll().where('id', '=', id).executeTakeFirstOrThrow(),

@@ -8,15 +8,23 @@ import sharp from 'sharp';
 
 const run = promisify(execFile);
 
-/** Renders one frame with bare Blender, `blender -b SCENE -o … -f N`, and calls `use` with the picture's path. */
+/**
+ * Renders one frame with bare Blender, `blender -b SCENE -o … -f N`, and calls `use` with the picture's path. `samples`
+ * takes the place of the scene's own number.
+ */
 export async function withBareRender<T>(
   scene: string,
   frame: number,
   use: (picture: string) => Promise<T>,
+  samples?: number,
 ): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'tessera-bare-'));
   try {
-    await run('blender', ['-b', scene, '-o', join(folder, 'bare_####'), '-f', String(frame)]);
+    const change =
+      samples === undefined
+        ? []
+        : ['--python-expr', `import bpy; bpy.context.scene.cycles.samples = ${samples}`];
+    await run('blender', ['-b', scene, ...change, '-o', join(folder, 'bare_####'), '-f', String(frame)]);
     const [picture] = await readdir(folder);
     if (picture === undefined) throw new Error(`blender wrote nothing for ${scene}`);
     return await use(join(folder, picture));
