@@ -4,10 +4,12 @@ import { resolve } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { toJson } from '../platform/json.ts';
 import { packageVersion } from '../platform/package-root.ts';
+import { DEFAULT_MIRROR, DEFAULT_SUITE } from '../platform/render/images/recipe.ts';
 import { ERRORS, FarmError, toFarmError } from '../protocol/errors.ts';
 import { jobIdSchema } from '../protocol/ids.ts';
 import { defaultDataFolder } from './farm/data-folder.ts';
 import { FarmClient } from './farm-client.ts';
+import { type BuildImagesOptions, buildImagesCommand, listImagesCommand } from './images/images-command.ts';
 import { printError } from './print-error.ts';
 import { ProgressLine } from './progress-line.ts';
 import { followJob } from './render/follow-job.ts';
@@ -131,6 +133,23 @@ program
       );
     }
   });
+
+const images = program.command('images').description('the container images that renderers run in');
+images
+  .command('build')
+  .description('make the CPU image from Debian packages (as root), or from a base image')
+  .option('--base <image>', 'a base image that Docker has or can pull, such as debian:trixie-slim')
+  .option('--suite <name>', 'Debian release to take Blender from', DEFAULT_SUITE)
+  .option('--mirror <url>', 'Debian mirror', DEFAULT_MIRROR)
+  .option('--temp <folder>', 'folder with 4 GB of space for some minutes (default: /var/tmp)')
+  .option('--again', 'build even when it is there')
+  .option('--json', 'print one JSON object on stdout')
+  .action((options: BuildImagesOptions) => buildImagesCommand(options, terminal));
+images
+  .command('list')
+  .description('list the engine images of this machine')
+  .option('--json', 'print one JSON object on stdout')
+  .action((options: { json?: boolean }) => listImagesCommand(options, terminal));
 
 process.exitCode = await run();
 

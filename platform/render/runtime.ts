@@ -10,12 +10,14 @@ import type { Rect, Size } from '../../protocol/rect.ts';
 
 /** Who made the pixels: same engine and same device class means same pixels (design, 2: verification class). */
 export type EngineInfo = {
-  /** For example `blender-3.4.1`. */
+  /** `blender-3.4.1`; for the engine in an image with its digest, `blender-4.3.2@sha256:0123456789ab`. */
   id: string;
   /** For example `3.4.1`. */
   version: string;
   /** The kernel that runs: `cpu-avx2`, `cpu-avx`, `cpu-sse42`, … */
   deviceClass: string;
+  /** What keeps the scene from the rest of the machine. */
+  runtime: 'process' | 'docker';
 };
 
 export type SceneFolder = {

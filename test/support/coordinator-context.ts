@@ -147,7 +147,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
   const queue = new FakeQueue();
   const blobs = await FolderBlobStore.open(join(folder, 'blobs'));
   const chain = fakeChain();
-  const engine = { id: ENGINE, version: '3.4.1', deviceClass: DEVICE_CLASS };
+  const engine = { id: ENGINE, version: '3.4.1', deviceClass: DEVICE_CLASS, runtime: 'process' as const };
   const runtime: RenderRuntime = {
     engine,
     open: () => Promise.reject(new Error('nothing is rendered here')),

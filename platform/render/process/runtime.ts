@@ -93,6 +93,7 @@ export async function createProcessRuntime(options: ProcessRuntimeOptions): Prom
     id: `blender-${blender.version}`,
     version: blender.version,
     deviceClass: cpuDeviceClass(cpuInfo, blender.version, withoutAvx2),
+    runtime: 'process',
   };
   const processes = countsPerSandbox() ? DEFAULT_PROCESSES : undefined;
   const limits: Limits = { ...DEFAULT_LIMITS, processes, ...options.limits };

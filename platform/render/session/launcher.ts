@@ -22,7 +22,15 @@ export type SandboxFolders = {
   output: string;
 };
 
-export type Exit = { code: number | null; signal: string | null };
+export type Exit = {
+  code: number | null;
+  signal: string | null;
+  /** The kernel ended it because it took more memory than its sandbox may have. */
+  outOfMemory?: boolean;
+};
+
+/** The user that a sandbox runs as, where that is not the user of this program: files for it become its own. */
+export type Guest = { uid: number; gid: number };
 
 /** A renderer that was started. */
 export type Launched = {

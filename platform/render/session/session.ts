@@ -17,7 +17,7 @@ import type {
   SessionEnd,
 } from '../runtime.ts';
 import { createExchange, type Exchange } from './exchange.ts';
-import { INSIDE, type Launch } from './launcher.ts';
+import { type Guest, INSIDE, type Launch } from './launcher.ts';
 import { decodedSchema, finishedSchema, inspectionSchema, openedSchema, renderedSchema } from './replies.ts';
 import { sampleProgress } from './sample-progress.ts';
 import { Wire } from './wire.ts';
@@ -30,6 +30,8 @@ export type SessionOptions = OpenOptions & {
   launch: Launch;
   /** Where the exchange folders go. Same disk as the outputs, and nothing has to be copied. */
   tempFolder?: string;
+  /** The user inside, where it is another one than this program's. */
+  guest?: Guest | undefined;
 };
 
 /** Names the host's file where the renderer complains about its own name for it. */
@@ -173,7 +175,7 @@ function openingError(error: unknown, wire: Wire, loading: boolean): unknown {
 export async function openSession(scene: SceneFolder, options: SessionOptions): Promise<RenderSession> {
   const { signal, threads, engine, launch, loadTimeoutMs = DEFAULT_LOAD_TIMEOUT_MS } = options;
   if (signal.aborted) throw new FarmError('INTERRUPTED', 'stopped before it began');
-  const exchange = await createExchange(options.tempFolder);
+  const exchange = await createExchange(options.tempFolder, options.guest);
   const folders = { scene: scene.root, input: exchange.input, output: exchange.output };
   let wire: Wire;
   try {

@@ -21,6 +21,8 @@ type Pending = {
 const GRACE_MS = 500;
 
 function exitText(exit: Exit, launched: Launched): string {
+  if (exit.outOfMemory)
+    return 'Blender was ended because the scene needs more memory than this node gives it';
   const how = exit.signal === null ? `ended with code ${exit.code}` : `was ended by ${exit.signal}`;
   const words = launched.output.lastWords();
   return words === '' ? `Blender ${how}` : `Blender ${how}: ${words}`;
@@ -33,6 +35,7 @@ export class Wire {
   #channel: Channel | undefined;
   #pending: Pending | undefined;
   #end: SessionEnd | undefined;
+  #details: { cause: 'memory' } | undefined;
   #counter = 0;
   #settleReady: { resolve: () => void; reject: (error: FarmError) => void };
   #listener: { close(): void };
@@ -47,6 +50,7 @@ export class Wire {
     this.#ready.catch(() => {});
     this.#launched = launch();
     this.closed = this.#launched.exited.then(async (exit) => {
+      if (exit.outOfMemory) this.#details = { cause: 'memory' };
       this.end('crashed', exitText(exit, this.#launched));
       this.#listener.close();
       await exchange.remove();
@@ -62,6 +66,7 @@ export class Wire {
       onMessage: (message) => wire?.onMessage(message),
       onClose: (why) => wire?.onHangUp(why),
     });
+    await exchange.openSocket();
     wire = new Wire(launch, exchange, listener);
     return wire;
   }
@@ -143,7 +148,8 @@ export class Wire {
   #errorOfEnd(): FarmError {
     const { reason, message } = this.#end ?? { reason: 'crashed', message: 'Blender ended' };
     if (reason === 'timeout') return new FarmError('RENDER_TIMEOUT', `Blender was stopped: ${message}`);
-    if (reason === 'crashed') return new FarmError('RENDER_FAILED', message);
+    if (reason === 'crashed')
+      return new FarmError('RENDER_FAILED', message, this.#details && { details: this.#details });
     return new FarmError('INTERRUPTED', `the render session was ended: ${message}`);
   }
 
