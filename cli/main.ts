@@ -62,6 +62,12 @@ program
   .option('--frames <list>', 'frames such as 1-24, 1,5,9 or 1-100x10 (default: those of the scene)')
   .option('--tiles <grid>', 'columns x rows such as 4x4, or auto', 'auto')
   .option('--samples <count>', 'samples per pixel (default: those of the scene)')
+  .option('--engine <name>', 'engine or Blender version such as 4.3, or auto', 'auto')
+  .addOption(
+    new Option('--device <kind>', 'what may render it: any, cpu or gpu (never a CPU instead)')
+      .choices(['any', 'cpu', 'gpu'])
+      .default('any'),
+  )
   .option('--budget <amount>', 'the most it may cost, in TESS (default: the quote)')
   .option('--out <folder>', 'where the frames go (default: NAME-frames)')
   .option('--root <folder>', "folder whose files may be sent with the scene (default: the scene's own)")

@@ -63,6 +63,10 @@ export const jobRequestSchema = z.strictObject({
   frames: frameListSchema.optional(),
   tiles: z.union([tileGridSchema, z.literal('auto')]).default('auto'),
   samples: z.number().int().optional(),
+  /** An engine's id, a Blender version such as 4.3, or auto: the nearest that can open the scene. */
+  engine: z.string().min(1).max(128).default('auto'),
+  /** `gpu` is never rendered on a CPU instead; `any` takes what the farm has. */
+  device: z.enum(['any', 'cpu', 'gpu']).default('any'),
   /** The most this job may cost; left out: what the quote says. */
   budget: moneySchema.optional(),
 });

@@ -1,5 +1,6 @@
 /** What a verifier is told at start. */
 import { z } from 'zod';
+import { runtimeChoiceSchema } from '../platform/render/engines.ts';
 import { addressSchema, bytes32Schema, verifierIdSchema } from '../protocol/ids.ts';
 
 const verifierConfigSchema = z.strictObject({
@@ -11,6 +12,8 @@ const verifierConfigSchema = z.strictObject({
   tokenAddress: addressSchema,
   escrowAddress: addressSchema,
   blenderPath: z.string().optional(),
+  /** Which of the machine's engines are used (platform/render/engines.ts). */
+  runtime: runtimeChoiceSchema,
   threads: z.number().int().min(1),
   logLevel: z.string(),
 });

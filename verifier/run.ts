@@ -14,7 +14,7 @@ import { connectNats } from '../platform/nats/connection.ts';
 import { ask } from '../platform/nats/exchange.ts';
 import { inboxPrefix } from '../platform/nats/server.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
-import { createProcessRuntime } from '../platform/render/process/runtime.ts';
+import { findEngines, runtimeOf } from '../platform/render/engines.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
 import { WarmSession } from '../platform/render/warm-session.ts';
 import { whileUnreachable } from '../platform/retry.ts';
@@ -47,7 +47,7 @@ type Verifier = {
   nats: NatsConnection;
   blobs: HttpBlobs;
   scenes: SceneCache;
-  runtime: RenderRuntime;
+  engines: readonly RenderRuntime[];
   session: WarmSession;
   /** Failed tries per batch. */
   failures: Map<BatchId, number>;
@@ -64,14 +64,15 @@ export async function runVerifier(
   const workFolder = join(config.dataFolder, 'work');
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
-  const runtime = await createProcessRuntime({
+  const engines = await findEngines({
     signal,
+    choice: config.runtime,
     blenderPath: config.blenderPath,
     tempFolder: workFolder,
   });
   const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
   const key = secrets.verifierKey as string as PrivateKey;
-  await using session = new WarmSession(runtime, config.threads);
+  await using session = new WarmSession(engines, config.threads);
   const nats = await connectNats(
     { url: config.natsUrl, user: config.verifierId, password: secrets.natsPassword },
     config.verifierId,
@@ -95,12 +96,12 @@ export async function runVerifier(
     scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path, stop) =>
       blobs.fetchTo(digest, path, stop),
     ),
-    runtime,
+    engines,
     session,
     failures: new Map(),
     log,
   };
-  log.info({ engine: runtime.engine.id }, 'the verifier works');
+  log.info({ engines: engines.map((one) => one.engine.id) }, 'the verifier works');
   life.ready();
   try {
     await verifyUntilStopped(verifier, signal);
@@ -155,19 +156,20 @@ async function reveal(verifier: Verifier, batchId: BatchId, signal: AbortSignal)
 }
 
 async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSignal): Promise<void> {
-  const { chain, nats, config, log, blobs, runtime } = verifier;
+  const { chain, nats, config, log, blobs, engines } = verifier;
   const { batchId } = challenge;
   try {
     const onChain = await chain.batch(batchKey(batchId), signal);
     const folder = await verifier.scenes.folderOf(challenge.scene, challenge.manifest, signal);
-    const session = await verifier.session.with(challenge.scene, folder, signal);
+    const { engine } = runtimeOf(engines, challenge.engine);
+    const session = await verifier.session.with(engine.id, challenge.scene, folder, signal);
     const verified = await verifyBatch(challenge, {
       session,
       blobs,
       signal,
       onChain,
       challengeCount: RECEIPTS_PER_CHALLENGE,
-      engine: runtime.engine,
+      engine,
       workFolder: join(config.dataFolder, 'work'),
       lastTry: (verifier.failures.get(batchId) ?? 0) >= MAX_FAILURES,
       commit: (cropDigests) =>

@@ -18,7 +18,7 @@ export type Node = {
   nats: NatsConnection;
   blobs: HttpBlobs;
   scenes: SceneCache;
-  runtime: RenderRuntime;
+  engines: readonly RenderRuntime[];
   session: WarmSession;
   journal: ReceiptJournal;
   log: Log;

@@ -8,7 +8,7 @@ import { connectNats } from '../platform/nats/connection.ts';
 import { ask } from '../platform/nats/exchange.ts';
 import { inboxPrefix } from '../platform/nats/server.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
-import { createProcessRuntime } from '../platform/render/process/runtime.ts';
+import { findEngines } from '../platform/render/engines.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
 import { WarmSession } from '../platform/render/warm-session.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
@@ -39,16 +39,20 @@ export async function runWorker(
   // What a node that died left half-done, its renderer's exchange folder included, is of no use to anybody.
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
-  const runtime = wrapRuntime(
-    await createProcessRuntime({ signal, blenderPath: config.blenderPath, tempFolder: workFolder }),
-  );
+  const found = await findEngines({
+    signal,
+    choice: config.runtime,
+    blenderPath: config.blenderPath,
+    tempFolder: workFolder,
+  });
+  const engines = found.map(wrapRuntime);
   const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
   const nats = await connectNats(
     { url: config.natsUrl, user: config.nodeId, password: secrets.natsPassword },
     config.nodeId,
     inboxPrefix(config.nodeId),
   );
-  await using session = new WarmSession(runtime, config.threads);
+  await using session = new WarmSession(engines, config.threads);
   const node: Node = {
     config,
     key: secrets.nodeKey as string as PrivateKey,
@@ -57,7 +61,7 @@ export async function runWorker(
     scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path, stop) =>
       blobs.fetchTo(digest, path, stop),
     ),
-    runtime,
+    engines,
     session,
     journal: await ReceiptJournal.open(join(config.dataFolder, 'receipts.log')),
     log,
@@ -65,7 +69,10 @@ export async function runWorker(
   try {
     const welcome = await sayHello(node, signal);
     if (welcome === null) return;
-    log.info({ address: addressOf(node.key), engine: runtime.engine.id }, 'the node works');
+    log.info(
+      { address: addressOf(node.key), engines: engines.map((one) => one.engine.id) },
+      'the node works',
+    );
     life.ready();
     await workUntilStopped(node, welcome, signal);
   } finally {
@@ -74,12 +81,10 @@ export async function runWorker(
 }
 
 async function sayHello(node: Node, signal: AbortSignal): Promise<Welcome | null> {
-  const { engine } = node.runtime;
   const hello = {
     protocolVersion: PROTOCOL_VERSION,
     address: addressOf(node.key),
-    engine: engine.id,
-    deviceClass: engine.deviceClass,
+    engines: node.engines.map(({ engine: { id, deviceClass } }) => ({ id, deviceClass })),
   } as const;
   for (let attempt = 0; !signal.aborted; attempt++) {
     try {

@@ -2,6 +2,8 @@
 import { join } from 'node:path';
 import { escrowDomain, type SigningDomain } from '../platform/chain/signing.ts';
 import { ask } from '../platform/nats/exchange.ts';
+import { runtimeOf } from '../platform/render/engines.ts';
+import type { EngineInfo } from '../platform/render/runtime.ts';
 import { whileUnreachable } from '../platform/retry.ts';
 import { pause } from '../platform/wait.ts';
 import { FarmError, isFarmError, toFarmError } from '../protocol/errors.ts';
@@ -33,17 +35,13 @@ export async function workOn(
   const progress = { fraction: 0 };
   const beating = beat(node, grant, welcome.heartbeatMs, progress, losing, working);
   try {
-    if (grant.engine !== node.runtime.engine.id) {
-      throw new FarmError(
-        'RENDER_FAILED',
-        `this node has ${node.runtime.engine.id}, the task asks for ${grant.engine}`,
-      );
-    }
+    // Before anything is fetched for it.
+    const { engine } = runtimeOf(node.engines, grant.engine);
     const folder = await node.scenes.folderOf(grant.scene, grant.manifest, working);
-    const session = await node.session.with(grant.scene, folder, working);
+    const session = await node.session.with(grant.engine, grant.scene, folder, working);
     const tools = { session, blobs: node.blobs, workFolder: join(node.config.dataFolder, 'work') };
     const result = await doTask(grant, tools, (fraction) => Object.assign(progress, { fraction }), working);
-    await deliver(node, grant, result, escrowDomain(welcome.chainId, welcome.escrow), working);
+    await deliver(node, grant, { result, engine }, escrowDomain(welcome.chainId, welcome.escrow), working);
     node.log.info(
       { taskId, jobId: grant.jobId, frame: grant.frame, renderMs: Math.round(result.renderMs) },
       'delivered',
@@ -81,11 +79,11 @@ async function giveBack(node: Node, grant: LeaseGrant, failure: FarmError): Prom
 async function deliver(
   node: Node,
   grant: LeaseGrant,
-  result: Awaited<ReturnType<typeof doTask>>,
+  { result, engine }: { result: Awaited<ReturnType<typeof doTask>>; engine: EngineInfo },
   domain: SigningDomain,
   working: AbortSignal,
 ): Promise<void> {
-  const receipt = receiptFor(grant, result, node.runtime.engine, node.key);
+  const receipt = receiptFor(grant, result, engine, node.key);
   let batch = grant.batch;
   for (let signing = 0; signing < MAX_SIGNINGS; signing++) {
     const signed = await signBatch(receipt, batch, { journal: node.journal, domain, key: node.key });

@@ -5,8 +5,10 @@
  * Scenes and EXR files come from strangers. Every implementation decodes both inside its sandbox only, and a path
  * given here is a path of the host: implementations carry files in and out themselves.
  */
+
 import type { Digest } from '../../protocol/ids.ts';
 import type { Rect, Size } from '../../protocol/rect.ts';
+import type { SavedWith } from './blend-header.ts';
 
 /** Who made the pixels: same engine and same device class means same pixels (design, 2: verification class). */
 export type EngineInfo = {
@@ -45,6 +47,8 @@ export type ViewLayerInfo = {
 };
 
 export type SceneInspection = {
+  /** The Blender that saved the file. */
+  savedWith?: SavedWith | undefined;
   frameStart: number;
   frameEnd: number;
   frameStep: number;

@@ -27,6 +27,7 @@ const fileSchema = z.strictObject({
 });
 
 export const inspectionSchema = z.strictObject({
+  savedWith: z.strictObject({ major: z.int().min(0), minor: z.int().min(0) }),
   frameStart: z.int(),
   frameEnd: z.int(),
   frameStep: z.int().min(1),
