@@ -29,11 +29,12 @@ def load_commands() -> dict[str, Command]:
             f"Blender's Python has no module {error.name}. Debian and Ubuntu: "
             "apt-get install python3-numpy python3-openimageio.",
         ) from error
-    from . import decoding, finishing, inspection, loading, rendering
+    from . import decoding, devices, finishing, inspection, loading, rendering
 
     return {
         "open": loading.open_scene,
         "inspect": inspection.inspect,
+        "devices": devices.devices,
         "render": rendering.render,
         "finish": finishing.finish,
         "readPixels": decoding.read_pixels,

@@ -1,6 +1,5 @@
 /** What a session renders on: chosen from what Blender itself reports, never from what is plugged in. Pure. */
 import { FarmError } from '../../protocol/errors.ts';
-import type { EngineInfo } from './runtime.ts';
 
 /** Cycles' own names, fastest first: OptiX traces rays in hardware that CUDA leaves idle. */
 export const DEVICE_TYPES = ['OPTIX', 'CUDA', 'HIP', 'METAL', 'ONEAPI', 'CPU'] as const;
@@ -32,7 +31,10 @@ export function isGpuClass(deviceClass: string): boolean {
 }
 
 /** Those engines that render on what a job wants. Throws GPU_NOT_FOUND when there is none for a job that wants one. */
-export function enginesForDevice<E extends EngineInfo>(engines: readonly E[], wanted: WantedDevice): E[] {
+export function enginesForDevice<E extends { id: string; deviceClass: string }>(
+  engines: readonly E[],
+  wanted: WantedDevice,
+): E[] {
   if (wanted === 'any') return [...engines];
   const fitting = engines.filter((engine) => isGpuClass(engine.deviceClass) === (wanted === 'gpu'));
   if (fitting.length > 0 || wanted === 'cpu') return fitting;

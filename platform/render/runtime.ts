@@ -9,6 +9,7 @@
 import type { Digest } from '../../protocol/ids.ts';
 import type { Rect, Size } from '../../protocol/rect.ts';
 import type { SavedWith } from './blend-header.ts';
+import type { ReportedDevice } from './device-choice.ts';
 
 /** Who made the pixels: same engine and same device class means same pixels (design, 2: verification class). */
 export type EngineInfo = {
@@ -176,6 +177,8 @@ export type SessionEnd = { reason: 'closed' | 'aborted' | 'timeout' | 'crashed';
 export interface RenderSession extends AsyncDisposable {
   readonly engine: EngineInfo;
   inspect(options: CommandOptions): Promise<SceneInspection>;
+  /** What Blender itself says it can render on. Left out by runtimes without a Blender. */
+  devices?(options: CommandOptions): Promise<ReportedDevice[]>;
   render(command: RenderCommand, options: CommandOptions): Promise<RenderedTile>;
   finish(command: FinishCommand, options: CommandOptions): Promise<FinishedFrame>;
   readPixels(command: ReadPixelsCommand, options: CommandOptions): Promise<DecodedPixels>;

@@ -1,8 +1,7 @@
 /** The CPU image from a base image: the same packages, put in by the engine's own builder. */
 import { FarmError } from '../../../protocol/errors.ts';
 import type { DockerEngine } from '../docker/connect.ts';
-import type { BuildOptions } from './build.ts';
-import { followed } from './build-from-packages.ts';
+import { type BuildOptions, followed } from './build-progress.ts';
 import { LABEL_ENGINE, LABEL_GPU, LABEL_RECIPE, LABEL_VERSION, REPOSITORY } from './labels.ts';
 import { RECIPE_FOLDER, versionIn } from './recipe.ts';
 

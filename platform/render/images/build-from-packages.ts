@@ -2,13 +2,12 @@
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
 import { FarmError } from '../../../protocol/errors.ts';
 import { digestFile } from '../../blobs/digest-file.ts';
 import type { DockerEngine } from '../docker/connect.ts';
 import { findProgram } from '../process/programs.ts';
 import { archiveFiles } from './archive.ts';
-import type { BuildOptions } from './build.ts';
+import { type BuildOptions, followed } from './build-progress.ts';
 import { LABEL_ENGINE, LABEL_GPU, LABEL_RECIPE, LABEL_VERSION, REPOSITORY } from './labels.ts';
 import { RECIPE_FOLDER, versionIn } from './recipe.ts';
 import { runStep } from './run-step.ts';
@@ -121,22 +120,4 @@ async function load(docker: DockerEngine, folder: string, signal: AbortSignal): 
     signal.removeEventListener('abort', end);
     end();
   }
-}
-
-/** Waits for the end of one of the engine's progress streams; rejects with the error it reports. */
-export function followed(
-  docker: DockerEngine,
-  stream: NodeJS.ReadableStream,
-  onLine: (line: string) => void = () => undefined,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    docker.client.modem.followProgress(
-      stream as Readable,
-      (error: Error | null) => (error === null ? resolve() : reject(error)),
-      (event: { stream?: string; status?: string }) => {
-        for (const line of (event.stream ?? event.status ?? '').split('\n'))
-          if (line.trim() !== '') onLine(line.trim());
-      },
-    );
-  });
 }

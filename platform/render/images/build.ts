@@ -3,17 +3,10 @@ import { FarmError } from '../../../protocol/errors.ts';
 import type { DockerEngine } from '../docker/connect.ts';
 import { buildFromBase } from './build-from-base.ts';
 import { buildFromPackages } from './build-from-packages.ts';
+import type { BuildOptions } from './build-progress.ts';
 import type { EngineImage } from './labels.ts';
 import { listImages } from './list.ts';
 import { type ImageSource, recipeDigest } from './recipe.ts';
-
-export type BuildOptions = {
-  signal: AbortSignal;
-  /** A line of what is going on; many a second. */
-  onProgress: (line: string) => void;
-  /** Where about 4 GB are needed for some minutes. */
-  tempFolder?: string | undefined;
-};
 
 export type BuiltImage = EngineImage & {
   /** False when it was there already. */

@@ -1,6 +1,7 @@
 /** A render session over any launcher: carries files in and out, one command at a time. */
 import { join } from 'node:path';
 import { FarmError, isFarmError } from '../../../protocol/errors.ts';
+import type { ReportedDevice } from '../device-choice.ts';
 import type {
   CommandOptions,
   DecodedPixels,
@@ -18,7 +19,14 @@ import type {
 } from '../runtime.ts';
 import { createExchange, type Exchange } from './exchange.ts';
 import { type Guest, INSIDE, type Launch } from './launcher.ts';
-import { decodedSchema, finishedSchema, inspectionSchema, openedSchema, renderedSchema } from './replies.ts';
+import {
+  decodedSchema,
+  devicesSchema,
+  finishedSchema,
+  inspectionSchema,
+  openedSchema,
+  renderedSchema,
+} from './replies.ts';
 import { sampleProgress } from './sample-progress.ts';
 import { Wire } from './wire.ts';
 
@@ -64,6 +72,13 @@ class BlenderSession implements RenderSession {
 
   inspect(options: CommandOptions): Promise<SceneInspection> {
     return this.#inTurn(options, () => this.#wire.command('inspect', {}, inspectionSchema, options));
+  }
+
+  devices(options: CommandOptions): Promise<ReportedDevice[]> {
+    return this.#inTurn(options, async () => {
+      const { devices } = await this.#wire.command('devices', {}, devicesSchema, options);
+      return devices;
+    });
   }
 
   render(command: RenderCommand, options: CommandOptions): Promise<RenderedTile> {
