@@ -4,11 +4,13 @@ import { resolve } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { toJson } from '../platform/json.ts';
 import { packageVersion } from '../platform/package-root.ts';
+import { DEFAULT_MIRROR, DEFAULT_SUITE } from '../platform/render/images/recipe.ts';
 import { ERRORS, FarmError, toFarmError } from '../protocol/errors.ts';
 import { jobIdSchema } from '../protocol/ids.ts';
 import { defaultDataFolder } from './farm/data-folder.ts';
 import { FarmClient } from './farm-client.ts';
 import type { MovieCommandOptions, SheetOptions } from './looks/looks-commands.ts';
+import { type BuildImagesOptions, buildImagesCommand, listImagesCommand } from './images/images-command.ts';
 import { printError } from './print-error.ts';
 import { ProgressLine } from './progress-line.ts';
 import { followJob } from './render/follow-job.ts';
@@ -63,6 +65,12 @@ program
   .option('--frames <list>', 'frames such as 1-24, 1,5,9 or 1-100x10 (default: those of the scene)')
   .option('--tiles <grid>', 'columns x rows such as 4x4, or auto', 'auto')
   .option('--samples <count>', 'samples per pixel (default: those of the scene)')
+  .option('--engine <name>', 'engine or Blender version such as 4.3, or auto', 'auto')
+  .addOption(
+    new Option('--device <kind>', 'what may render it: any, cpu or gpu (never a CPU instead)')
+      .choices(['any', 'cpu', 'gpu'])
+      .default('any'),
+  )
   .option('--budget <amount>', 'the most it may cost, in TESS (default: the quote)')
   .option('--out <folder>', 'where the frames go (default: NAME-frames)')
   .option('--root <folder>', "folder whose files may be sent with the scene (default: the scene's own)")
@@ -174,6 +182,23 @@ program
       );
     }
   });
+
+const images = program.command('images').description('the container images that renderers run in');
+images
+  .command('build')
+  .description('make the CPU image from Debian packages (as root), or from a base image')
+  .option('--base <image>', 'a base image that Docker has or can pull, such as debian:trixie-slim')
+  .option('--suite <name>', 'Debian release to take Blender from', DEFAULT_SUITE)
+  .option('--mirror <url>', 'Debian mirror', DEFAULT_MIRROR)
+  .option('--temp <folder>', 'folder with 4 GB of space for some minutes (default: /var/tmp)')
+  .option('--again', 'build even when it is there')
+  .option('--json', 'print one JSON object on stdout')
+  .action((options: BuildImagesOptions) => buildImagesCommand(options, terminal));
+images
+  .command('list')
+  .description('list the engine images of this machine')
+  .option('--json', 'print one JSON object on stdout')
+  .action((options: { json?: boolean }) => listImagesCommand(options, terminal));
 
 process.exitCode = await run();
 

@@ -1,5 +1,6 @@
 /** What a coordinator is told at start. Secrets are a type of their own, so that printing a config prints none. */
 import { z } from 'zod';
+import { runtimeChoiceSchema } from '../platform/render/engines.ts';
 import { addressSchema, bytes32Schema } from '../protocol/ids.ts';
 
 export const coordinatorConfigSchema = z.strictObject({
@@ -14,6 +15,8 @@ export const coordinatorConfigSchema = z.strictObject({
   escrowAddress: addressSchema,
   verifierAddress: addressSchema,
   blenderPath: z.string().optional(),
+  /** Which of the machine's engines are used (platform/render/engines.ts). */
+  runtime: runtimeChoiceSchema,
   threads: z.number().int().min(1),
   logLevel: z.string(),
   /** A lease without a heartbeat for this long is over. */

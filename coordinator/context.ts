@@ -17,7 +17,10 @@ export type CoordinatorContext = {
   events: EventLog;
   blobs: BlobStore;
   scenes: SceneCache;
+  /** The engine that is taken where a scene does not say otherwise: the first of {@link engines}. */
   runtime: RenderRuntime;
+  /** Everything this farm can inspect and check; nodes with other engines are not served. */
+  engines: RenderRuntime[];
   chain: FarmChain;
   queue: TaskQueue;
   clock: Clock;

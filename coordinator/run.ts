@@ -13,7 +13,7 @@ import { connectNats } from '../platform/nats/connection.ts';
 import { openTaskQueue } from '../platform/nats/task-queue.ts';
 import { packageRoot } from '../platform/package-root.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
-import { createProcessRuntime } from '../platform/render/process/runtime.ts';
+import { findEngines } from '../platform/render/engines.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { pause } from '../platform/wait.ts';
 import { FarmError } from '../protocol/errors.ts';
@@ -60,6 +60,14 @@ export async function runCoordinator(
   // Whatever fails from here on, an open connection would keep the process from ending.
   await using _connection = { [Symbol.asyncDispose]: () => nats.close() };
   await using queue = await openTaskQueue(nats);
+  const engines = await findEngines({
+    signal,
+    choice: config.runtime,
+    blenderPath: config.blenderPath,
+    tempFolder: workFolder,
+  });
+  const [runtime] = engines;
+  if (runtime === undefined) throw new FarmError('ENGINE_NOT_FOUND', 'this machine has no engine');
   const blobs = await FolderBlobStore.open(join(config.dataFolder, 'blobs'));
   const context: CoordinatorContext = {
     config,
@@ -70,7 +78,8 @@ export async function runCoordinator(
     scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path) =>
       blobs.copyTo(digest, path),
     ),
-    runtime: await createProcessRuntime({ signal, blenderPath: config.blenderPath, tempFolder: workFolder }),
+    runtime,
+    engines,
     chain: ethersChain({
       url: config.chainUrl,
       chainId: EMBEDDED_CHAIN_ID,
@@ -103,7 +112,7 @@ export async function runCoordinator(
   await forgetPublished(context.db);
   await dispatcher.start();
   await using http = await listen(createApp(context, scenes, wakeAll, signal), config.httpPort);
-  log.info({ url: http.url, engine: context.runtime.engine.id }, 'the coordinator works');
+  log.info({ url: http.url, engines: engines.map((one) => one.engine.id) }, 'the coordinator works');
   life.ready({ url: http.url });
   await untilOneEnds(signal, [
     (stop) => housekeeping.run(stop),

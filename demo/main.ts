@@ -90,6 +90,8 @@ async function demo(terminal: Terminal): Promise<DemoResult> {
     ],
     httpPort: 0,
     blenderPath: terminal.environment['TESSERA_BLENDER'],
+    // Its pictures are compared with the local Blender's, and it needs no Docker.
+    runtime: 'process',
     signal: terminal.signal,
     onNote: (note) => terminal.say(note),
   });

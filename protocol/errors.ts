@@ -150,6 +150,30 @@ export const ERRORS = {
     retryable: false,
     help: 'Install bubblewrap (Debian and Ubuntu: apt-get install bubblewrap). A .blend file is a program in disguise: nothing renders without a sandbox.',
   },
+  DOCKER_UNAVAILABLE: {
+    httpStatus: 503,
+    exitCode: 4,
+    retryable: true,
+    help: 'Install and start Docker (Debian and Ubuntu: apt-get install docker.io) and let this user use its socket, or do without containers: TESSERA_RUNTIME=process.',
+  },
+  IMAGE_BUILD_FAILED: {
+    httpStatus: 502,
+    exitCode: 4,
+    retryable: true,
+    help: 'The message carries the last words of the build. Mend what it names and run `tessera images build` again; nothing of the failed build is left.',
+  },
+  ENGINE_NOT_FOUND: {
+    httpStatus: 422,
+    exitCode: 5,
+    retryable: false,
+    help: 'Choose one of the engines that the message lists with --engine, or let the farm choose (--engine auto). `tessera images build` adds a newer Blender to a machine.',
+  },
+  GPU_NOT_FOUND: {
+    httpStatus: 422,
+    exitCode: 5,
+    retryable: false,
+    help: 'Let the job run on CPUs (--device any or --device cpu), or add a node whose engine reports a GPU. A job that asks for a GPU is never rendered on a CPU instead.',
+  },
   PROGRAM_NOT_FOUND: {
     httpStatus: 503,
     exitCode: 4,

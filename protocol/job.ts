@@ -65,6 +65,10 @@ export const jobRequestSchema = z.strictObject({
   samples: z.number().int().optional(),
   /** Whether the float EXR of every frame is delivered beside its picture: ten times the bytes. */
   exr: z.boolean().optional(),
+  /** An engine's id, a Blender version such as 4.3, or auto: the nearest that can open the scene. */
+  engine: z.string().min(1).max(128).default('auto'),
+  /** `gpu` is never rendered on a CPU instead; `any` takes what the farm has. */
+  device: z.enum(['any', 'cpu', 'gpu']).default('any'),
   /** The most this job may cost; left out: what the quote says. */
   budget: moneySchema.optional(),
 });

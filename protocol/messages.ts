@@ -21,7 +21,7 @@ import { rectSchema } from './rect.ts';
 import { challengeSchema, claimSchema, finishInputSchema, verdictSchema } from './verdict.ts';
 
 /** Raised when a message changes in a way that an older program would misread. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** Receipts under one Merkle root (design, section 2): enough to make gas per tile small, few enough to settle soon. */
 export const MAX_RECEIPTS = 64;
@@ -31,8 +31,11 @@ const tokenSchema = z.number().int().min(1);
 export const helloSchema = z.strictObject({
   protocolVersion: z.literal(PROTOCOL_VERSION),
   address: addressSchema,
-  engine: z.string().max(128),
-  deviceClass: z.string().max(64),
+  /** Everything this node can render with, what it likes best first. */
+  engines: z
+    .array(z.strictObject({ id: z.string().min(1).max(128), deviceClass: z.string().max(64) }))
+    .min(1)
+    .max(32),
 });
 export const welcomeSchema = z.strictObject({
   chainId: z.number().int(),

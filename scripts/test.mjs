@@ -1,14 +1,19 @@
 /**
- * `npm test`: the same set-up as the demo, the static checks (together they count as one), then every test.
+ * `npm test`: the set-up of the demo and a Docker engine with the engine image, the static checks (together they count as one), then every test.
  * The last line is `N passed, N failed`; with arguments (files, -t NAME) only those tests run.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setUpDocker } from './lib/docker.mjs';
 import { ROOT, setUp } from './lib/setup.mjs';
 
-await setUp();
+// Named files in rooms without a container need no Docker, which takes minutes on a fresh machine.
+const files = process.argv.slice(2).filter((one) => one.startsWith('test/'));
+const needsDocker = files.length === 0 || files.some((one) => /^test\/(render|farm)/.test(one));
+await setUp({ forTests: needsDocker });
+const endDocker = needsDocker ? await setUpDocker() : async () => undefined;
 const folder = mkdtempSync(join(tmpdir(), 'tessera-report-'));
 const report = join(folder, 'report.json');
 const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');
@@ -23,6 +28,7 @@ const whole = process.argv.length === 2;
 // Some tests only: somebody is in the middle of something, and looks at the rest later.
 const unclean = whole && (await run([join(ROOT, 'scripts/check.mjs')])) !== 0 ? 1 : 0;
 const code = await run([vitest, ...parameters]);
+await endDocker();
 const { passed, failed } = countTests(report);
 rmSync(folder, { recursive: true, force: true });
 process.exitCode = code !== 0 || failed + unclean > 0 || passed === 0 ? 1 : 0;

@@ -1,5 +1,6 @@
 /** What a verifier is told at start. */
 import { z } from 'zod';
+import { runtimeChoiceSchema } from '../platform/render/engines.ts';
 import { addressSchema, bytes32Schema, verifierIdSchema } from '../protocol/ids.ts';
 
 const verifierConfigSchema = z.strictObject({
@@ -11,6 +12,8 @@ const verifierConfigSchema = z.strictObject({
   tokenAddress: addressSchema,
   escrowAddress: addressSchema,
   blenderPath: z.string().optional(),
+  /** Which of the machine's engines are used (platform/render/engines.ts). */
+  runtime: runtimeChoiceSchema,
   threads: z.number().int().min(1),
   /** Nice value of checks, 0 to 19; on a machine that renders too they give way to rendering. */
   niceness: z.number().int().min(0).max(19),

@@ -15,7 +15,7 @@ import { connectNats } from '../platform/nats/connection.ts';
 import { ask } from '../platform/nats/exchange.ts';
 import { inboxPrefix } from '../platform/nats/server.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
-import { createProcessRuntime } from '../platform/render/process/runtime.ts';
+import { findEngines, runtimeOf } from '../platform/render/engines.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
 import { SessionPool } from '../platform/render/session-pool.ts';
 import { whileUnreachable } from '../platform/retry.ts';
@@ -48,7 +48,7 @@ type Verifier = {
   nats: NatsConnection;
   blobs: HttpBlobs;
   scenes: SceneCache;
-  runtime: RenderRuntime;
+  engines: readonly RenderRuntime[];
   sessions: SessionPool;
   /** Failed tries per batch. */
   failures: Map<BatchId, number>;
@@ -66,8 +66,9 @@ export async function runVerifier(
   const workFolder = join(config.dataFolder, 'work');
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
-  const runtime = await createProcessRuntime({
+  const engines = await findEngines({
     signal,
+    choice: config.runtime,
     blenderPath: config.blenderPath,
     tempFolder: workFolder,
   });
@@ -97,12 +98,12 @@ export async function runVerifier(
     scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path, stop) =>
       blobs.fetchTo(digest, path, stop),
     ),
-    runtime,
+    engines,
     sessions,
     failures: new Map(),
     log,
   };
-  log.info({ engine: runtime.engine.id }, 'the verifier works');
+  log.info({ engines: engines.map((one) => one.engine.id) }, 'the verifier works');
   life.ready();
   try {
     await verifyUntilStopped(verifier, signal);
@@ -178,11 +179,12 @@ async function commitTo(
 }
 
 async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSignal): Promise<void> {
-  const { chain, nats, config, log, blobs, runtime } = verifier;
+  const { chain, nats, config, log, blobs, engines } = verifier;
   const { batchId } = challenge;
   try {
     const onChain = await chain.batch(batchKey(batchId), signal);
     const folder = await verifier.scenes.folderOf(challenge.scene, challenge.manifest, signal);
+    const runtime = runtimeOf(engines, challenge.engine);
     const { id: engine, deviceClass: device } = runtime.engine;
     const verified = await verifier.sessions.use(
       { engine, scene: challenge.scene, device },

@@ -1,5 +1,6 @@
 /** What a node is told at start. */
 import { z } from 'zod';
+import { runtimeChoiceSchema } from '../platform/render/engines.ts';
 import { bytes32Schema, nodeIdSchema } from '../protocol/ids.ts';
 
 export const workerConfigSchema = z.strictObject({
@@ -8,6 +9,8 @@ export const workerConfigSchema = z.strictObject({
   natsUrl: z.string(),
   apiUrl: z.string(),
   blenderPath: z.string().optional(),
+  /** Which of the machine's engines are used (platform/render/engines.ts). */
+  runtime: runtimeChoiceSchema,
   threads: z.number().int().min(1),
   /**
    * Resident memory of one session, the same on every node of the farm: a scene that needs more is at fault. Left

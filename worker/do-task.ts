@@ -3,6 +3,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestFile } from '../platform/blobs/digest-file.ts';
 import type { HttpBlobs } from '../platform/blobs/http-blobs.ts';
+import { runtimeOf } from '../platform/render/engines.ts';
 import type { RenderSession } from '../platform/render/runtime.ts';
 import { whileUnreachable } from '../platform/retry.ts';
 import { assertNever, FarmError } from '../protocol/errors.ts';
@@ -47,10 +48,11 @@ export async function doTask(
     const rendered = await node.turn.run(async () => {
       if (signal.aborted) throw new FarmError('INTERRUPTED', 'stopped while waiting for the renderer');
       onProgress(0);
-      const { id: engine, deviceClass: device } = node.runtime.engine;
+      const runtime = runtimeOf(node.engines, grant.engine);
+      const { id: engine, deviceClass: device } = runtime.engine;
       const made = await node.sessions.use(
         { engine, scene: grant.scene, device },
-        (stop) => node.runtime.open(scene, { signal: stop, threads: node.config.threads }),
+        (stop) => runtime.open(scene, { signal: stop, threads: node.config.threads }),
         signal,
         (session) =>
           make(grant, session, tiles, folder, onProgress, signal).catch(async (error: unknown) => {

@@ -21,7 +21,7 @@ export type Node = {
   nats: NatsConnection;
   blobs: HttpBlobs;
   scenes: SceneCache;
-  runtime: RenderRuntime;
+  engines: readonly RenderRuntime[];
   sessions: SessionPool;
   /** Rendering takes the whole machine: one command at a time, in the order of the leases. */
   turn: Mutex;

@@ -9,7 +9,7 @@ import { connectNats } from '../platform/nats/connection.ts';
 import { ask } from '../platform/nats/exchange.ts';
 import { inboxPrefix } from '../platform/nats/server.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
-import { createProcessRuntime } from '../platform/render/process/runtime.ts';
+import { findEngines } from '../platform/render/engines.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
 import { SessionPool } from '../platform/render/session-pool.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
@@ -45,14 +45,14 @@ export async function runWorker(
   // What a node that died left half-done, its renderer's exchange folder included, is of no use to anybody.
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
-  const runtime = wrapRuntime(
-    await createProcessRuntime({
-      signal,
-      blenderPath: config.blenderPath,
-      tempFolder: workFolder,
-      memoryLimitBytes: config.memoryLimitBytes,
-    }),
-  );
+  const found = await findEngines({
+    signal,
+    choice: config.runtime,
+    blenderPath: config.blenderPath,
+    tempFolder: workFolder,
+    memoryLimitBytes: config.memoryLimitBytes,
+  });
+  const engines = found.map(wrapRuntime);
   const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
   const nats = await connectNats(
     { url: config.natsUrl, user: config.nodeId, password: secrets.natsPassword },
@@ -68,7 +68,7 @@ export async function runWorker(
     scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path, stop) =>
       blobs.fetchTo(digest, path, stop),
     ),
-    runtime,
+    engines,
     sessions,
     turn: new Mutex(),
     lastRenderMs: null,
@@ -81,7 +81,10 @@ export async function runWorker(
   try {
     const welcome = await sayHello(node, signal);
     if (welcome === null) return;
-    log.info({ address: addressOf(node.key), engine: runtime.engine.id }, 'the node works');
+    log.info(
+      { address: addressOf(node.key), engines: engines.map((one) => one.engine.id) },
+      'the node works',
+    );
     life.ready();
     await Promise.all([workUntilStopped(node, welcome, signal), handOverUntilStopped(node, signal)]);
   } finally {
@@ -90,12 +93,10 @@ export async function runWorker(
 }
 
 async function sayHello(node: Node, signal: AbortSignal): Promise<Welcome | null> {
-  const { engine } = node.runtime;
   const hello = {
     protocolVersion: PROTOCOL_VERSION,
     address: addressOf(node.key),
-    engine: engine.id,
-    deviceClass: engine.deviceClass,
+    engines: node.engines.map(({ engine: { id, deviceClass } }) => ({ id, deviceClass })),
   } as const;
   for (let attempt = 0; !signal.aborted; attempt++) {
     try {

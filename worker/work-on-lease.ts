@@ -1,6 +1,8 @@
 /** One lease, from grant to signed receipt, kept alive by heartbeats. */
 import { escrowDomain, type SigningDomain } from '../platform/chain/signing.ts';
 import { ask } from '../platform/nats/exchange.ts';
+import { runtimeOf } from '../platform/render/engines.ts';
+import type { EngineInfo } from '../platform/render/runtime.ts';
 import { whileUnreachable } from '../platform/retry.ts';
 import { pause } from '../platform/wait.ts';
 import { receiptLeaf } from '../proof/receipts.ts';
@@ -48,12 +50,8 @@ export async function workOn(
   const progress = { fraction: 0 };
   const beating = beat(node, grant, welcome.heartbeatMs, progress, losing, working);
   try {
-    if (grant.engine !== node.runtime.engine.id) {
-      throw new FarmError(
-        'RENDER_FAILED',
-        `this node has ${node.runtime.engine.id}, the task asks for ${grant.engine}`,
-      );
-    }
+    // Before anything is fetched for it.
+    const { engine } = runtimeOf(node.engines, grant.engine);
     const result = await doTask(
       grant,
       node,
@@ -64,7 +62,7 @@ export async function workOn(
       working,
     );
     onNearlyDone();
-    await deliver(node, grant, result, escrowDomain(welcome.chainId, welcome.escrow), working);
+    await deliver(node, grant, { result, engine }, escrowDomain(welcome.chainId, welcome.escrow), working);
     node.log.info(
       { taskId, jobId: grant.jobId, frame: grant.frame, renderMs: Math.round(result.renderMs) },
       'delivered',
@@ -102,11 +100,11 @@ async function giveBack(node: Node, grant: LeaseGrant, failure: FarmError): Prom
 async function deliver(
   node: Node,
   grant: LeaseGrant,
-  result: TaskResult,
+  { result, engine }: { result: TaskResult; engine: EngineInfo },
   domain: SigningDomain,
   working: AbortSignal,
 ): Promise<void> {
-  const receipt = receiptFor(grant, result, node.runtime.engine, node.key);
+  const receipt = receiptFor(grant, result, engine, node.key);
   try {
     await node.signing.run(() => sendSigned(node, grant, { receipt, result, domain }, working));
   } finally {

@@ -117,6 +117,7 @@ def inspect(_arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
         reasons.append(f"{failure.message[0].upper()}{failure.message[1:]}.")
         region = picture = {"x": 0, "y": 0, "width": width, "height": height}
     return {
+        "savedWith": {"major": bpy.data.version[0], "minor": bpy.data.version[1]},
         "frameStart": scene.frame_start,
         "frameEnd": scene.frame_end,
         "frameStep": scene.frame_step,

@@ -30,11 +30,12 @@ def load_commands() -> dict[str, Command]:
             f"Blender's Python has no module {error.name}. Debian and Ubuntu: "
             "apt-get install python3-numpy python3-openimageio.",
         ) from error
-    from . import decoding, finishing, inspection, loading, preview, rendering, whole_frame
+    from . import decoding, devices, finishing, inspection, loading, preview, rendering, whole_frame
 
     return {
         "open": loading.open_scene,
         "inspect": inspection.inspect,
+        "devices": devices.devices,
         "render": rendering.render,
         "finish": finishing.finish,
         "frame": whole_frame.frame,

@@ -9,7 +9,7 @@ import { natsServerConfig } from '../../platform/nats/server.ts';
 import type { Child } from '../../platform/process/child.ts';
 import { portIsFree } from '../../platform/process/ports.ts';
 import { ProcessRecord } from '../../platform/process/process-record.ts';
-import { createProcessRuntime } from '../../platform/render/process/runtime.ts';
+import { findEngines, type RuntimeChoice } from '../../platform/render/engines.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { NodeId, VerifierId } from '../../protocol/ids.ts';
 import type { VerifierConfig } from '../../verifier/config.ts';
@@ -38,6 +38,8 @@ export type FarmOptions = {
   /** 0 takes any free port. */
   httpPort: number;
   blenderPath?: string | undefined;
+  /** Which of the machine's engines are used; both kinds when left out. */
+  runtime?: RuntimeChoice | undefined;
   programs?: ProgramOrigin;
   logLevel?: string;
   /** Whether processes that die are started again. */
@@ -79,7 +81,8 @@ const VERIFIER: VerifierId = 'verifier' as VerifierId;
 export async function startFarm(options: FarmOptions): Promise<Farm> {
   const folder = farmFolder(options.dataFolder);
   // Before anything is touched: without a renderer in a sandbox there is no farm.
-  await createProcessRuntime({ signal: options.signal, blenderPath: options.blenderPath });
+  const { signal, blenderPath, runtime: choice = 'auto' } = options;
+  await findEngines({ signal, choice, blenderPath, tempFolder: options.dataFolder });
   if (options.httpPort !== 0 && !(await portIsFree(options.httpPort))) {
     throw new FarmError('PORT_TAKEN', `port ${options.httpPort} is taken by another program`, {
       kept: 'nothing was started',
@@ -152,6 +155,7 @@ async function startParts(
   const shared = {
     natsUrl,
     blenderPath: options.blenderPath,
+    runtime: options.runtime ?? ('auto' as const),
     threads: Math.max(1, Math.floor(cpus().length / Math.max(1, nodes.length))),
     logLevel: options.logLevel ?? 'info',
   };

@@ -5,6 +5,7 @@ import { basename, extname, join, resolve } from 'node:path';
 import { toJson } from '../../platform/json.ts';
 import type { JobRequest, JobView } from '../../protocol/job.ts';
 import { farmFolder, readApiKey, runningFarm } from '../farm/data-folder.ts';
+import { runtimeChoice } from '../farm/runtime-choice.ts';
 import { startFarm } from '../farm/start-farm.ts';
 import { FarmClient } from '../farm-client.ts';
 import { ProgressLine } from '../progress-line.ts';
@@ -20,6 +21,8 @@ export type RenderOptions = {
   tiles: string;
   samples?: string;
   budget?: string;
+  engine: string;
+  device: 'any' | 'cpu' | 'gpu';
   out?: string;
   root?: string;
   farm?: string;
@@ -44,6 +47,8 @@ export async function renderCommand(
     ...(options.budget === undefined ? {} : { budget: parseBudget(options.budget).toString() }),
     tiles: parseTiles(options.tiles),
     exr: options.exr === true,
+    engine: options.engine,
+    device: options.device,
   };
   await requireBlendFile(scene);
   const wanted = options.movie !== undefined || options.contactSheet === true;
@@ -98,10 +103,10 @@ export function report(
 }
 
 function describe(job: JobView): string {
-  const { frames, tiles, samples, fullFrame } = job.spec;
+  const { frames, tiles, samples, fullFrame, engine } = job.spec;
   const grid = `${tiles.columns}x${tiles.rows} tile${tiles.columns * tiles.rows === 1 ? '' : 's'}`;
   const count = `${frames.length} frame${frames.length === 1 ? '' : 's'}`;
-  return `${count} of ${fullFrame.width}x${fullFrame.height}, ${samples} samples, ${grid} each: ${formatTokens(job.quote)} TESS`;
+  return `${count} of ${fullFrame.width}x${fullFrame.height}, ${samples} samples, ${grid} each, ${engine}: ${formatTokens(job.quote)} TESS`;
 }
 
 type FoundFarm = { apiUrl: string; credential: string; temporary: boolean } & AsyncDisposable;
@@ -138,6 +143,7 @@ export async function findFarm(
       nodes: nodeNames(options.nodes).map((id) => ({ id })),
       httpPort: 0,
       blenderPath: terminal.environment['TESSERA_BLENDER'],
+      runtime: runtimeChoice(terminal.environment),
       signal: terminal.signal,
       onNote: (note) => terminal.say(note),
     });

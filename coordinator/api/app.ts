@@ -64,7 +64,7 @@ export function createApp(
     sendJson(response, await scenes.submit(parseBody(sceneManifestSchema, request), signal));
   });
   app.post(`${API_BASE}/jobs`, person, json, async (request, response) => {
-    const id = await submitJob(context, scenes, parseBody(jobRequestSchema, request));
+    const id = await submitJob(context, scenes, parseBody(jobRequestSchema, request), signal);
     onProgress();
     sendJson(response, await jobView(context, id), 201);
   });

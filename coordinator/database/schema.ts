@@ -1,5 +1,6 @@
 /** The tables of migrations/ as Kysely sees them. Money is numeric in SQL and text on the way in and out. */
-import type { Generated, JSONColumnType, Kysely, Transaction } from 'kysely';
+import type { ColumnType, Generated, JSONColumnType, Kysely, Transaction } from 'kysely';
+import type { SavedWith } from '../../platform/render/blend-header.ts';
 import type { SceneInspection } from '../../platform/render/runtime.ts';
 import type { FarmEvent } from '../../protocol/events.ts';
 import type {
@@ -29,6 +30,8 @@ type Tables = {
     digest: Digest;
     manifest: JSONColumnType<SceneManifest>;
     inspection: JSONColumnType<SceneInspection>;
+    engine: string | null;
+    saved_with: JSONColumnType<SavedWith> | null;
     created_at: Generated<Date>;
   };
   jobs: {
@@ -63,6 +66,8 @@ type Tables = {
     address: Address;
     engine: string;
     device_class: string;
+    /** Device class by engine id. */
+    engines: ColumnType<Record<string, string>, string | undefined, string>;
     last_seen_at: Date;
     quarantined_until: Date | null;
     reason: string | null;

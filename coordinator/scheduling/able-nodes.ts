@@ -5,6 +5,9 @@ import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
 import { endJob } from './end-job.ts';
 
+/** Whether node `n` has the engine of job `j`. */
+export const hasEngine = sql`(n.engine = j.spec->>'engine' or n.engines ->> (j.spec->>'engine') is not null)`;
+
 /** A node that is away for less than this may be starting again: a job waits for it before it is given up. */
 const HOPE_MS = 10 * 60_000;
 
@@ -12,7 +15,7 @@ const HOPE_MS = 10 * 60_000;
 export async function ableNodes(tx: FarmQuery, jobId: JobId, seenSince: Date): Promise<NodeId[]> {
   const { rows } = await sql<{ id: NodeId }>`
     select n.id from nodes n join jobs j on j.id = ${jobId}
-    where n.last_seen_at > ${seenSince} and n.engine = j.spec->>'engine'
+    where n.last_seen_at > ${seenSince} and ${hasEngine}
       and not exists (select 1 from job_exclusions e where e.job_id = j.id and e.node_id = n.id)`.execute(tx);
   return rows.map((row) => row.id);
 }
@@ -31,7 +34,7 @@ export async function endHopelessJobs(context: CoordinatorContext): Promise<numb
       and exists (select 1 from job_exclusions e where e.job_id = j.id)
       and not exists (
         select 1 from nodes n
-        where n.last_seen_at > ${since} and n.engine = j.spec->>'engine'
+        where n.last_seen_at > ${since} and ${hasEngine}
           and not exists (select 1 from job_exclusions e where e.job_id = j.id and e.node_id = n.id))`.execute(
     context.db,
   );
@@ -45,17 +48,17 @@ export async function endHopelessJobs(context: CoordinatorContext): Promise<numb
 
 /** Past its deadline the escrow takes no more batches; and what was planned for another Blender is not rendered by this one. */
 async function endOutdatedJobs(context: CoordinatorContext): Promise<number> {
-  const engine = context.runtime.engine.id;
+  const engines = context.engines.map((runtime) => runtime.engine.id);
   const { rows } = await sql<{ id: JobId; late: boolean }>`
     select id, deadline_at < ${new Date(context.clock.now())} as late from jobs
     where state in ('opening', 'active')
-      and (deadline_at < ${new Date(context.clock.now())} or spec->>'engine' <> ${engine})`.execute(
+      and (deadline_at < ${new Date(context.clock.now())} or not (spec->>'engine' = any(${engines}::text[])))`.execute(
     context.db,
   );
   for (const { id, late } of rows) {
     const reason = late
       ? 'its deadline has passed'
-      : `it was planned for another Blender than this farm has now (${engine})`;
+      : `it was planned for another Blender than this farm has now (${engines.join(', ')})`;
     await context.db.transaction().execute((tx) => endJob(context, tx, id, 'failed', reason));
   }
   return rows.length;

@@ -7,7 +7,7 @@ import type { TaskRow } from './claim-task.ts';
 export function requireReceiptFits(
   receipt: Receipt,
   task: TaskRow,
-  node: { address: string; engine: string; device_class: string },
+  node: { address: string; engine: string; device_class: string | null },
 ): void {
   const expected: Record<string, unknown> = {
     jobId: task.job_id,

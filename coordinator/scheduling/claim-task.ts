@@ -4,6 +4,7 @@ import type { Selectable } from 'kysely';
 import { sql } from 'kysely';
 import type { NodeId, TaskId } from '../../protocol/ids.ts';
 import type { FarmDb, FarmTables } from '../database/schema.ts';
+import { hasEngine } from './able-nodes.ts';
 
 export type TaskRow = Selectable<FarmTables['tasks']>;
 
@@ -23,7 +24,7 @@ export async function claimTask(
   claim: {
     held: readonly TaskId[];
     nodeId: NodeId;
-    engine: string;
+    engines: readonly string[];
     now: Date;
     leaseUntil: Date;
     onlineSince: Date;
@@ -35,7 +36,7 @@ export async function claimTask(
     where id = (
       select t.id from tasks t join jobs j on j.id = t.job_id
       where t.id = any(${claim.held as TaskId[]}::text[])
-        and t.state = 'queued' and j.state = 'active' and j.spec->>'engine' = ${claim.engine}
+        and t.state = 'queued' and j.state = 'active' and j.spec->>'engine' = any(${claim.engines as string[]}::text[])
         and not exists (select 1 from job_exclusions e where e.job_id = t.job_id and e.node_id = ${claim.nodeId})
         and not exists (select 1 from task_failures f where f.task_id = t.id and f.node_id = ${claim.nodeId}
                         and f.failure_class <> 'infrastructure')
@@ -43,7 +44,7 @@ export async function claimTask(
         and (select count(*) from tasks l where l.state = 'leased' and l.node_id = ${claim.nodeId}) < ${MAX_LEASES}
         and not (t.losses > 0 and t.node_id = ${claim.nodeId} and exists (
           select 1 from nodes n where n.id <> ${claim.nodeId} and n.last_seen_at > ${claim.onlineSince}
-            and n.engine = ${claim.engine} and (n.quarantined_until is null or n.quarantined_until < ${claim.now})
+            and ${hasEngine} and (n.quarantined_until is null or n.quarantined_until < ${claim.now})
             and not exists (select 1 from job_exclusions e where e.job_id = t.job_id and e.node_id = n.id)
             and not exists (select 1 from task_failures f where f.task_id = t.id and f.node_id = n.id)))
       order by j.seq, (t.kind = 'finish') desc, t.position

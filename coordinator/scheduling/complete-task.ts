@@ -14,6 +14,7 @@ import { storeReceipt } from '../settlement/receipts.ts';
 import { filesToDeliver } from '../verification/hand-over.ts';
 import { requireReceiptFits } from './check-receipt.ts';
 import type { TaskRow } from './claim-task.ts';
+import { deviceClassOf } from './nodes.ts';
 
 /**
  * Takes a result. Answers with the batch to sign for when it is not the one the node signed (it was closed or grew);
@@ -34,7 +35,14 @@ export async function completeTask(
   return await context.db.transaction().execute(async (tx) => {
     const task = await leasedTask(tx, nodeId, message);
     const node = await tx.selectFrom('nodes').selectAll().where('id', '=', nodeId).executeTakeFirstOrThrow();
-    requireReceiptFits(receipt, task, node);
+    const { spec } = await tx
+      .selectFrom('jobs')
+      .select('spec')
+      .where('id', '=', task.job_id)
+      .executeTakeFirstOrThrow();
+    const { engine } = spec;
+    const rendered = { engine, device_class: deviceClassOf(node, engine) };
+    requireReceiptFits(receipt, task, { address: node.address, ...rendered });
     const key = { jobId: task.job_id, nodeId, address: node.address, kind: task.kind };
     const batch = await batchState(tx, await openBatch(tx, key, now));
     const leaf = receiptLeaf(receipt);

@@ -27,7 +27,7 @@ const LET_GO_EVERY_MS = 1_000;
 type Waiter = {
   nodeId: NodeId;
   address: string;
-  engine: string;
+  engines: readonly string[];
   answer: (reply: LeaseReply) => void;
   fail: (error: unknown) => void;
 };
@@ -52,7 +52,10 @@ export class Dispatcher {
   }
 
   /** Answers with a task, or after {@link LONG_POLL_MS} with none. */
-  lease(node: { id: NodeId; address: string; engine: string }, signal: AbortSignal): Promise<LeaseReply> {
+  lease(
+    node: { id: NodeId; address: string; engines: readonly string[] },
+    signal: AbortSignal,
+  ): Promise<LeaseReply> {
     return new Promise((resolve, reject) => {
       const settle = (): void => {
         clearTimeout(timer);
@@ -66,7 +69,7 @@ export class Dispatcher {
       const waiter: Waiter = {
         nodeId: node.id,
         address: node.address,
-        engine: node.engine,
+        engines: node.engines,
         answer: (reply) => {
           settle();
           resolve(reply);
@@ -117,7 +120,7 @@ export class Dispatcher {
     const task = await claimTask(db, {
       held: [...this.#held.keys()],
       nodeId: waiter.nodeId,
-      engine: waiter.engine,
+      engines: waiter.engines,
       now: new Date(now),
       leaseUntil: new Date(now + config.leaseMs),
       onlineSince: onlineSince(now, config.leaseMs),

@@ -9,7 +9,7 @@ import type { CoordinatorContext } from '../context.ts';
 /** A node that was not heard of for this many lease times is offline; one missed heartbeat is a slow network. */
 const OFFLINE_AFTER_LEASES = 3;
 
-export type KnownNode = { id: NodeId; address: string; engine: string };
+export type KnownNode = { id: NodeId; address: string; engines: string[] };
 
 /** A node says hello: it is written down under its address. A name belongs to the key that first used it. */
 export async function welcomeNode(
@@ -17,18 +17,24 @@ export async function welcomeNode(
   id: NodeId,
   hello: z.output<typeof helloSchema>,
 ): Promise<void> {
-  const own = context.runtime.engine;
-  if (hello.engine !== own.id || hello.deviceClass !== own.deviceClass) {
+  const own = context.engines.map((runtime) => runtime.engine);
+  // What the farm's verifier cannot render again cannot be paid.
+  const served = hello.engines.filter(({ id: engine, deviceClass }) =>
+    own.some((one) => one.id === engine && one.deviceClass === deviceClass),
+  );
+  const [first] = served;
+  if (first === undefined) {
     throw new FarmError(
       'NODE_NOT_SERVED',
-      `${id} has ${hello.engine} on ${hello.deviceClass}; this farm checks ${own.id} on ${own.deviceClass}`,
+      `${id} has ${listed(hello.engines)}; this farm checks ${listed(own)}`,
     );
   }
   const now = new Date(context.clock.now());
   const row = {
     address: hello.address,
-    engine: hello.engine,
-    device_class: hello.deviceClass,
+    engine: first.id,
+    device_class: first.deviceClass,
+    engines: JSON.stringify(Object.fromEntries(served.map((one) => [one.id, one.deviceClass]))),
     last_seen_at: now,
   };
   const known = await context.db
@@ -62,7 +68,24 @@ export async function requireWorkingNode(context: CoordinatorContext, id: NodeId
       `no work until ${row.quarantined_until.toISOString()}: ${row.reason}`,
     );
   }
-  return { id: row.id, address: row.address, engine: row.engine };
+  return { id: row.id, address: row.address, engines: enginesOf(row) };
+}
+
+/** The ids of a node's engines. */
+function enginesOf(row: { engine: string; engines: Record<string, string> }): string[] {
+  return [...new Set([row.engine, ...Object.keys(row.engines)])];
+}
+
+/** The device class that this node has said to render with this engine on; null when it has not that engine. */
+export function deviceClassOf(
+  row: { engine: string; device_class: string; engines: Record<string, string> },
+  engine: string,
+): string | null {
+  return row.engine === engine ? row.device_class : (row.engines[engine] ?? null);
+}
+
+function listed(engines: readonly { id: string; deviceClass: string }[]): string {
+  return engines.map((one) => `${one.id} on ${one.deviceClass}`).join(', ');
 }
 
 /** Since when a node must have been heard of to count as online. */

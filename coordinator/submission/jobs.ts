@@ -20,6 +20,7 @@ export async function submitJob(
   context: CoordinatorContext,
   scenes: Scenes,
   request: JobRequest,
+  signal: AbortSignal,
 ): Promise<JobId> {
   const scene = await scenes.find(request.scene as Digest);
   if (scene === null) {
@@ -27,7 +28,10 @@ export async function submitJob(
       kept: 'nothing was submitted',
     });
   }
-  const plan = planJob(request, scene.inspection, context.runtime.engine);
+  const wanted = { engine: request.engine ?? 'auto', device: request.device ?? 'any' };
+  const chosen = await scenes.forJob(request.scene as Digest, scene, wanted, signal);
+  const { engine, inspection } = chosen;
+  const plan = planJob(request, inspection, engine);
   const now = new Date(context.clock.now());
   const id = `job_${newIdBody(now.getTime())}` as JobId;
   await context.db.transaction().execute(async (tx) => {
@@ -37,7 +41,7 @@ export async function submitJob(
         id,
         scene: plan.spec.scene,
         spec: JSON.stringify(plan.spec),
-        warnings: JSON.stringify(warningsFor(scene.inspection)),
+        warnings: JSON.stringify([...chosen.warnings, ...warningsFor(inspection)]),
         state: 'opening',
         quote: plan.quote.toString(),
         max_task_price: plan.maxTaskPrice.toString(),

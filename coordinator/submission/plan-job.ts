@@ -34,7 +34,11 @@ const MAX_TASKS = 200_000;
  * Plans a job. Throws FRAMES_OUTSIDE_SCENE, SAMPLES_INVALID, TILES_INVALID, BUDGET_TOO_LOW or TOO_LARGE with the value
  * that would work; in each case nothing has been changed.
  */
-export function planJob(request: JobRequest, scene: SceneInspection, engine: EngineInfo): JobPlan {
+export function planJob(
+  request: JobRequest,
+  scene: SceneInspection,
+  engine: Omit<EngineInfo, 'runtime'>,
+): JobPlan {
   const frames = request.frames ?? sceneFrames(scene);
   checkFrames(frames, scene);
   const samples = request.samples ?? scene.samples;

@@ -1,8 +1,13 @@
 /** Scenes: stored by digest, inspected once in the sandbox, and only then accepted. */
 
+import { join } from 'node:path';
 import { Mutex } from '../../platform/mutex.ts';
 import { MAX_MESSAGE_BYTES } from '../../platform/nats/connection.ts';
-import type { SceneInspection } from '../../platform/render/runtime.ts';
+import { readSavedWith, type SavedWith } from '../../platform/render/blend-header.ts';
+import { chooseEngine, isOlder } from '../../platform/render/choose-engine.ts';
+import { enginesForDevice, type WantedDevice } from '../../platform/render/device-choice.ts';
+import { runtimeOf } from '../../platform/render/engines.ts';
+import type { EngineInfo, SceneInspection } from '../../platform/render/runtime.ts';
 import { sceneDigest } from '../../platform/scenes/manifest.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { SceneReply } from '../../protocol/http.ts';
@@ -14,7 +19,16 @@ import { missingFiles, requireRenderable, summaryOf } from './judge-inspection.t
 /** A scene that takes longer to load than this is broken or hostile: the largest production files load in a minute. */
 const LOAD_TIMEOUT_MS = 180_000;
 
-export type KnownScene = { manifest: SceneManifest; inspection: SceneInspection };
+export type KnownScene = {
+  manifest: SceneManifest;
+  inspection: SceneInspection;
+  /** The engine that inspected it; null for scenes of farms that had only one. */
+  engine: string | null;
+  savedWith: SavedWith | null;
+};
+
+/** What a job is planned with. */
+type ChosenEngine = { engine: EngineInfo; inspection: SceneInspection; warnings: string[] };
 
 export class Scenes {
   readonly #context: CoordinatorContext;
@@ -43,13 +57,19 @@ export class Scenes {
     const known = await this.find(digest);
     if (known !== null) return { scene: digest, summary: summaryOf(known.inspection), missing: [] };
     await this.#requireFiles(manifest);
-    const inspection = await this.#inspecting.run(() => this.#inspect(digest, manifest, signal));
+    const { inspection, engine, savedWith } = await this.#inspectWithNearest(digest, manifest, signal);
     const missing = missingFiles(inspection);
     if (missing.length > 0) return { scene: digest, summary: null, missing };
     requireRenderable(inspection);
     await this.#context.db
       .insertInto('scenes')
-      .values({ digest, manifest: JSON.stringify(manifest), inspection: JSON.stringify(inspection) })
+      .values({
+        digest,
+        manifest: JSON.stringify(manifest),
+        inspection: JSON.stringify(inspection),
+        engine: engine.id,
+        saved_with: savedWith && JSON.stringify(savedWith),
+      })
       .onConflict((conflict) => conflict.doNothing())
       .execute();
     return { scene: digest, summary: summaryOf(inspection), missing: [] };
@@ -61,7 +81,61 @@ export class Scenes {
       .selectAll()
       .where('digest', '=', digest)
       .executeTakeFirst();
-    return row === undefined ? null : { manifest: row.manifest, inspection: row.inspection };
+    return row === undefined
+      ? null
+      : {
+          manifest: row.manifest,
+          inspection: row.inspection,
+          engine: row.engine,
+          savedWith: row.saved_with,
+        };
+  }
+
+  /**
+   * The engine for a job and what that engine says about the scene: another Blender may find it different. Throws
+   * ENGINE_NOT_FOUND, GPU_NOT_FOUND, or what stands in the way of rendering it there.
+   */
+  async forJob(
+    digest: Digest,
+    scene: KnownScene,
+    wanted: { engine: string; device: WantedDevice },
+    signal: AbortSignal,
+  ): Promise<ChosenEngine> {
+    const { savedWith } = scene;
+    const engines = enginesForDevice(this.#engines(), wanted.device);
+    const engine = chooseEngine(savedWith, engines, wanted.engine);
+    const warnings =
+      savedWith !== null && isOlder(engine, savedWith)
+        ? [
+            `The scene was saved by Blender ${savedWith.major}.${savedWith.minor}; the engine that was asked for is older (${engine.version}) and may not understand all of it.`,
+          ]
+        : [];
+    if (scene.engine === null || scene.engine === engine.id) {
+      return { engine, inspection: scene.inspection, warnings };
+    }
+    const inspection = await this.#inspect(digest, scene.manifest, engine, signal);
+    requireRenderable(inspection);
+    return { engine, inspection, warnings };
+  }
+
+  #engines(): EngineInfo[] {
+    return this.#context.engines.map((runtime) => runtime.engine);
+  }
+
+  /**
+   * Inspects with the nearest engine that can open the scene. Where the header does not say which that is (zstd), the
+   * newest opens it first and tells what saved it.
+   */
+  async #inspectWithNearest(digest: Digest, manifest: SceneManifest, signal: AbortSignal) {
+    const engines = this.#engines();
+    const folder = await this.#context.scenes.folderOf(digest, manifest, signal);
+    const header = await readSavedWith(join(folder.root, folder.main));
+    const first = chooseEngine(header, engines, 'auto');
+    const inspection = await this.#inspect(digest, manifest, first, signal);
+    const savedWith = header ?? inspection.savedWith ?? null;
+    const engine = chooseEngine(savedWith, engines, 'auto');
+    if (engine.id === first.id) return { engine, savedWith, inspection };
+    return { engine, savedWith, inspection: await this.#inspect(digest, manifest, engine, signal) };
   }
 
   async #requireFiles(manifest: SceneManifest): Promise<void> {
@@ -73,14 +147,22 @@ export class Scenes {
     }
   }
 
-  async #inspect(digest: Digest, manifest: SceneManifest, signal: AbortSignal): Promise<SceneInspection> {
-    const { runtime, scenes, config } = this.#context;
-    const folder = await scenes.folderOf(digest, manifest, signal);
-    await using session = await runtime.open(folder, {
-      signal,
-      threads: config.threads,
-      loadTimeoutMs: LOAD_TIMEOUT_MS,
+  async #inspect(
+    digest: Digest,
+    manifest: SceneManifest,
+    engine: EngineInfo,
+    signal: AbortSignal,
+  ): Promise<SceneInspection> {
+    const { engines, scenes, config } = this.#context;
+    const runtime = runtimeOf(engines, engine.id);
+    return await this.#inspecting.run(async () => {
+      const folder = await scenes.folderOf(digest, manifest, signal);
+      await using session = await runtime.open(folder, {
+        signal,
+        threads: config.threads,
+        loadTimeoutMs: LOAD_TIMEOUT_MS,
+      });
+      return await session.inspect({ signal, timeoutMs: LOAD_TIMEOUT_MS });
     });
-    return await session.inspect({ signal, timeoutMs: LOAD_TIMEOUT_MS });
   }
 }

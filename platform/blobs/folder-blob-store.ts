@@ -11,6 +11,12 @@ import { diskError, errorCode } from '../files.ts';
 import type { BlobStore } from './blob-store.ts';
 import { digestBytes, digestFile } from './digest-file.ts';
 
+/**
+ * A blob may become, as a link, a file of a scene that a container reads as another user. Who may come here at all is
+ * decided by the folder around the store, which only the farm's user can enter.
+ */
+const BLOB_MODE = 0o644;
+
 export class FolderBlobStore implements BlobStore {
   readonly #root: string;
   readonly #incoming: string;
@@ -54,7 +60,11 @@ export class FolderBlobStore implements BlobStore {
       },
     });
     try {
-      await pipeline(bytes, meter, createWriteStream(temporary, { flags: 'wx', mode: 0o600, flush: true }));
+      await pipeline(
+        bytes,
+        meter,
+        createWriteStream(temporary, { flags: 'wx', mode: BLOB_MODE, flush: true }),
+      );
       const actual = hash.digest('hex');
       if (actual !== digest) {
         throw new FarmError('BLOB_MISMATCH', `the bytes have digest ${actual}, not ${digest}`, {

@@ -5,18 +5,23 @@
  * Scenes and EXR files come from strangers. Every implementation decodes both inside its sandbox only, and a path
  * given here is a path of the host: implementations carry files in and out themselves.
  */
+
 import type { Digest } from '../../protocol/ids.ts';
 import type { OutputSettings, Precision } from '../../protocol/output.ts';
 import type { Rect, Size } from '../../protocol/rect.ts';
+import type { SavedWith } from './blend-header.ts';
+import type { ReportedDevice } from './device-choice.ts';
 
 /** Who made the pixels: same engine and same device class means same pixels (design, 2: verification class). */
 export type EngineInfo = {
-  /** For example `blender-3.4.1`. */
+  /** `blender-3.4.1`; for the engine in an image with its digest, `blender-4.3.2@sha256:0123456789ab`. */
   id: string;
   /** For example `3.4.1`. */
   version: string;
   /** The kernel that runs: `cpu-avx2`, `cpu-avx`, `cpu-sse42`, … */
   deviceClass: string;
+  /** What keeps the scene from the rest of the machine. */
+  runtime: 'process' | 'docker';
 };
 
 export type SceneFolder = {
@@ -44,6 +49,8 @@ export type ViewLayerInfo = {
 };
 
 export type SceneInspection = {
+  /** The Blender that saved the file. */
+  savedWith?: SavedWith | undefined;
   frameStart: number;
   frameEnd: number;
   frameStep: number;
@@ -247,6 +254,8 @@ export type SessionEnd = {
 export interface RenderSession extends AsyncDisposable {
   readonly engine: EngineInfo;
   inspect(options: CommandOptions): Promise<SceneInspection>;
+  /** What Blender itself says it can render on. Left out by runtimes without a Blender. */
+  devices?(options: CommandOptions): Promise<ReportedDevice[]>;
   render(command: RenderCommand, options: CommandOptions): Promise<RenderedTile>;
   finish(command: FinishCommand, options: CommandOptions): Promise<FinishedFrame>;
   /** What rendering the region as one tile and finishing it gives, at about the price of rendering it. */

@@ -17,12 +17,19 @@ const NEEDED = [
   { debianPackage: 'python3-openimageio', isThere: () => hasPython('OpenImageIO') },
 ];
 
+/** What only the tests need: the demo and the programs do without. */
+const NEEDED_FOR_TESTS = [
+  { debianPackage: 'docker.io', isThere: () => hasProgram('dockerd') || process.env.DOCKER_HOST },
+  { debianPackage: 'debootstrap', isThere: () => hasProgram('debootstrap') },
+  { debianPackage: 'ffmpeg', isThere: () => hasProgram('ffmpeg') },
+];
+
 /** Exit code for "this machine lacks something", as in the error table (protocol/errors.ts). */
 const EXIT_MACHINE = 4;
 
-export async function setUp() {
+export async function setUp({ forTests = false } = {}) {
   requireNode();
-  await installSystemPackages();
+  await installSystemPackages(forTests ? [...NEEDED, ...NEEDED_FOR_TESTS] : NEEDED);
   await installNpmPackages();
   await step('building', process.execPath, [join(ROOT, 'scripts/build.mjs')]);
 }
@@ -33,8 +40,8 @@ function requireNode() {
   stop(`Node.js ${process.versions.node} is too old: Tessera needs 20.9 or newer (https://nodejs.org)`);
 }
 
-async function installSystemPackages() {
-  const missing = NEEDED.filter((one) => !one.isThere()).map((one) => one.debianPackage);
+async function installSystemPackages(needed) {
+  const missing = needed.filter((one) => !one.isThere()).map((one) => one.debianPackage);
   if (missing.length === 0) return;
   const install = ['install', '-y', '--no-install-recommends', ...missing];
   if (!hasProgram('apt-get')) {
@@ -49,7 +56,7 @@ async function installSystemPackages() {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   await step('reading package lists', 'apt-get', ['update'], env);
   await step(`installing ${missing.join(', ')}`, 'apt-get', install, env);
-  const still = NEEDED.filter((one) => !one.isThere()).map((one) => one.debianPackage);
+  const still = needed.filter((one) => !one.isThere()).map((one) => one.debianPackage);
   if (still.length > 0) stop(`installed, and still not found: ${still.join(', ')}`);
 }
 
@@ -123,7 +130,8 @@ function hasPython(module) {
   return spawnSync('/usr/bin/python3', ['-c', `import ${module}`], { stdio: 'ignore' }).status === 0;
 }
 
-function stop(message) {
+/** Says why nothing goes on, and ends. */
+export function stop(message) {
   process.stderr.write(`${message}\n`);
   process.exit(EXIT_MACHINE);
 }

@@ -37,7 +37,7 @@ export async function claim(
   return await claimTask(farm.db, {
     held: tasks.map((task) => task.id),
     nodeId: node.id,
-    engine,
+    engines: [engine],
     now: new Date(now),
     leaseUntil: new Date(now + leaseMs),
     onlineSince: onlineSince(now, leaseMs),

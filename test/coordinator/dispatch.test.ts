@@ -137,7 +137,7 @@ describe('the dispatcher', () => {
   }
   const known = (node: { id: ReturnType<typeof nodeIdSchema.parse>; address: string }) => ({
     ...node,
-    engine: ENGINE,
+    engines: [ENGINE],
   });
 
   it('answers a node that waits as soon as a pointer arrives, and takes the pointer off the list', async () => {
@@ -255,8 +255,7 @@ describe('nodes', () => {
   ): z.output<typeof helloSchema> => ({
     protocolVersion: PROTOCOL_VERSION,
     address: addressSchema.parse(address),
-    engine,
-    deviceClass,
+    engines: [{ id: engine, deviceClass }],
   });
   const [mine, theirs] = [`0x${'a1'.repeat(20)}`, `0x${'b2'.repeat(20)}`];
 
@@ -329,19 +328,26 @@ describe('nodes', () => {
     expect(await requireWorkingNode(farm.context, node.id)).toEqual({
       id: node.id,
       address: node.address,
-      engine: ENGINE,
+      engines: [ENGINE],
     });
   });
 });
 
 describe('submitting a job', () => {
+  const idle = new AbortController().signal;
+
   it('writes down the whole job: frames, tasks, prices, and an event', async () => {
-    const id = await submitJob(farm.context, new Scenes(farm.context), {
-      scene: SCENE,
-      name: 'scene.blend',
-      frames: [2, 1],
-      tiles: { columns: 2, rows: 1 },
-    });
+    const id = await submitJob(
+      farm.context,
+      new Scenes(farm.context),
+      {
+        scene: SCENE,
+        name: 'scene.blend',
+        frames: [2, 1],
+        tiles: { columns: 2, rows: 1 },
+      },
+      idle,
+    );
     const job = await farm.job(id);
     const tasks = await farm.db
       .selectFrom('tasks')
@@ -365,7 +371,7 @@ describe('submitting a job', () => {
   it('refuses a scene the farm does not know', async () => {
     const scene = digestSchema.parse('0'.repeat(64));
     await expect(
-      submitJob(farm.context, new Scenes(farm.context), { scene, name: 'a' }),
+      submitJob(farm.context, new Scenes(farm.context), { scene, name: 'a' }, idle),
     ).rejects.toMatchObject({
       code: 'NOT_FOUND',
       kept: 'nothing was submitted',

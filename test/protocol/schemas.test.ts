@@ -196,7 +196,12 @@ describe('money', () => {
 describe('requests', () => {
   const request = { scene: 'ab'.repeat(32), name: 'a' };
   it('take a job with nothing but a scene and a name', () => {
-    expect(jobRequestSchema.parse(request)).toEqual({ ...request, tiles: 'auto' });
+    expect(jobRequestSchema.parse(request)).toEqual({
+      ...request,
+      tiles: 'auto',
+      engine: 'auto',
+      device: 'any',
+    });
   });
 
   it.each<[string, object]>([

@@ -105,7 +105,7 @@ function fakeSession(memoryBytes = 0): RenderSession & { end(reason: SessionEnd[
   });
   const unused = () => Promise.reject(new Error('not of this test'));
   return {
-    engine: { id: 'fake', version: '0', deviceClass: 'cpu' },
+    engine: { id: 'fake', version: '0', deviceClass: 'cpu', runtime: 'process' },
     inspect: unused,
     render: unused,
     preview: unused,

@@ -1,6 +1,6 @@
 /** Scenes, references and comparisons that the tests of every render runtime share. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,15 +18,28 @@ export async function temporaryFolder(): Promise<{ path: string } & AsyncDisposa
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
+/** Runs a Blender without any farm. It sees `folder` under its own name, and the scripts of the tests. */
+export type BareBlender = (parameters: string[], folder: string) => Promise<void>;
+
+export const localBlender: BareBlender = async (parameters) => {
+  await run('blender', parameters);
+};
+
 /** Makes all test scenes in a folder. */
-export async function makeFixtures(folder: string): Promise<void> {
-  await run('blender', [...BARE, '--python', FIXTURES, '--', folder]);
+export async function makeFixtures(folder: string, blender: BareBlender = localBlender): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await blender([...BARE, '--python', FIXTURES, '--', folder], folder);
 }
 
 /** What Blender alone writes for a frame, in a format that sharp reads. */
-export async function referencePicture(scene: string, frame: number, folder: string): Promise<string> {
+export async function referencePicture(
+  blender: BareBlender,
+  scene: string,
+  frame: number,
+  folder: string,
+): Promise<string> {
   const prefix = join(folder, 'reference-');
-  await run('blender', [...BARE, '-t', '2', scene, '-o', `${prefix}####`, '-f', String(frame)]);
+  await blender([...BARE, '-t', '2', scene, '-o', `${prefix}####`, '-f', String(frame)], folder);
   const name = (await readdir(folder)).find((entry) => entry.startsWith('reference-'));
   if (name === undefined) throw new Error(`Blender wrote no picture of ${scene}`);
   return join(folder, name);

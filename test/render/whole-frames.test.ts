@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createProcessRuntime } from '../../platform/render/process/runtime.ts';
 import type { RenderRuntime, RenderSession } from '../../platform/render/runtime.ts';
 import { pixelDigest, readRawPixels } from '../../proof/pixels.ts';
-import { cut, differingValues, makeFixtures, referencePicture, temporaryFolder } from './support.ts';
+import { cut, differingValues, localBlender, makeFixtures, referencePicture, temporaryFolder } from './support.ts';
 
 const TIMEOUT_MS = 180_000;
 const FRAME = 2;
@@ -64,7 +64,7 @@ describe('frames that are not tiled', { timeout: TIMEOUT_MS }, () => {
 
   it.each(SCENES)('%s: picture as Blender alone writes it, pixels as the merged tiles', async (scene) => {
     await using own = await temporaryFolder();
-    const reference = await referencePicture(join(scenes(), `${scene}.blend`), FRAME, own.path);
+    const reference = await referencePicture(localBlender, join(scenes(), `${scene}.blend`), FRAME, own.path);
     await using session = await open(scene);
     const frame = await whole(session, FRAME);
     expect(await differingValues(reference, frame.picturePath)).toMatchObject({ differing: 0 });

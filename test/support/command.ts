@@ -13,7 +13,10 @@ export function startCommand(
   parameters: string[],
   environment: NodeJS.ProcessEnv = {},
 ): { child: ChildProcess; ended: Promise<CommandResult>; line: (pattern: RegExp) => Promise<string> } {
-  const child = spawn(process.execPath, [MAIN, ...parameters], { env: { ...process.env, ...environment } });
+  const child = spawn(process.execPath, [MAIN, ...parameters], {
+    // One engine, whatever images this machine has.
+    env: { ...process.env, TESSERA_RUNTIME: 'process', ...environment },
+  });
   let stdout = '';
   let stderr = '';
   const waiting = new Set<() => void>();

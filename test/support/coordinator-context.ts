@@ -150,7 +150,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
   const queue = new FakeQueue();
   const blobs = await FolderBlobStore.open(join(folder, 'blobs'));
   const chain = fakeChain();
-  const engine = { id: ENGINE, version: '3.4.1', deviceClass: DEVICE_CLASS };
+  const engine = { id: ENGINE, version: '3.4.1', deviceClass: DEVICE_CLASS, runtime: 'process' as const };
   const runtime: RenderRuntime = {
     engine,
     open: () => Promise.reject(new Error('nothing is rendered here')),
@@ -166,6 +166,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
       escrowAddress: chain.escrowAddress,
       verifierAddress: '0x00000000000000000000000000000000000e41f1' as Address,
       threads: 1,
+      runtime: 'process',
       logLevel: 'silent',
       leaseMs: 10_000,
       batchMaxAgeMs: 15_000,
@@ -184,6 +185,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
     blobs,
     scenes: await SceneCache.open(join(folder, 'scenes'), (digest, path) => blobs.copyTo(digest, path)),
     runtime,
+    engines: [runtime],
     chain,
     queue,
     clock,

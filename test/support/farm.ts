@@ -40,6 +40,8 @@ export async function startTestFarm(options: Partial<FarmOptions> = {}): Promise
     nodes: [{ id: 'node-1' }, { id: 'node-2' }],
     httpPort: 0,
     programs: 'dist',
+    // Tests count on the pixels of one engine, whatever images this machine has.
+    runtime: 'process',
     restart: false,
     leaseMs: 3_000,
     batchMaxAgeMs: 2_000,

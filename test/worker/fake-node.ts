@@ -32,7 +32,7 @@ export class FakeRenderer {
   hold: (frame: number) => Promise<void> = async () => undefined;
 
   readonly runtime: RenderRuntime = {
-    engine: { id: ENGINE, version: '3.4.1', deviceClass: DEVICE_CLASS },
+    engine: { id: ENGINE, version: '3.4.1', deviceClass: DEVICE_CLASS, runtime: 'process' },
     open: async () => {
       this.opened += 1;
       return this.#session();
@@ -158,6 +158,7 @@ export async function fakeNode(farm: TestCoordinator, dataFolder: string): Promi
       dataFolder,
       natsUrl: 'nats://127.0.0.1:1',
       apiUrl: 'http://127.0.0.1:1',
+      runtime: 'process',
       threads: 1,
       logLevel: 'silent',
     },
@@ -165,7 +166,7 @@ export async function fakeNode(farm: TestCoordinator, dataFolder: string): Promi
     nats: { request } as unknown as NatsConnection,
     blobs: blobs as unknown as Node['blobs'],
     scenes: { folderOf: async () => ({ root: dataFolder, main: 'a.blend' }) } as unknown as Node['scenes'],
-    runtime: renderer.runtime,
+    engines: [renderer.runtime],
     sessions: new SessionPool(),
     turn: new Mutex(),
     lastRenderMs: null,

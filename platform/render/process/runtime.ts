@@ -116,6 +116,7 @@ export async function createProcessRuntime(options: ProcessRuntimeOptions): Prom
     id: `blender-${blender.version}`,
     version: blender.version,
     deviceClass: cpuDeviceClass(cpuInfo, blender.version, withoutAvx2),
+    runtime: 'process',
   };
   const memoryBytes = options.memoryLimitBytes ?? Math.floor(totalmem() * MEMORY_SHARE);
   const processes = BASE_PROCESSES + PROCESSES_PER_CORE * availableParallelism();

@@ -2,11 +2,23 @@
  * The folders through which files reach a sandbox and leave it. What the sandbox wrote is a stranger's: it is moved
  * out of reach first and looked at then, and only plain files are handed on.
  */
-import { copyFile, link, lstat, mkdir, mkdtemp, realpath, rename, rm } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  copyFile,
+  link,
+  lstat,
+  mkdir,
+  mkdtemp,
+  realpath,
+  rename,
+  rm,
+  stat,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { FarmError } from '../../../protocol/errors.ts';
-import { INSIDE, SOCKET_NAME } from './launcher.ts';
+import { type Guest, INSIDE, SOCKET_NAME } from './launcher.ts';
 import { sizeText } from './limits.ts';
 
 /** sun_path of a unix socket has 108 bytes with its closing zero. */
@@ -17,6 +29,8 @@ export type Exchange = {
   readonly input: string;
   readonly output: string;
   readonly socketPath: string;
+  /** Lets the sandbox's user connect to the socket, which has to be there. */
+  openSocket(): Promise<void>;
   /** Makes a file of the host readable inside; gives its path there. */
   handIn(path: string): Promise<string>;
   /** A fresh path inside that the renderer may write to. */
@@ -45,13 +59,22 @@ async function move(source: string, destination: string): Promise<void> {
   }
 }
 
+/** Everybody may read; nothing that a sandbox wrote may run, or run as its owner. */
+const PLAIN_FILE = 0o644;
+
+export type ExchangeOptions = {
+  /** No larger file is taken out. */
+  maxBytes?: number;
+  guest?: Guest | undefined;
+};
+
 /**
- * Creates the folders of one session below `parent` (default: the system's folder for temporary files). No file
- * larger than `maxBytes` is taken out.
+ * Creates the folders of one session below `parent` (default: the system's folder for temporary files). They lie in
+ * a folder that only this program's user can enter; a sandbox has them mounted one by one.
  */
 export async function createExchange(
   parent: string = tmpdir(),
-  maxBytes = Number.POSITIVE_INFINITY,
+  { maxBytes = Number.POSITIVE_INFINITY, guest }: ExchangeOptions = {},
 ): Promise<Exchange> {
   let root = await mkdtemp(join(parent, PREFIX));
   if (Buffer.byteLength(join(root, 'in', SOCKET_NAME)) > MAX_SOCKET_PATH_BYTES) {
@@ -62,6 +85,13 @@ export async function createExchange(
   const output = join(root, 'out');
   const taken = join(root, 'taken');
   await Promise.all([input, output, taken].map((folder) => mkdir(folder)));
+  if (guest !== undefined) {
+    await chmod(input, 0o755);
+    await chown(output, guest.uid, guest.gid);
+  }
+  /** Whether the sandbox's user can read this file of ours. */
+  const isReadable = async (path: string): Promise<boolean> =>
+    guest === undefined || ((await stat(path)).mode & 0o004) !== 0;
   let counter = 0;
   const host = (inside: string) =>
     join(inside.startsWith(`${INSIDE.input}/`) ? input : output, basename(inside));
@@ -70,10 +100,18 @@ export async function createExchange(
     input,
     output,
     socketPath: join(input, SOCKET_NAME),
+    async openSocket() {
+      if (guest !== undefined) await chown(join(input, SOCKET_NAME), guest.uid, guest.gid);
+    },
     async handIn(path) {
       counter += 1;
       const name = `${counter}.exr`;
       const source = await realpath(path);
+      if (!(await isReadable(source))) {
+        await copyFile(source, join(input, name));
+        await chmod(join(input, name), PLAIN_FILE);
+        return `${INSIDE.input}/${name}`;
+      }
       // A hard link costs nothing. It cannot be made across disks, nor of files that belong to somebody else.
       await link(source, join(input, name)).catch(async (error: unknown) => {
         if (!hasCode(error, 'EXDEV', 'EPERM', 'EMLINK', 'EACCES', 'ENOTSUP')) throw error;
@@ -101,6 +139,8 @@ export async function createExchange(
         const sizes = `${sizeText(status.size)}; one command may write ${sizeText(maxBytes)}`;
         throw new FarmError('OUTPUT_LIMIT', `the scene wrote a file of ${sizes}; it was removed`);
       }
+      if (guest !== undefined) await chown(mine, process.getuid?.() ?? 0, process.getgid?.() ?? 0);
+      await chmod(mine, PLAIN_FILE);
       await move(mine, destination);
     },
     async discard(inside) {

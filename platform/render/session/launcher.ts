@@ -39,6 +39,9 @@ export type Usage = {
   deletedBytes: number;
 };
 
+/** The user that a sandbox runs as, where that is not the user of this program: files for it become its own. */
+export type Guest = { uid: number; gid: number };
+
 /** A renderer that was started. */
 export type Launched = {
   /** Resolves, never rejects, when nothing of it runs any more. */

@@ -4,6 +4,7 @@ import { ERRORS, type ErrorCode } from '../../../protocol/errors.ts';
 import { digestSchema } from '../../../protocol/ids.ts';
 import { scenePathSchema } from '../../../protocol/job.ts';
 import { rectSchema, sizeSchema } from '../../../protocol/rect.ts';
+import { DEVICE_TYPES } from '../device-choice.ts';
 
 /** Long enough for every path and message, short enough for a log. */
 const text = z.string().max(8192);
@@ -28,6 +29,7 @@ const fileSchema = z.strictObject({
 });
 
 export const inspectionSchema = z.strictObject({
+  savedWith: z.strictObject({ major: z.int().min(0), minor: z.int().min(0) }),
   frameStart: z.int(),
   frameEnd: z.int(),
   frameStep: z.int().min(1),
@@ -51,6 +53,10 @@ export const inspectionSchema = z.strictObject({
   missingFiles: z.array(fileSchema),
   unsupported: z.array(text),
   warnings: z.array(text),
+});
+
+export const devicesSchema = z.strictObject({
+  devices: z.array(z.strictObject({ type: z.enum(DEVICE_TYPES), id: text, name: text })).max(256),
 });
 
 export const openedSchema = z.strictObject({ scene: text, viewLayers: z.array(text) });

@@ -1,6 +1,7 @@
 /** A render session over any launcher: carries files in and out, one command at a time. */
 import { join } from 'node:path';
 import { FarmError, isFarmError } from '../../../protocol/errors.ts';
+import type { ReportedDevice } from '../device-choice.ts';
 import type {
   CommandOptions,
   DecodedPixels,
@@ -22,10 +23,11 @@ import type {
   SessionEnd,
 } from '../runtime.ts';
 import { createExchange, type Exchange } from './exchange.ts';
-import { INSIDE, type Launch } from './launcher.ts';
+import { type Guest, INSIDE, type Launch } from './launcher.ts';
 import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './limits.ts';
 import {
   decodedSchema,
+  devicesSchema,
   finishedSchema,
   inspectionSchema,
   openedSchema,
@@ -47,6 +49,8 @@ export type SessionOptions = OpenOptions & {
   /** Where the exchange folders go. Same disk as the outputs, and nothing has to be copied. */
   tempFolder?: string;
   limits?: Partial<SessionLimits>;
+  /** The user inside, where it is another one than this program's. */
+  guest?: Guest | undefined;
 };
 
 /** Names the host's file where the renderer complains about its own name for it. */
@@ -83,6 +87,13 @@ class BlenderSession implements RenderSession {
 
   inspect(options: CommandOptions): Promise<SceneInspection> {
     return this.#inTurn(options, () => this.#wire.command('inspect', {}, inspectionSchema, options));
+  }
+
+  devices(options: CommandOptions): Promise<ReportedDevice[]> {
+    return this.#inTurn(options, async () => {
+      const { devices } = await this.#wire.command('devices', {}, devicesSchema, options);
+      return devices;
+    });
   }
 
   render(command: RenderCommand, options: CommandOptions): Promise<RenderedTile> {
@@ -260,7 +271,10 @@ export async function openSession(scene: SceneFolder, options: SessionOptions): 
   const { signal, threads, engine, launch, loadTimeoutMs = DEFAULT_LOAD_TIMEOUT_MS } = options;
   if (signal.aborted) throw new FarmError('INTERRUPTED', 'stopped before it began');
   const limits = { ...DEFAULT_SESSION_LIMITS, ...options.limits };
-  const exchange = await createExchange(options.tempFolder, limits.outputBytes);
+  const exchange = await createExchange(options.tempFolder, {
+    maxBytes: limits.outputBytes,
+    guest: options.guest,
+  });
   const folders = { scene: scene.root, input: exchange.input, output: exchange.output };
   let wire: Wire;
   try {

@@ -95,6 +95,7 @@ export class Wire {
       onMessage: (message) => wire?.onMessage(message),
       onClose: (why) => wire?.onHangUp(why),
     });
+    await exchange.openSocket();
     wire = new Wire(launch, exchange, limits, listener);
     return wire;
   }

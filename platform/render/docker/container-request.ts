@@ -1,0 +1,90 @@
+/** What the Docker engine is asked for: a container with nothing in reach but its scene. Pure. */
+import type { ContainerCreateOptions, DeviceRequest, MountSettings } from 'dockerode';
+import { blenderArguments } from '../process/sandbox.ts';
+import { type Guest, INSIDE, type SandboxFolders } from '../session/launcher.ts';
+
+export type ContainerLimits = {
+  /** Memory with everything in it, /tmp too; no swap on top. */
+  memoryBytes: number;
+  /** Size of /tmp, which is memory. */
+  scratchBytes: number;
+  /** Largest file Blender may write. */
+  fileBytes: number;
+  /** Processes and threads. */
+  processes: number;
+};
+
+export type ContainerSpec = {
+  /** By id, never by tag: a tag can be moved to another image. */
+  imageId: string;
+  folders: SandboxFolders;
+  pythonFolder: string;
+  threads: number;
+  /** Of the machine: the engine refuses a share of more. */
+  processors: number;
+  user: Guest;
+  limits: ContainerLimits;
+  labels: Record<string, string>;
+  withoutAvx2: boolean;
+  devices: DeviceRequest[];
+};
+
+/** The request. Everything not listed here is the engine's default, its seccomp profile above all. */
+export function containerRequest(spec: ContainerSpec): ContainerCreateOptions {
+  const { folders, limits, user } = spec;
+  return {
+    Image: spec.imageId,
+    Entrypoint: ['blender'],
+    Cmd: blenderArguments(spec.threads),
+    User: `${user.uid}:${user.gid}`,
+    WorkingDir: '/tmp',
+    Hostname: 'tessera',
+    Env: ['HOME=/tmp', 'TMPDIR=/tmp', 'LANG=C.UTF-8', ...(spec.withoutAvx2 ? ['CYCLES_CPU_NO_AVX2=1'] : [])],
+    Labels: spec.labels,
+    NetworkDisabled: true,
+    OpenStdin: false,
+    Tty: false,
+    HostConfig: {
+      NetworkMode: 'none',
+      // No /dev/shm: the one writable place besides /tmp and the output.
+      IpcMode: 'none',
+      ReadonlyRootfs: true,
+      Tmpfs: { '/tmp': `rw,nosuid,nodev,noexec,size=${limits.scratchBytes},mode=1777` },
+      Mounts: [
+        bind(folders.scene, INSIDE.scene, true),
+        bind(spec.pythonFolder, INSIDE.python, true),
+        bind(folders.input, INSIDE.input, true),
+        bind(folders.output, INSIDE.output, false),
+      ],
+      CapDrop: ['ALL'],
+      SecurityOpt: ['no-new-privileges=true'],
+      Privileged: false,
+      // Reaps what a scene may start and leave behind.
+      Init: true,
+      PidsLimit: limits.processes,
+      Memory: limits.memoryBytes,
+      // Memory and swap together: the same number means no swap.
+      MemorySwap: limits.memoryBytes,
+      NanoCpus: Math.min(spec.threads, spec.processors) * 1e9,
+      Ulimits: [
+        { Name: 'core', Soft: 0, Hard: 0 },
+        { Name: 'fsize', Soft: limits.fileBytes, Hard: limits.fileBytes },
+      ],
+      // What Blender prints is read as it comes; a log on disk would grow with what a scene makes it print.
+      LogConfig: { Type: 'none', Config: {} },
+      RestartPolicy: { Name: 'no' },
+      ...(spec.devices.length === 0 ? {} : { DeviceRequests: spec.devices }),
+    },
+  };
+}
+
+function bind(source: string, target: string, readOnly: boolean): MountSettings {
+  return {
+    Type: 'bind',
+    Source: source,
+    Target: target,
+    ReadOnly: readOnly,
+    // What is mounted below it on the host is none of the scene's business, nor is what will be.
+    BindOptions: { Propagation: 'rprivate' },
+  };
+}

@@ -1,0 +1,84 @@
+/** What this machine offers: the local Blender under bubblewrap, and every engine image of its Docker. */
+import { z } from 'zod';
+import { FarmError, isFarmError } from '../../protocol/errors.ts';
+import { connectDocker } from './docker/connect.ts';
+import { createDockerRuntime } from './docker/runtime.ts';
+import { sweepContainers } from './docker/sweep.ts';
+import { compareVersions, listImages } from './images/list.ts';
+import { createProcessRuntime } from './process/runtime.ts';
+import type { RenderRuntime } from './runtime.ts';
+
+/** `auto` takes both where they are there; the other two insist (TESSERA_RUNTIME). */
+export const runtimeChoiceSchema = z.enum(['auto', 'docker', 'process']);
+export type RuntimeChoice = z.infer<typeof runtimeChoiceSchema>;
+
+export type FindEnginesOptions = {
+  signal: AbortSignal;
+  choice: RuntimeChoice;
+  blenderPath?: string | undefined;
+  /** Where exchange folders go; containers are labelled with it. */
+  tempFolder: string;
+  /** The most one session may hold; left out: each runtime's default. */
+  memoryLimitBytes?: number | undefined;
+  /** The engine's socket, in place of the usual one. */
+  dockerSocketPath?: string;
+};
+
+/**
+ * The engines, containers first, of each kind the newest first; at least one. Containers that a dead program left on
+ * this machine are removed on the way. Throws DOCKER_UNAVAILABLE, ENGINE_NOT_FOUND, BLENDER_NOT_FOUND or
+ * SANDBOX_NOT_FOUND where what was asked for is not there.
+ */
+export async function findEngines(options: FindEnginesOptions): Promise<RenderRuntime[]> {
+  const { choice } = options;
+  const containers = choice === 'process' ? [] : await findContainers(options);
+  const local = choice === 'docker' ? null : await findLocal(options, containers.length > 0);
+  if (choice === 'docker' && containers.length === 0) {
+    throw new FarmError(
+      'ENGINE_NOT_FOUND',
+      'Docker has no engine image; make one with `tessera images build`',
+    );
+  }
+  return local === null ? containers : [...containers, local];
+}
+
+async function findContainers(options: FindEnginesOptions): Promise<RenderRuntime[]> {
+  const { signal, choice, tempFolder, memoryLimitBytes, dockerSocketPath } = options;
+  const limits = memoryLimitBytes === undefined ? {} : { memoryBytes: memoryLimitBytes };
+  try {
+    const docker = await connectDocker({ signal, socketPath: dockerSocketPath });
+    await sweepContainers(docker, signal);
+    const seen = new Set<string>();
+    const runtimes: RenderRuntime[] = [];
+    for (const image of await listImages(docker, signal)) {
+      // GPU builds need a device as well; see device-choice.ts for what is not wired yet.
+      if (seen.has(image.id) || image.gpu.length > 0) continue;
+      seen.add(image.id);
+      runtimes.push(await createDockerRuntime({ docker, image, owner: tempFolder, limits, tempFolder }));
+    }
+    return runtimes.sort((a, b) => compareVersions(b.engine.version, a.engine.version));
+  } catch (error) {
+    if (choice === 'auto' && isFarmError(error, 'DOCKER_UNAVAILABLE')) return [];
+    throw error;
+  }
+}
+
+async function findLocal(options: FindEnginesOptions, hasOthers: boolean): Promise<RenderRuntime | null> {
+  const { signal, choice, blenderPath, tempFolder, memoryLimitBytes } = options;
+  try {
+    return await createProcessRuntime({ signal, blenderPath, tempFolder, memoryLimitBytes });
+  } catch (error) {
+    const isMissing = isFarmError(error, 'BLENDER_NOT_FOUND') || isFarmError(error, 'SANDBOX_NOT_FOUND');
+    // Named by the operator, it has to be there.
+    if (choice === 'auto' && hasOthers && isMissing && blenderPath === undefined) return null;
+    throw error;
+  }
+}
+
+/** The runtime of an engine; ENGINE_NOT_FOUND with those there are. */
+export function runtimeOf(runtimes: readonly RenderRuntime[], engineId: string): RenderRuntime {
+  const found = runtimes.find((runtime) => runtime.engine.id === engineId);
+  if (found !== undefined) return found;
+  const there = runtimes.map((runtime) => runtime.engine.id).join(', ');
+  throw new FarmError('ENGINE_NOT_FOUND', `there is no engine ${engineId} here, only ${there}`);
+}

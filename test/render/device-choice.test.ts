@@ -1,0 +1,139 @@
+/** GPU choice and what a container is asked for; nothing here has seen a GPU. */
+import { describe, expect, it } from 'vitest';
+import {
+  chooseDevices,
+  enginesForDevice,
+  isGpuClass,
+  type ReportedDevice,
+} from '../../platform/render/device-choice.ts';
+import { containerRequest } from '../../platform/render/docker/container-request.ts';
+import { deviceRequests, sessionsFor } from '../../platform/render/docker/gpu-request.ts';
+import { createProcessRuntime } from '../../platform/render/process/runtime.ts';
+import type { EngineInfo } from '../../platform/render/runtime.ts';
+import { makeFixtures, temporaryFolder } from './support.ts';
+
+const cpu: ReportedDevice = { type: 'CPU', id: 'CPU', name: 'a CPU' };
+const device = (type: ReportedDevice['type'], id: string): ReportedDevice => ({
+  type,
+  id,
+  name: `card ${id}`,
+});
+const UUID = 'GPU-01234567-89ab-cdef-0123-456789abcdef';
+
+describe('the devices of a session', () => {
+  const order = ['OPTIX', 'CUDA', 'HIP', 'METAL', 'ONEAPI'] as const;
+
+  it('are the best kind that Blender reports: OptiX, CUDA, HIP, Metal, oneAPI, then the CPU', () => {
+    const reported: ReportedDevice[] = [cpu, ...order.map((type) => device(type, '0')).reverse()];
+    for (const type of order) {
+      expect(chooseDevices(reported, 'any').type).toBe(type);
+      reported.splice(
+        reported.findIndex((one) => one.type === type),
+        1,
+      );
+    }
+    expect(chooseDevices(reported, 'any')).toEqual({ type: 'CPU', devices: [cpu] });
+  });
+
+  it('are the CPU when that was asked for', () => {
+    expect(chooseDevices([device('OPTIX', '0'), cpu], 'cpu')).toEqual({ type: 'CPU', devices: [cpu] });
+  });
+
+  it.each([[[]], [[cpu]]])('are never a CPU for a job that asks for a GPU (%j)', (reported) => {
+    expect(() => chooseDevices(reported, 'gpu')).toThrowError(
+      expect.objectContaining({ code: 'GPU_NOT_FOUND' }),
+    );
+    const engine: EngineInfo = { id: 'a', version: '4.3.2', deviceClass: 'cpu-avx2', runtime: 'docker' };
+    expect(() => enginesForDevice([engine], 'gpu')).toThrowError(
+      expect.objectContaining({ code: 'GPU_NOT_FOUND' }),
+    );
+    expect(enginesForDevice([engine], 'cpu')).toEqual([engine]);
+    const fast = { ...engine, deviceClass: 'optix-sm90' };
+    expect(enginesForDevice([engine, fast], 'gpu')).toEqual([fast]);
+    expect(isGpuClass('cpu-neon')).toBe(false);
+  });
+
+  it('get a session for each card', () => {
+    const cards = [device('OPTIX', '0'), device('OPTIX', '1'), device('CUDA', '0'), device('CUDA', '1'), cpu];
+    expect(sessionsFor(chooseDevices(cards, 'any'))).toEqual([
+      { type: 'OPTIX', device: cards[0] },
+      { type: 'OPTIX', device: cards[1] },
+    ]);
+    expect(sessionsFor(chooseDevices(cards, 'cpu'))).toEqual([{ type: 'CPU', device: null }]);
+  });
+
+  it('are what this Blender reports, the CPU at least', { timeout: 120_000 }, async () => {
+    const { signal } = new AbortController();
+    await using folder = await temporaryFolder();
+    await makeFixtures(folder.path);
+    const runtime = await createProcessRuntime({ signal });
+    await using session = await runtime.open(
+      { root: folder.path, main: 'plain.blend' },
+      { signal, threads: 1 },
+    );
+    expect((await session.devices?.({ signal }))?.map((one) => one.type)).toContain('CPU');
+  });
+});
+
+describe('the request for a container', () => {
+  const spec = {
+    imageId: `sha256:${'a'.repeat(64)}`,
+    folders: { scene: '/a', input: '/b', output: '/c' },
+    pythonFolder: '/p',
+    threads: 16,
+    processors: 4,
+    user: { uid: 1234, gid: 1235 },
+    limits: { memoryBytes: 2 ** 30, scratchBytes: 2 ** 20, fileBytes: 1000, processes: 64 },
+    labels: { 'org.tessera.owner': '/data' },
+    withoutAvx2: false,
+    devices: [],
+  };
+
+  it('names the image by id and takes every right away', () => {
+    const request = containerRequest(spec);
+    expect(request).toMatchObject({
+      Image: spec.imageId,
+      User: '1234:1235',
+      NetworkDisabled: true,
+      Labels: spec.labels,
+      HostConfig: {
+        NetworkMode: 'none',
+        IpcMode: 'none',
+        ReadonlyRootfs: true,
+        CapDrop: ['ALL'],
+        SecurityOpt: ['no-new-privileges=true'],
+        Privileged: false,
+        Memory: 2 ** 30,
+        MemorySwap: 2 ** 30,
+        PidsLimit: 64,
+        NanoCpus: 4e9,
+        LogConfig: { Type: 'none' },
+      },
+    });
+    expect(request.HostConfig?.Mounts?.map(({ Target, ReadOnly }) => [Target, ReadOnly])).toEqual([
+      ['/scene', true],
+      ['/tessera/session', true],
+      ['/in', true],
+      ['/out', false],
+    ]);
+    expect(request.HostConfig).not.toHaveProperty('DeviceRequests');
+  });
+
+  it('asks for exactly one NVIDIA card by its id, and for no other maker', () => {
+    const devices = deviceRequests('OPTIX', UUID);
+    expect(containerRequest({ ...spec, devices }).HostConfig?.DeviceRequests).toEqual([
+      { Driver: 'nvidia', DeviceIDs: [UUID], Capabilities: [['gpu', 'compute', 'utility', 'graphics']] },
+    ]);
+    expect(deviceRequests('CUDA', UUID)[0]?.Capabilities).toEqual([['gpu', 'compute', 'utility']]);
+    expect(deviceRequests('CPU', '')).toEqual([]);
+    for (const [type, id] of [
+      ['CUDA', 'all'],
+      ['OPTIX', '0'],
+      ['HIP', UUID],
+      ['ONEAPI', UUID],
+      ['METAL', UUID],
+    ] as const) {
+      expect(() => deviceRequests(type, id)).toThrowError(expect.objectContaining({ code: 'GPU_NOT_FOUND' }));
+    }
+  });
+});
