@@ -70,7 +70,10 @@ async function tryEngine(flags) {
   }).then((how) => {
     ended = how;
   });
-  const kill = () => engine.kill('SIGTERM');
+  const kill = () => {
+    engine.kill('SIGTERM');
+    rmSync(folder, { recursive: true, force: true });
+  };
   process.once('exit', kill);
   const end = async () => {
     process.off('exit', kill);
@@ -78,7 +81,6 @@ async function tryEngine(flags) {
     const timer = setTimeout(() => engine.kill('SIGKILL'), STOP_TIMEOUT_MS);
     await gone;
     clearTimeout(timer);
-    rmSync(folder, { recursive: true, force: true });
   };
   const startedMs = Date.now();
   while (ended === null && Date.now() - startedMs < START_TIMEOUT_MS) {

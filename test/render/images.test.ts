@@ -73,10 +73,10 @@ describe('an engine image', () => {
 
 describe('building', { timeout: 120_000 }, () => {
   it('does nothing when the image is there', async () => {
-    const { docker, image } = await testImage();
+    const { docker } = await testImage();
     const lines: string[] = [];
     const again = await buildImage(docker, SOURCE, { signal, onProgress: (line) => lines.push(line) });
-    expect(again).toMatchObject({ built: false, id: image.id });
+    expect(again).toMatchObject({ built: false, recipe: await recipeDigest(SOURCE) });
     expect(lines).toEqual([]);
   });
 
