@@ -9,7 +9,7 @@ export type HostileCase = {
   tried: string;
   stopped: string;
   /** What the artist is told, by code, and words that the message must have. */
-  fault?: { code: ErrorCode; words: RegExp };
+  fault?: { code: ErrorCode; or?: ErrorCode; words: RegExp };
   /** Where it goes wrong. */
   during?: 'open' | 'render';
 };
@@ -101,8 +101,8 @@ export const WITH_SCRIPTS: readonly HostileCase[] = [
   {
     scene: 'run-fork-bomb',
     tried: 'script: fork for ever',
-    stopped: 'process limit, watched from outside',
-    fault: { code: 'PROCESS_LIMIT', words: /processes and threads, \d+ are allowed/ },
+    stopped: 'process limit or, if it is seen first, memory limit, both watched from outside',
+    fault: { code: 'PROCESS_LIMIT', or: 'MEMORY_LIMIT', words: /\d+ are allowed|than the farm gives/ },
   },
   {
     scene: 'run-threads-bomb',

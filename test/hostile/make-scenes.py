@@ -175,7 +175,7 @@ def large() -> None:
     scene.render.resolution_percentage = 200
     save("resolution")
     scene = base()
-    scene.render.resolution_x, scene.render.resolution_y = 1600, 1000
+    scene.render.resolution_x, scene.render.resolution_y = 2000, 1500
     scene.cycles.samples = 1
     world = bpy.data.worlds.new("world")
     scene.world = world

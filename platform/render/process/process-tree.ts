@@ -5,12 +5,10 @@
 import { readdirSync, readFileSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import type { Usage } from '../session/launcher.ts';
 
-/** Everything is over its limit long before; a fork bomb must not keep the host busy with counting. */
-const MAX_PROCESSES = 20_000;
+/** Where nobody asks for fewer: a fork bomb must not keep the host busy with counting. */
+const MAX_PROCESSES = 4_096;
 /** Unit of st_blocks. */
 const BLOCK_BYTES = 512;
-/** Below this a process is not worth a closer look: bubblewrap, a shell. */
-const SMALL_KIB = 16 * 1024;
 /** See proc(5), clear_refs: 5 sets the peak back to the present size. */
 const RESET_PEAK = '5';
 /** See proc(5), oom_score_adj: the largest value. */
@@ -91,12 +89,6 @@ function deviceOf(path: string): number | undefined {
   }
 }
 
-/** Resident memory in KiB, shared pages by their share: what forked processes have in common counts once. */
-function proportionalKib(pid: string): number {
-  const rollup = read(`/proc/${pid}/smaps_rollup`);
-  return field(rollup, 'Pss_Anon') + field(rollup, 'Pss_Shmem');
-}
-
 /**
  * Where memory runs out all the same, the kernel ends this tree and not the farm's programs. To be called at once
  * after the start: children inherit it.
@@ -120,29 +112,28 @@ export function resetPeaks(rootPid: number): void {
 
 /**
  * Usage of the tree below `rootPid`, which is the sandbox program itself. Anonymous and shared memory counts; mapped
- * files do not, since the kernel can drop them.
+ * files do not, since the kernel can drop them. What forked processes share counts once for each: Blender never forks.
+ * Stops counting at more than `maxProcesses`, since whatever is counted longer than that multiplies meanwhile.
  */
-export function treeUsage(rootPid: number, outputFolder: string): Usage {
+export function treeUsage(
+  rootPid: number,
+  outputFolder: string,
+  maxProcesses: number = MAX_PROCESSES,
+): Usage {
   const usage: Usage = { memoryBytes: 0, processes: 0, deletedBytes: 0 };
   const outputDevice = deviceOf(outputFolder);
   const waiting = childrenOf(String(rootPid));
-  const large = new Map<string, number>();
   let innermost: string | undefined;
-  for (let pid = waiting.pop(); pid !== undefined && usage.processes < MAX_PROCESSES; pid = waiting.pop()) {
+  for (let pid = waiting.pop(); pid !== undefined && usage.processes <= maxProcesses; pid = waiting.pop()) {
     const status = read(`/proc/${pid}/status`);
     if (status === '') continue;
     const kib = field(status, 'RssAnon') + field(status, 'RssShmem');
     const unnamed = unnamedFiles(pid, outputDevice);
-    large.set(pid, kib);
-    usage.memoryBytes += unnamed.memory;
+    usage.memoryBytes += kib * 1024 + unnamed.memory;
     usage.deletedBytes += unnamed.disk;
     usage.processes += field(status, 'Threads');
     innermost = pid;
     waiting.push(...childrenOf(pid));
-  }
-  const several = [...large.values()].filter((kib) => kib > SMALL_KIB).length > 1;
-  for (const [pid, kib] of large) {
-    usage.memoryBytes += 1024 * (several && kib > SMALL_KIB ? proportionalKib(pid) : kib);
   }
   if (innermost !== undefined) usage.memoryBytes += scratchBytes(innermost);
   return usage;

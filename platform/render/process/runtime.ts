@@ -64,7 +64,12 @@ function findPythonFolder(): string {
   }
 }
 
-function launchProcess(program: string, parameters: readonly string[], outputFolder: string): Launched {
+function launchProcess(
+  program: string,
+  parameters: readonly string[],
+  outputFolder: string,
+  maxProcesses: number | undefined,
+): Launched {
   const output = new Tail();
   // An own process group, so that Ctrl-C in a terminal reaches the farm and not Blender behind its back.
   const child = spawn(program, parameters, { stdio: ['ignore', 'pipe', 'pipe'], env: {}, detached: true });
@@ -87,7 +92,7 @@ function launchProcess(program: string, parameters: readonly string[], outputFol
     usage: () =>
       child.pid === undefined
         ? { memoryBytes: 0, processes: 0, deletedBytes: 0 }
-        : treeUsage(child.pid, outputFolder),
+        : treeUsage(child.pid, outputFolder, maxProcesses),
     resetPeak: () => {
       if (child.pid !== undefined) resetPeaks(child.pid);
     },
@@ -142,6 +147,7 @@ export async function createProcessRuntime(options: ProcessRuntimeOptions): Prom
         blenderArguments(threads),
       ),
       folders.output,
+      sessionLimits.processes,
     );
   return {
     engine,
