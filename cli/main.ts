@@ -60,6 +60,12 @@ program
   .option('--frames <list>', 'frames such as 1-24, 1,5,9 or 1-100x10 (default: those of the scene)')
   .option('--tiles <grid>', 'columns x rows such as 4x4, or auto', 'auto')
   .option('--samples <count>', 'samples per pixel (default: those of the scene)')
+  .option(
+    '--format <name>',
+    'png, png16, jpeg, tiff, exr, exr-multilayer, webp … (default: that of the scene)',
+  )
+  .option('--quality <percent>', 'of jpeg and webp, 1 to 100 (default: that of the scene)')
+  .option('--precision <name>', 'of the raw layers: float, or half for half the bytes (default: float)')
   .option('--budget <amount>', 'the most it may cost, in TESS (default: the quote)')
   .option('--out <folder>', 'where the frames go (default: NAME-frames)')
   .option('--root <folder>', "folder whose files may be sent with the scene (default: the scene's own)")

@@ -1,13 +1,13 @@
 /** One drawn receipt against the verifier's own pixels. */
 import { createCanvas } from '@napi-rs/canvas';
 import { compareCrops } from '../proof/compare.ts';
-import { comparePictures } from '../proof/compare-pictures.ts';
 import { heatMap } from '../proof/difference-map.ts';
 import { crop, type PixelImage } from '../proof/pixels.ts';
 import { assertNever, FarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Receipt } from '../protocol/receipt.ts';
 import type { ChallengeItem, Comparison } from '../protocol/verdict.ts';
+import { comparePictureOf } from './pictures.ts';
 import { BrokenClaim, fetchClaim, readClaim, readPicture } from './read-claim.ts';
 import type { Reference } from './reference.ts';
 import type { VerifyTools } from './tools.ts';
@@ -117,8 +117,8 @@ async function compareFinish(
     throw new BrokenClaim('the merged frame is not made of the verified tiles');
   }
   await fetchClaim(receipt, `claim-${item.index}`, null, tools);
-  const picture = await readPicture(receipt, item.picture, `claim-${item.index}`, tools);
-  const result = comparePictures(reference.picture, picture);
+  const picture = await readPicture(receipt, item, `claim-${item.index}`, tools);
+  const result = comparePictureOf(reference.picture, picture);
   return { ...nothingMeasured, outcome: result.outcome, decidedBy: 'picture', reason: result.detail };
 }
 

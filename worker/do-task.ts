@@ -45,9 +45,9 @@ async function renderTile(
   onProgress: (fraction: number) => void,
   signal: AbortSignal,
 ): Promise<TaskResult> {
-  const { frame, rect, samples, timeoutMs } = grant;
+  const { frame, rect, samples, precision, timeoutMs } = grant;
   const tile = await session.render(
-    { frame, rect, samples, output: join(folder, 'tile.exr') },
+    { frame, rect, samples, precision, output: join(folder, 'tile.exr') },
     { signal, timeoutMs, onProgress: ({ fraction }) => onProgress(fraction) },
   );
   const { digest } = await put(blobs, tile.exrPath, signal);
@@ -80,8 +80,9 @@ async function finishFrame(
       region: grant.rect,
       picture: grant.picture,
       tiles,
+      output: grant.output,
       exrOutput: join(folder, 'frame.exr'),
-      pictureOutput: join(folder, 'frame.png'),
+      pictureOutput: join(folder, 'frame.picture'),
     },
     { signal, timeoutMs: grant.timeoutMs, onProgress: ({ fraction }) => onProgress(fraction) },
   );

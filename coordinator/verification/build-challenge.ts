@@ -40,7 +40,8 @@ export async function buildChallenge(context: CoordinatorContext, batch: BatchRo
     if (receipt === undefined) throw new Error(`the draw named receipt ${index} of ${receipts.length}`);
     const { kind, frame, rect, samples } = receipt;
     const inputs = kind === 'finish' ? await finishInputs(context.db, batch.job_id, frame) : [];
-    items.push({ index, kind, frame, rect, crop, samples, picture: job.spec.picture, inputs });
+    const { picture, output, precision } = job.spec;
+    items.push({ index, kind, frame, rect, crop, samples, picture, inputs, output, precision });
   }
   return {
     batchId: batch.id,

@@ -147,6 +147,7 @@ export function renderRuntimeConformance(name: string, makeRuntime: RuntimeMaker
           files: [],
           missingFiles: [],
           unsupported: [],
+          untileable: [],
           warnings: [],
         });
       });
