@@ -9,8 +9,8 @@ import { ERRORS, FarmError, toFarmError } from '../protocol/errors.ts';
 import { jobIdSchema } from '../protocol/ids.ts';
 import { defaultDataFolder } from './farm/data-folder.ts';
 import { FarmClient } from './farm-client.ts';
-import type { MovieCommandOptions, SheetOptions } from './looks/looks-commands.ts';
 import { type BuildImagesOptions, buildImagesCommand, listImagesCommand } from './images/images-command.ts';
+import type { MovieCommandOptions, SheetOptions } from './looks/looks-commands.ts';
 import { printError } from './print-error.ts';
 import { ProgressLine } from './progress-line.ts';
 import { followJob } from './render/follow-job.ts';
@@ -71,6 +71,12 @@ program
       .choices(['any', 'cpu', 'gpu'])
       .default('any'),
   )
+  .option(
+    '--format <name>',
+    'png, png16, jpeg, tiff, exr, exr-multilayer, webp … (default: that of the scene)',
+  )
+  .option('--quality <percent>', 'of jpeg and webp, 1 to 100 (default: that of the scene)')
+  .option('--precision <name>', 'of the raw layers: float, or half for half the bytes (default: float)')
   .option('--budget <amount>', 'the most it may cost, in TESS (default: the quote)')
   .option('--out <folder>', 'where the frames go (default: NAME-frames)')
   .option('--root <folder>', "folder whose files may be sent with the scene (default: the scene's own)")

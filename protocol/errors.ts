@@ -60,6 +60,12 @@ export const ERRORS = {
     retryable: false,
     help: 'Give tiles as COLUMNSxROWS, for example 4x4, or auto. The message names the finest grid that fits.',
   },
+  OUTPUT_INVALID: {
+    httpStatus: 400,
+    exitCode: 2,
+    retryable: false,
+    help: 'Choose a format that the message names, or leave --format out to get that of the scene.',
+  },
   SCENE_NOT_FOUND: {
     httpStatus: 404,
     exitCode: 3,

@@ -1,6 +1,7 @@
 /** What an artist asks for, what the farm makes of it, and how it is reported back. */
 import { z } from 'zod';
 import { digestSchema, jobIdSchema, moneySchema, nodeIdSchema } from './ids.ts';
+import { outputSettingsSchema, pictureOutputSchema, precisionSchema } from './output.ts';
 import { frameNumberSchema } from './receipt.ts';
 import { rectSchema, sizeSchema } from './rect.ts';
 
@@ -69,6 +70,9 @@ export const jobRequestSchema = z.strictObject({
   engine: z.string().min(1).max(128).default('auto'),
   /** `gpu` is never rendered on a CPU instead; `any` takes what the farm has. */
   device: z.enum(['any', 'cpu', 'gpu']).default('any'),
+  /** Left out: as the scene says. */
+  output: outputSettingsSchema.optional(),
+  precision: precisionSchema.optional(),
   /** The most this job may cost; left out: what the quote says. */
   budget: moneySchema.optional(),
 });
@@ -89,6 +93,8 @@ export const jobSpecSchema = z.strictObject({
   tiles: tileGridSchema,
   samples: z.number().int().min(1).max(65_536),
   engine: z.string(),
+  output: pictureOutputSchema,
+  precision: precisionSchema,
   /** The part of the full frame that is rendered; tiles cover exactly this. */
   region: rectSchema,
   /** What the finished picture covers; it contains the region. */

@@ -16,6 +16,7 @@ import {
   type VerifierId,
 } from './ids.ts';
 import { sceneManifestSchema } from './job.ts';
+import { pictureOutputSchema, precisionSchema } from './output.ts';
 import { frameNumberSchema, receiptSchema, taskKindSchema } from './receipt.ts';
 import { rectSchema } from './rect.ts';
 import { challengeSchema, claimSchema, finishInputSchema, verdictSchema } from './verdict.ts';
@@ -62,6 +63,8 @@ export const leaseGrantSchema = z.strictObject({
   inputs: z.array(finishInputSchema),
   /** finish and frame: whether the EXR is delivered too. */
   exr: z.boolean(),
+  output: pictureOutputSchema,
+  precision: precisionSchema,
   timeoutMs: z.number().int().min(1),
   /** The batch this receipt will join, and the leaves it holds already. */
   batch: z.strictObject({

@@ -9,6 +9,7 @@ import {
   signatureSchema,
 } from './ids.ts';
 import { sceneManifestSchema } from './job.ts';
+import { pictureOutputSchema, precisionSchema } from './output.ts';
 import { frameNumberSchema, receiptSchema, taskKindSchema } from './receipt.ts';
 import { rectSchema } from './rect.ts';
 
@@ -32,6 +33,8 @@ export const challengeItemSchema = z.strictObject({
   picture: rectSchema,
   /** finish only: the tiles to merge. */
   inputs: z.array(finishInputSchema),
+  output: pictureOutputSchema,
+  precision: precisionSchema,
 });
 export type ChallengeItem = z.infer<typeof challengeItemSchema>;
 

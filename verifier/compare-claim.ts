@@ -1,13 +1,13 @@
 /** One drawn receipt against the verifier's own pixels. */
 import { createCanvas } from '@napi-rs/canvas';
 import { compareCrops } from '../proof/compare.ts';
-import { comparePictures } from '../proof/compare-pictures.ts';
 import { heatMap } from '../proof/difference-map.ts';
 import { crop, type PixelImage } from '../proof/pixels.ts';
 import { assertNever, FarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Receipt } from '../protocol/receipt.ts';
 import type { ChallengeItem, Comparison } from '../protocol/verdict.ts';
+import { comparePictureOf } from './pictures.ts';
 import { BrokenClaim, exrOf, fetchClaim, readClaim, readPicture } from './read-claim.ts';
 import { finishTiles, type Reference } from './reference.ts';
 import type { VerifyTools } from './tools.ts';
@@ -127,10 +127,10 @@ async function compareFrame(
   finding: Finding,
   tools: VerifyTools,
 ): Promise<Finding> {
-  const delivered = await readPicture(receipt, item.picture, claimName(item), tools);
+  const delivered = await readPicture(receipt, item, claimName(item), tools);
   const tiles = [{ rect: item.rect, path: exrOf(claimName(item), tools) }];
   const finished = await finishTiles(item, tiles, claimName(item), tools);
-  const result = comparePictures(finished.picture, delivered);
+  const result = comparePictureOf(finished.picture, delivered);
   if (result.outcome === 'pass') return finding;
   return { ...finding, outcome: result.outcome, decidedBy: 'picture', reason: result.detail };
 }
@@ -147,8 +147,8 @@ async function compareFinish(
     throw new BrokenClaim('the merged frame is not made of the verified tiles');
   }
   if (exr) await fetchClaim(receipt, claimName(item), null, tools);
-  const picture = await readPicture(receipt, item.picture, claimName(item), tools);
-  const result = comparePictures(reference.picture, picture);
+  const picture = await readPicture(receipt, item, claimName(item), tools);
+  const result = comparePictureOf(reference.picture, picture);
   return { ...nothingMeasured, outcome: result.outcome, decidedBy: 'picture', reason: result.detail };
 }
 

@@ -2,14 +2,13 @@
  * What a node delivered, as far as it is what the node committed to. These bytes are hostile: they are measured before
  * they are fetched, decoded in the sandbox, and read here only once their size is known to be right.
  */
-import { open, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Rgba8 } from '../proof/compare-pictures.ts';
 import { type PixelImage, pixelDigest, readRawPixels } from '../proof/pixels.ts';
-import { isFarmError } from '../protocol/errors.ts';
+import { type FarmError, isFarmError } from '../protocol/errors.ts';
 import type { Receipt } from '../protocol/receipt.ts';
-import type { Rect } from '../protocol/rect.ts';
-import { decodePicture } from './reference.ts';
+import type { ChallengeItem } from '../protocol/verdict.ts';
+import { decodePicture, isExr, NotThePicture, type Picture } from './pictures.ts';
 import { COMMAND_TIMEOUT_MS, type VerifyTools } from './tools.ts';
 
 /** Why a delivered file is not what the receipt says; it fails the receipt. */
@@ -19,8 +18,8 @@ export class BrokenClaim extends Error {
 
 /** An EXR that does not compress at all is its pixels and a header; this leaves room for both. */
 const HEADER_BYTES = 1024 * 1024;
-/** Of a PNG up to 16 bits deep, with the same room. */
-const PNG_BYTES_PER_PIXEL = 8;
+/** Of a picture up to 16 bits deep, not compressed at all, with the same room. */
+const PICTURE_BYTES_PER_PIXEL = 8;
 /** Where the channels are not known beforehand (a batch of finished frames): more passes than any scene has. */
 const MOST_CHANNELS = 512;
 
@@ -58,15 +57,10 @@ export async function fetchClaim(
     }
     return output;
   } catch (error) {
-    // The node committed to these bytes: that they are no picture is its fault. A renderer that broke down is not.
-    const itsOwn =
-      isFarmError(error, 'TOO_LARGE') ||
-      isFarmError(error, 'MESSAGE_INVALID') ||
-      (isFarmError(error) && error.details?.['invalidExr'] === true);
     // The others were there when the task was taken. A frame's was to be handed over when it was drawn.
     if (receipt.kind === 'frame' && isFarmError(error, 'NOT_FOUND'))
       throw new BrokenClaim('the pixels that were committed were not handed over in time');
-    if (itsOwn) throw new BrokenClaim(`the file cannot be read: ${error.message}`);
+    if (itsOwnFault(error)) throw new BrokenClaim(`the file cannot be read: ${error.message}`);
     throw error;
   }
 }
@@ -81,45 +75,34 @@ export async function readClaim(receipt: Receipt, path: string): Promise<PixelIm
   return pixels;
 }
 
-const PNG_SIGNATURE = '89504e470d0a1a0a';
-
-/** The delivered picture of a finish receipt. Only a PNG of the right size reaches the decoder. */
+/** The delivered picture of a finish receipt, in the format and the size of its job or not at all. */
 export async function readPicture(
   receipt: Receipt,
-  picture: Rect,
+  job: Pick<ChallengeItem, 'picture' | 'output'>,
   name: string,
   tools: VerifyTools,
-): Promise<Rgba8> {
+): Promise<Picture> {
   if (receipt.pictureDigest === null) throw new BrokenClaim('no picture was delivered');
-  const path = join(tools.folder, `${name}.png`);
-  const maxBytes = picture.width * picture.height * PNG_BYTES_PER_PIXEL + HEADER_BYTES;
+  const { picture, output } = job;
+  const path = join(tools.folder, `${name}.picture`);
+  const perPixel = isExr(output.format) ? MOST_CHANNELS * 4 : PICTURE_BYTES_PER_PIXEL;
   try {
+    const maxBytes = picture.width * picture.height * perPixel + HEADER_BYTES;
     await tools.blobs.fetchTo(receipt.pictureDigest, path, tools.signal, maxBytes);
+    return await decodePicture(path, output.format, picture, tools);
   } catch (error) {
-    if (isFarmError(error, 'TOO_LARGE')) throw new BrokenClaim(`the picture: ${error.message}`);
+    if (error instanceof NotThePicture || itsOwnFault(error)) {
+      throw new BrokenClaim(`the picture: ${error.message}`);
+    }
     throw error;
-  }
-  const head = await readHead(path);
-  if (head.subarray(0, 8).toString('hex') !== PNG_SIGNATURE)
-    throw new BrokenClaim('the picture is not a PNG');
-  // IHDR is the first chunk by the standard: length, name, width, height.
-  const [width, height] = [head.readUInt32BE(16), head.readUInt32BE(20)];
-  if (width !== picture.width || height !== picture.height) {
-    throw new BrokenClaim(`the picture is ${width}x${height}, not ${picture.width}x${picture.height}`);
-  }
-  try {
-    return await decodePicture(path, picture);
-  } catch {
-    throw new BrokenClaim('the picture cannot be decoded');
   }
 }
 
-async function readHead(path: string): Promise<Buffer> {
-  const file = await open(path, 'r');
-  try {
-    const { buffer } = await file.read(Buffer.alloc(24), 0, 24, 0);
-    return buffer;
-  } finally {
-    await file.close();
-  }
+/** The node committed to these bytes: that they are no picture is its fault. A renderer that broke down is not. */
+function itsOwnFault(error: unknown): error is FarmError {
+  return (
+    isFarmError(error, 'TOO_LARGE') ||
+    isFarmError(error, 'MESSAGE_INVALID') ||
+    (isFarmError(error) && error.details?.['invalidExr'] === true)
+  );
 }

@@ -1,14 +1,12 @@
 /** The verifier's own pixels, made before it has seen anybody's claim. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import sharp from 'sharp';
 import { digestBytes } from '../platform/blobs/digest-file.ts';
 import type { FinishTile } from '../platform/render/runtime.ts';
-import type { Rgba8 } from '../proof/compare-pictures.ts';
 import { type PixelImage, pixelDigest, readRawPixels } from '../proof/pixels.ts';
 import type { Digest } from '../protocol/ids.ts';
-import type { Size } from '../protocol/rect.ts';
 import type { ChallengeItem } from '../protocol/verdict.ts';
+import { decodePicture, type Picture, pictureBytes } from './pictures.ts';
 import { COMMAND_TIMEOUT_MS, type VerifyTools } from './tools.ts';
 
 export type Reference = {
@@ -18,7 +16,7 @@ export type Reference = {
 } & (
   | { kind: 'render'; pixels: PixelImage }
   /** The merged frame's canonical digest, and the picture that the scene's own compositor makes of it. */
-  | { kind: 'finish'; mergedDigest: Digest; picture: Rgba8 }
+  | { kind: 'finish'; mergedDigest: Digest; picture: Picture }
 );
 
 export async function makeReference(item: ChallengeItem, tools: VerifyTools): Promise<Reference> {
@@ -29,7 +27,7 @@ async function renderCrop(item: ChallengeItem, tools: VerifyTools): Promise<Refe
   const output = join(tools.folder, `reference-${item.index}.exr`);
   const options = { signal: tools.signal, timeoutMs: COMMAND_TIMEOUT_MS };
   const tile = await tools.session.render(
-    { frame: item.frame, rect: item.crop, samples: item.samples, output },
+    { frame: item.frame, rect: item.crop, samples: item.samples, precision: item.precision, output },
     options,
   );
   const pixels = await decodeExr(output, tools);
@@ -48,9 +46,7 @@ async function finishAgain(item: ChallengeItem, tools: VerifyTools): Promise<Ref
   const { picture } = finished;
   return {
     kind: 'finish',
-    commitment: digestBytes(
-      Buffer.concat([Buffer.from(finished.pixelDigest, 'hex'), Buffer.from(picture.data)]),
-    ),
+    commitment: digestBytes(Buffer.concat([Buffer.from(finished.pixelDigest, 'hex'), pictureBytes(picture)])),
     renderMs: finished.finishMs,
     mergedDigest: finished.pixelDigest,
     picture,
@@ -63,19 +59,21 @@ export async function finishTiles(
   tiles: readonly FinishTile[],
   name: string,
   tools: VerifyTools,
-): Promise<{ pixelDigest: Digest; finishMs: number; picture: Rgba8 }> {
+): Promise<{ pixelDigest: Digest; finishMs: number; picture: Picture }> {
   const finished = await tools.session.finish(
     {
       frame: item.frame,
       region: item.rect,
       picture: item.picture,
       tiles,
+      output: item.output,
       exrOutput: join(tools.folder, `${name}.merged.exr`),
-      pictureOutput: join(tools.folder, `${name}.merged.png`),
+      pictureOutput: join(tools.folder, `${name}.merged.picture`),
     },
     { signal: tools.signal, timeoutMs: COMMAND_TIMEOUT_MS },
   );
-  return { ...finished, picture: await decodePicture(finished.picturePath, item.picture) };
+  const picture = await decodePicture(finished.picturePath, item.output.format, item.picture, tools);
+  return { ...finished, picture };
 }
 
 /** An EXR as canonical pixels: opened by the renderer inside its sandbox, read here in a format too plain to attack. */
@@ -83,15 +81,4 @@ async function decodeExr(exr: string, tools: VerifyTools): Promise<PixelImage> {
   const output = `${exr}.raw`;
   await tools.session.readPixels({ exr, output }, { signal: tools.signal, timeoutMs: COMMAND_TIMEOUT_MS });
   return readRawPixels(await readFile(output));
-}
-
-/** A PNG of a known size as 8-bit RGBA; one that unpacks to more is refused before it does. */
-export async function decodePicture(path: string, size: Size): Promise<Rgba8> {
-  const image = sharp(path, { limitInputPixels: size.width * size.height, failOn: 'warning' });
-  const { data, info } = await image
-    .ensureAlpha()
-    .toColourspace('srgb')
-    .raw({ depth: 'uchar' })
-    .toBuffer({ resolveWithObject: true });
-  return { width: info.width, height: info.height, data };
 }

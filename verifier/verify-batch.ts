@@ -116,15 +116,16 @@ async function findBroken(
   const drawn = new Set(challenge.items.map((item) => item.index));
   const model = references.find((reference) => reference.kind === 'render');
   const channels = model?.kind === 'render' ? model.pixels.channels : null;
-  const picture = challenge.items[0]?.picture;
+  // One job, so one format and one size for all its pictures.
+  const sample = challenge.items[0];
   const found: Comparison[] = [];
   for (const [index, receipt] of receipts.entries()) {
-    if (drawn.has(index) || picture === undefined) continue;
+    if (drawn.has(index) || sample === undefined) continue;
     try {
       // A tile's EXR was delivered, a frame's only where the artist asked for it: then it is what the artist gets.
       if (receipt.kind === 'render' || challenge.exr)
         await fetchClaim(receipt, `other-${index}`, channels, tools);
-      if (receipt.kind !== 'render') await readPicture(receipt, picture, `other-${index}`, tools);
+      if (receipt.kind !== 'render') await readPicture(receipt, sample, `other-${index}`, tools);
     } catch (error) {
       if (error instanceof BrokenClaim) found.push(brokenReceipt(index, receipt, error.message));
       else found.push(unclear({ index, ...receipt, crop: receipt.rect }, giveUp(error, ports)));

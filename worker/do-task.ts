@@ -95,22 +95,25 @@ async function make(
   onProgress: (fraction: number) => void,
   signal: AbortSignal,
 ): Promise<Rendered> {
-  const { kind, frame, rect, picture, samples, timeoutMs } = grant;
+  const { kind, frame, rect, picture, samples, output, precision, timeoutMs } = grant;
   const options = {
     signal,
     timeoutMs,
     onProgress: ({ fraction }: { fraction: number }) => onProgress(fraction),
   };
   const exrOutput = join(folder, 'frame.exr');
-  const pictureOutput = join(folder, 'frame.png');
+  const pictureOutput = join(folder, 'frame.picture');
   switch (kind) {
     case 'render': {
-      const tile = await session.render({ frame, rect, samples, output: join(folder, 'tile.exr') }, options);
+      const tile = await session.render(
+        { frame, rect, samples, precision, output: join(folder, 'tile.exr') },
+        options,
+      );
       return { ...tile, picturePath: null };
     }
     case 'finish': {
       const finished = await session.finish(
-        { frame, region: rect, picture, tiles, exrOutput, pictureOutput },
+        { frame, region: rect, picture, tiles, output, exrOutput, pictureOutput },
         options,
       );
       return { ...finished, renderMs: finished.finishMs, peakMemoryBytes: 0 };
@@ -119,7 +122,7 @@ async function make(
       // An EXR that stays here, and is looked at once in a while, need not be small.
       const exrCodec = grant.exr ? 'zip' : 'rle';
       return await session.renderFrame(
-        { frame, region: rect, picture, samples, exrCodec, exrOutput, pictureOutput },
+        { frame, region: rect, picture, samples, precision, output, exrCodec, exrOutput, pictureOutput },
         options,
       );
     }

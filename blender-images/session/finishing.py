@@ -95,7 +95,6 @@ def write_picture(scene: bpy.types.Scene, settings: dict[str, Any], path: str) -
         overridden(
             scene.render,
             filepath=path,
-            use_file_extension=False,
             use_sequencer=False,
             use_single_layer=False,
             **{f"use_stamp_{name}": False for name in VOLATILE_STAMPS},
@@ -106,6 +105,18 @@ def write_picture(scene: bpy.types.Scene, settings: dict[str, Any], path: str) -
             bpy.ops.render.render(write_still=True, scene=scene.name)
         except RuntimeError as error:
             raise Failure("RENDER_FAILED", str(error).strip()) from error
+    without_extension(path)
+
+
+def without_extension(path: str) -> None:
+    """
+    Takes back the extension that Blender adds where the scene says so. That setting names the files of File Output
+    nodes too, so it stays as it is.
+    """
+    folder, name = os.path.split(path)
+    added = [entry for entry in os.listdir(folder) if entry.startswith(f"{name}.")]
+    if not os.path.exists(path) and len(added) == 1:
+        os.rename(os.path.join(folder, added[0]), path)
 
 
 def finish(arguments: dict[str, Any], progress: Callable[[float, str], None]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from . import compositing
 from .failure import Failure
 from .files import scene_files
 from .loading import loaded
+from .output import writable_formats
 from .overriding import overridden
 from .region import border_rect, full_size, picture_rect
 
@@ -86,6 +87,16 @@ def unsupported(scene: bpy.types.Scene) -> list[str]:
     return reasons + compositing.foreign_scenes(scene)
 
 
+def untileable(scene: bpy.types.Scene) -> list[str]:
+    """Why a tile would not be a part of the whole frame, one sentence each."""
+    if scene.render.engine != "CYCLES":
+        return []
+    counted = [layer.name for layer in scene.view_layers if layer.use and layer.cycles.pass_debug_sample_count]
+    if counted and scene.cycles.use_adaptive_sampling:
+        return [f"View layer {counted[0]!r} saves the pass Sample Count, which is scaled by what the whole frame needs."]
+    return []
+
+
 def warnings(scene: bpy.types.Scene) -> list[str]:
     """What the artist should know, though Blender alone would do the same."""
     sentences: list[str] = []
@@ -143,8 +154,10 @@ def inspect(_arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
             "colorMode": image.color_mode,
             "colorDepth": image.color_depth,
         },
+        "writableFormats": writable_formats(scene),
         "files": files,
         "missingFiles": [file for file in files if not file["exists"]],
         "unsupported": reasons,
+        "untileable": untileable(scene),
         "warnings": warnings(scene),
     }

@@ -39,9 +39,7 @@ def check_cover(region: Rect, rects: list[Rect]) -> None:
         raise Failure("MESSAGE_INVALID", f"{int((counts == 0).sum())} pixels of the region are in no tile")
 
 
-def merge(
-    region: Rect, picture: Rect, tiles: list[dict[str, Any]], progress: Callable[[float, str], None]
-) -> Pixels:
+def merge(region: Rect, picture: Rect, tiles: list[dict[str, Any]], progress: Callable[[float, str], None]) -> Pixels:
     """The picture's pixels; what is outside the region is what Blender has there."""
     check_size(picture["width"], picture["height"], "the picture")
     check_cover(region, [tile["rect"] for tile in tiles])
@@ -87,7 +85,8 @@ def write_exr(pixels: Pixels, path: str, codec: str = "zip") -> None:
     for name, value in pixels.attributes.items():
         if name.startswith(KEPT) and isinstance(value, str):
             spec.attribute(name, value)
-    writer = oiio.ImageOutput.create(path)
+    # By its name: the path of a picture has no extension that would say it.
+    writer = oiio.ImageOutput.create("openexr")
     if writer is None or not writer.open(path, spec):
         raise Failure("RENDER_FAILED", f"the merged frame cannot be written: {oiio.geterror().strip()}")
     try:

@@ -27,13 +27,12 @@ FALLBACK = "PNG"
 
 def accepts(settings: bpy.types.ImageFormatSettings, name: str, value: str) -> bool:
     """Whether this build of Blender takes the value for the file format that is set at present."""
-    before = getattr(settings, name)
     try:
-        setattr(settings, name, value)
+        # Puts back depth and mode too: Blender changes them to what another format has.
+        with image_format(settings, **{name: value}):
+            return True
     except TypeError:
         return False
-    setattr(settings, name, before)
-    return True
 
 
 def writable_formats(scene: bpy.types.Scene) -> list[str]:

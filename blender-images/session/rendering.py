@@ -18,7 +18,6 @@ from .memory import peak_bytes, reset_peak
 from .overriding import image_format, overridden
 from .region import Rect, border_rect, bordered, check_inside, grown
 
-
 # Cycles looks at the noise of every pixel after so many samples.
 SAMPLES_PER_LOOK = 16
 # Half is for colours only; Blender keeps depth, vectors and cryptomatte in 32 bits whatever is asked.

@@ -7,6 +7,7 @@ import { pause } from '../../platform/wait.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { Digest, JobId } from '../../protocol/ids.ts';
 import type { FrameView, JobView } from '../../protocol/job.ts';
+import { PICTURE_EXTENSIONS } from '../../protocol/output.ts';
 import type { FarmClient } from '../farm-client.ts';
 import { type ProgressLine, progressText } from '../progress-line.ts';
 
@@ -84,6 +85,7 @@ function sorted(files: ReadonlyMap<number, FrameFiles>): FrameFiles[] {
 
 async function download(job: JobView, frame: FrameView, options: FollowOptions): Promise<FrameFiles> {
   const blobs = new HttpBlobs(options.client.address);
+  const extension = PICTURE_EXTENSIONS[job.spec.output.format];
   const stem = join(options.outFolder, `${fileStem(job.name)}_${frameNumber(frame.frame)}`);
   const fetch = async (digest: Digest | null, path: string): Promise<string> => {
     if (digest === null) throw new FarmError('INTERNAL', `frame ${frame.frame} is done without a file`);
@@ -97,8 +99,12 @@ async function download(job: JobView, frame: FrameView, options: FollowOptions):
   }
   return {
     frame: frame.frame,
-    picture: await fetch(frame.picture, `${stem}.png`),
-    exr: frame.exr === null ? null : await fetch(frame.exr, `${stem}.exr`),
+    picture: await fetch(frame.picture, `${stem}${extension}`),
+    // The picture keeps its name where it is an EXR itself.
+    exr:
+      frame.exr === null
+        ? null
+        : await fetch(frame.exr, extension === '.exr' ? `${stem}_layers.exr` : `${stem}.exr`),
   };
 }
 

@@ -14,12 +14,16 @@ import { requireBlendFile } from './check-blend.ts';
 import { type FrameFiles, followJob } from './follow-job.ts';
 import { parseFrames } from './parse-frames.ts';
 import { formatTokens, parseBudget, parseSamples, parseTiles } from './parse-options.ts';
+import { parseOutput } from './parse-output.ts';
 import { submitScene } from './submit-scene.ts';
 
 export type RenderOptions = {
   frames?: string;
   tiles: string;
   samples?: string;
+  format?: string;
+  quality?: string;
+  precision?: string;
   budget?: string;
   engine: string;
   device: 'any' | 'cpu' | 'gpu';
@@ -45,6 +49,7 @@ export async function renderCommand(
     ...(options.frames === undefined ? {} : { frames: parseFrames(options.frames) }),
     ...(options.samples === undefined ? {} : { samples: parseSamples(options.samples) }),
     ...(options.budget === undefined ? {} : { budget: parseBudget(options.budget).toString() }),
+    ...parseOutput(options),
     tiles: parseTiles(options.tiles),
     exr: options.exr === true,
     engine: options.engine,

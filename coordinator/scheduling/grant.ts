@@ -36,6 +36,8 @@ export async function grantOf(db: FarmDb, task: TaskRow, address: string, now: D
     samples: task.samples,
     price: BigInt(task.price),
     picture: job.spec.picture,
+    output: job.spec.output,
+    precision: job.spec.precision,
     inputs: task.kind === 'finish' ? await finishInputs(db, task.job_id, task.frame) : [],
     exr: job.spec.exr === true,
     timeoutMs: TASK_TIMEOUT_MS,

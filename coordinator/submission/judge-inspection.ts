@@ -3,6 +3,7 @@
 import type { SceneInspection } from '../../platform/render/runtime.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { MissingFile, SceneSummary } from '../../protocol/http.ts';
+import { sceneFormat } from './choose-output.ts';
 
 /** Files that a client still has to send (or that nobody can). Missing sounds change no pixel. */
 export function missingFiles(scene: SceneInspection): MissingFile[] {
@@ -29,11 +30,12 @@ export function requireRenderable(scene: SceneInspection): void {
 /** What is different from the artist's own machine, one sentence each. */
 export function warningsFor(scene: SceneInspection): string[] {
   const warnings = [...scene.warnings];
-  if (scene.outputFormat.fileFormat !== 'PNG') {
+  if (sceneFormat(scene) === 'png' && scene.outputFormat.fileFormat !== 'PNG') {
     warnings.push(
-      `The scene's output format is ${scene.outputFormat.fileFormat}; finished frames come as 8-bit PNG and as float EXR.`,
+      `The scene's output format is ${scene.outputFormat.fileFormat}, which the farm does not write: frames come as PNG unless another format is asked for.`,
     );
   }
+  for (const reason of scene.untileable) warnings.push(`Frames are rendered whole: ${reason}`);
   return warnings;
 }
 

@@ -7,6 +7,7 @@ import type { JobRequest, JobSpec } from '../../protocol/job.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
 import type { Rect } from '../../protocol/rect.ts';
 import { autoGrid, tileRects } from '../splitting/tile-grid.ts';
+import { chooseOutput } from './choose-output.ts';
 import { taskPrice } from './quote.ts';
 
 export type PlannedTask = {
@@ -44,10 +45,8 @@ export function planJob(
   const samples = request.samples ?? scene.samples;
   checkSamples(samples);
   const region = scene.region;
-  const grid =
-    request.tiles === undefined || request.tiles === 'auto'
-      ? autoGrid(region, samples, frames.length)
-      : request.tiles;
+  const output = chooseOutput(request.output, scene);
+  const grid = chooseGrid(request.tiles, scene, samples, frames.length);
   const rects = tileRects(region, grid);
   if (frames.length * (rects.length + 1) > MAX_TASKS) {
     throw new FarmError(
@@ -75,6 +74,8 @@ export function planJob(
       tiles: grid,
       samples,
       engine: engine.id,
+      output,
+      precision: request.precision ?? 'float',
       region,
       picture: scene.picture,
       fullFrame: scene.resolution,
@@ -122,6 +123,30 @@ function planTasks(frames: readonly number[], rects: Rect[], region: Rect, sampl
     });
   }
   return tasks;
+}
+
+/** The grid that was asked for, or one that suits; a frame that cannot be cut stays whole. */
+function chooseGrid(
+  asked: JobRequest['tiles'],
+  scene: SceneInspection,
+  samples: number,
+  frameCount: number,
+): JobSpec['tiles'] {
+  const whole = scene.untileable.length > 0;
+  if (asked === undefined || asked === 'auto') {
+    return whole ? { columns: 1, rows: 1 } : autoGrid(scene.region, samples, frameCount);
+  }
+  if (whole && asked.columns * asked.rows > 1) {
+    throw new FarmError(
+      'TILES_INVALID',
+      `the frames cannot be cut into tiles: ${scene.untileable.join(' ')}`,
+      {
+        kept: 'nothing was submitted',
+        details: { finest: { columns: 1, rows: 1 } },
+      },
+    );
+  }
+  return asked;
 }
 
 function sceneFrames(scene: SceneInspection): number[] {

@@ -53,7 +53,8 @@ export async function buildChallenge(context: CoordinatorContext, batch: BatchRo
   for (const { index, crop, receipt } of drawn) {
     const { kind, frame, rect, samples } = receipt;
     const inputs = kind === 'finish' ? await finishInputs(context.db, batch.job_id, frame) : [];
-    items.push({ index, kind, frame, rect, crop, samples, picture: job.spec.picture, inputs });
+    const { picture, output, precision } = job.spec;
+    items.push({ index, kind, frame, rect, crop, samples, picture, inputs, output, precision });
   }
   return {
     batchId: batch.id,

@@ -7,7 +7,7 @@
  */
 
 import type { Digest } from '../../protocol/ids.ts';
-import type { OutputSettings, Precision } from '../../protocol/output.ts';
+import type { OutputSettings, PictureFormat, Precision } from '../../protocol/output.ts';
 import type { Rect, Size } from '../../protocol/rect.ts';
 import type { SavedWith } from './blend-header.ts';
 import type { ReportedDevice } from './device-choice.ts';
@@ -80,11 +80,15 @@ export type SceneInspection = {
   canDenoise: boolean;
   usesMultiview: boolean;
   outputFormat: { fileFormat: string; colorMode: string; colorDepth: string };
+  /** What this build of Blender can write. */
+  writableFormats: PictureFormat[];
   files: SceneFile[];
   /** Those of `files` that do not exist in the sandbox. */
   missingFiles: SceneFile[];
   /** Why the farm would not give what Blender gives for this scene, one sentence each; empty when it would. */
   unsupported: string[];
+  /** Why its frames cannot be cut into tiles, one sentence each; empty when they can. */
+  untileable: string[];
   /** What the artist should know, though Blender alone would do the same: scripts that are not run, no denoiser. */
   warnings: string[];
 };

@@ -136,6 +136,8 @@ describe('what the progress line says', () => {
         tiles: { columns: 2, rows: 2 },
         samples: 16,
         engine: 'blender-3.4.1',
+        output: { format: 'png' },
+        precision: 'float',
         region: rect,
         picture: rect,
         fullFrame: { width: 64, height: 64 },

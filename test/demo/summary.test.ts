@@ -57,7 +57,8 @@ const job = jobViewSchema.parse({
       tiles: { columns: 4, rows: 3 },
       samples: 16,
     },
-    ...{ engine: 'blender-3.4.1', region: rect, picture: rect, fullFrame: { width: 240, height: 180 } },
+    ...{ engine: 'blender-3.4.1', output: { format: 'png' }, precision: 'float' },
+    ...{ region: rect, picture: rect, fullFrame: { width: 240, height: 180 } },
   },
   tasks: { total: 13, queued: 0, leased: 0, delivered: 0, verified: 13 },
   ...{

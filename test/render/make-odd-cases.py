@@ -341,9 +341,7 @@ def wide_filter(scene: bpy.types.Scene) -> None:
 def film_settings(scene: bpy.types.Scene) -> None:
     scene.cycles.film_exposure = 1.7
     scene.view_settings.exposure, scene.view_settings.gamma = 0.3, 1.2
-    scene.view_settings.look = next(
-        look for look in ("High Contrast", "AgX - High Contrast") if try_look(scene, look)
-    )
+    scene.view_settings.look = next(look for look in ("High Contrast", "AgX - High Contrast") if try_look(scene, look))
     scene.render.dither_intensity = 2.0
     scene.cycles.sample_clamp_indirect = 2.0
     scene.cycles.seed = 11

@@ -5,7 +5,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createProcessRuntime } from '../../platform/render/process/runtime.ts';
 import type { RenderRuntime, RenderSession } from '../../platform/render/runtime.ts';
 import { pixelDigest, readRawPixels } from '../../proof/pixels.ts';
-import { cut, differingValues, localBlender, makeFixtures, referencePicture, temporaryFolder } from './support.ts';
+import {
+  cut,
+  differingValues,
+  localBlender,
+  makeFixtures,
+  referencePicture,
+  temporaryFolder,
+} from './support.ts';
 
 const TIMEOUT_MS = 180_000;
 const FRAME = 2;

@@ -138,10 +138,11 @@ export function drawFrom(
 ): { challenge: Challenge; onChain: ChainBatch; ordered: Receipt[] } {
   const ordered = sortByLeaf(receipts).map((entry) => entry.receipt);
   const picture = { x: 0, y: 0, width: SIDE, height: SIDE };
+  const [output, precision] = [{ format: 'png' as const }, 'float' as const];
   const items = drawChallenge({ seed, count: ordered.length, receipts: ordered, challengeCount }).map(
     ({ index, crop: drawn }) => {
       const { kind, frame, rect, samples } = ordered[index] as Receipt;
-      return { index, kind, frame, rect, crop: drawn, samples, picture, inputs: [] };
+      return { index, kind, frame, rect, crop: drawn, samples, picture, inputs: [], output, precision };
     },
   );
   const challenge: Challenge = {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ERRORS, type ErrorCode } from '../../../protocol/errors.ts';
 import { digestSchema } from '../../../protocol/ids.ts';
 import { scenePathSchema } from '../../../protocol/job.ts';
+import { pictureFormatSchema } from '../../../protocol/output.ts';
 import { rectSchema, sizeSchema } from '../../../protocol/rect.ts';
 import { DEVICE_TYPES } from '../device-choice.ts';
 
@@ -49,9 +50,11 @@ export const inspectionSchema = z.strictObject({
   canDenoise: z.boolean(),
   usesMultiview: z.boolean(),
   outputFormat: z.strictObject({ fileFormat: text, colorMode: text, colorDepth: text }),
+  writableFormats: z.array(pictureFormatSchema),
   files: z.array(fileSchema),
   missingFiles: z.array(fileSchema),
   unsupported: z.array(text),
+  untileable: z.array(text),
   warnings: z.array(text),
 });
 

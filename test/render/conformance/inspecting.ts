@@ -30,6 +30,7 @@ export function inspectConformance(bench: Bench): void {
         files: [],
         missingFiles: [],
         unsupported: [],
+        untileable: [],
         warnings: [],
       });
     });
