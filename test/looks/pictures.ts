@@ -1,6 +1,6 @@
 /** Pictures that tests of thumbnails, contact sheets and movies are about. */
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { deflateSync } from 'node:zlib';
 import sharp from 'sharp';
 
@@ -27,20 +27,14 @@ export async function writePatches(path: string): Promise<void> {
     const { r, g, b } = PATCHES[Math.floor((index % width) / PATCH_SIDE)] ?? { r: 0, g: 0, b: 0 };
     pixels.set([r, g, b], index * 3);
   }
-  await sharp(pixels, { raw: { width, height: PATCH_SIDE, channels: 3 } })
-    .toFormat(
-      path.endsWith('.jpg')
-        ? 'jpeg'
-        : path.endsWith('.tiff')
-          ? 'tiff'
-          : path.endsWith('.webp')
-            ? 'webp'
-            : 'png',
-      {
-        quality: 100,
-      },
-    )
-    .toFile(path);
+  const image = sharp(pixels, { raw: { width, height: PATCH_SIDE, channels: 3 } });
+  const format = extname(path).slice(1);
+  // Blender packs TIFF with deflate; the library's own choice would be JPEG.
+  const packed =
+    format === 'tiff'
+      ? image.tiff({ compression: 'deflate' })
+      : image.toFormat(format === 'jpg' ? 'jpeg' : format === 'webp' ? 'webp' : 'png');
+  await packed.toFile(path);
 }
 
 /** A grey that tells which frame it is: neighbours are 9 steps apart, so coding noise never makes one the other. */
