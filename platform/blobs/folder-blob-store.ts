@@ -1,7 +1,7 @@
 /** Blobs in a folder: `<root>/ab/<digest>`. Written beside and renamed, so a blob that is there is whole. */
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { copyFile, link, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, copyFile, link, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -13,7 +13,7 @@ import { digestBytes, digestFile } from './digest-file.ts';
 
 /**
  * A blob may become, as a link, a file of a scene that a container reads as another user. Who may come here at all is
- * decided by the folder around the store, which only the farm's user can enter.
+ * decided by the store's own folder, which only the farm's user can enter.
  */
 const BLOB_MODE = 0o644;
 
@@ -30,6 +30,7 @@ export class FolderBlobStore implements BlobStore {
   static async open(root: string): Promise<FolderBlobStore> {
     const store = new FolderBlobStore(root);
     await mkdir(store.#incoming, { recursive: true });
+    await chmod(root, 0o700);
     for (const name of await readdir(store.#incoming)) await rm(join(store.#incoming, name), { force: true });
     return store;
   }

@@ -35,11 +35,14 @@ describe('a folder of blobs', () => {
     expect(await readdir(join(folder.path, 'incoming'))).toEqual([]);
   });
 
-  it('lets only its owner read blobs', async () => {
+  it('lets only its owner reach blobs, and nobody else write what it links to', async () => {
     await using folder = await tempFolder();
-    const store = await FolderBlobStore.open(folder.path);
+    const root = join(folder.path, 'blobs');
+    await mkdir(root, { mode: 0o755 });
+    const store = await FolderBlobStore.open(root);
     const digest = await store.putBytes(Buffer.from('private'));
-    expect((await stat(join(folder.path, digest.slice(0, 2), digest))).mode & 0o077).toBe(0);
+    expect((await stat(root)).mode & 0o077).toBe(0);
+    expect((await stat(join(root, digest.slice(0, 2), digest))).mode & 0o022).toBe(0);
   });
 
   it('digests a file as it digests its bytes', async () => {

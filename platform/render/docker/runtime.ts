@@ -8,6 +8,7 @@ import { type EngineImage, engineIdOf } from '../images/labels.ts';
 import { cpuDeviceClass } from '../process/device-class.ts';
 import type { EngineInfo, RenderRuntime } from '../runtime.ts';
 import type { Guest, Launch } from '../session/launcher.ts';
+import type { SessionLimits } from '../session/limits.ts';
 import { openSession } from '../session/session.ts';
 import type { DockerEngine } from './connect.ts';
 import { launchContainer } from './container.ts';
@@ -55,6 +56,11 @@ export async function createDockerRuntime(options: DockerRuntimeOptions): Promis
   const { user, guest } = userInside();
   const memoryBytes = Math.floor(docker.memoryBytes * MEMORY_SHARE);
   const limits: ContainerLimits = { memoryBytes, ...DEFAULT_LIMITS, ...options.limits };
+  // The kernel holds the container to it; this only says whose limit it was.
+  const sessionLimits: Partial<SessionLimits> = {
+    memoryBytes: limits.memoryBytes,
+    memoryLimitOf: options.limits?.memoryBytes === undefined ? 'machine' : 'farm',
+  };
   const labels = await ownerLabels(options.owner);
   const pythonFolder = join(packageRoot(), 'blender-images', 'session');
   const launch: Launch = (folders, { threads }) => {
@@ -70,7 +76,14 @@ export async function createDockerRuntime(options: DockerRuntimeOptions): Promis
         throw new FarmError('SCENE_NOT_FOUND', `there is no folder ${scene.root}`, { cause: error });
       });
       if (guest !== undefined) await requireReadable(root);
-      return await openSession({ ...scene, root }, { ...openOptions, engine, launch, tempFolder, guest });
+      return await openSession(
+        { ...scene, root },
+        {
+          ...openOptions,
+          ...{ engine, launch, tempFolder, guest },
+          limits: sessionLimits,
+        },
+      );
     },
   };
 }
