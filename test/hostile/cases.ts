@@ -171,7 +171,7 @@ export const ESCAPE: HostileCase = {
 
 export const FUZZ: HostileCase = {
   scene: 'good',
-  tried: '24 copies of a .blend with bytes changed at random',
+  tried: '12 copies of a .blend with bytes changed at random',
   stopped: 'each renders or gives an error of the table; none outlives its limit',
 };
 

@@ -22,7 +22,7 @@ const TIMEOUT_MS = 300_000;
 /** Blender starts in a second or, on a busy machine, in several; what never ends is ended after this. */
 const LOAD_TIMEOUT_MS = 30_000;
 const RENDER_TIMEOUT_MS = 120_000;
-const FUZZED_FILES = 24;
+const FUZZED_FILES = 12;
 const RECT = { x: 0, y: 0, width: 64, height: 36 };
 
 export type HostileRuntimeOptions = {
