@@ -1,4 +1,17 @@
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
+
+/** What starts Blender or a farm takes minutes; begun last it would run alone while a processor waits. */
+const LONG = /\/test\/(farm|render|hostile)\//;
+
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const rank = (file: TestSpecification): number =>
+      file.moduleId.includes('/render/docker.') ? 0 : LONG.test(file.moduleId) ? 1 : 2;
+    return sorted.toSorted((a, b) => rank(a) - rank(b));
+  }
+}
 
 export default defineConfig({
   test: {
@@ -9,6 +22,7 @@ export default defineConfig({
     hookTimeout: 180_000,
     // Each file has processes of its own (Blender, chain, message server); more files at a time would only queue.
     maxWorkers: 2,
+    sequence: { sequencer: LongFirst },
     reporters: ['default'],
   },
 });
