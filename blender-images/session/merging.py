@@ -19,6 +19,8 @@ from .region import Rect
 KEPT = ("BlenderMultiChannel", "cryptomatte/")
 # Blender's own value; it only looks whether the attribute is there.
 MULTI_CHANNEL = "Blender V2.55.1 and newer"
+# OpenImageIO puts the clock's time where a file names none: the same pixels would be another file each second.
+NO_DATE = "1970:01:01 00:00:00"
 # What Blender has in the pixels of these passes that were not rendered: infinitely far, unknown motion.
 OUTSIDE = {"Depth": 10e10, "Vector": 10000.0}
 
@@ -82,6 +84,7 @@ def write_exr(pixels: Pixels, path: str, codec: str = "zip") -> None:
         spec.channelformats = tuple(oiio.HALF if name in pixels.half else oiio.FLOAT for name in pixels.names)
     spec.attribute("compression", codec)
     spec.attribute("BlenderMultiChannel", MULTI_CHANNEL)
+    spec.attribute("DateTime", NO_DATE)
     for name, value in pixels.attributes.items():
         if name.startswith(KEPT) and isinstance(value, str):
             spec.attribute(name, value)

@@ -1,21 +1,31 @@
 /** How sessions end, and that nothing of a scene runs. */
 import { readdir } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import type { RenderSession } from '../../../platform/render/runtime.ts';
 import { type Bench, code } from './bench.ts';
 
 export function endingConformance(bench: Bench): void {
   const { signal, open, fresh, scenes, exchange, finish, wholeFrame } = bench;
 
-  describe('ending', () => {
-    const long = { frame: 1, rect: { x: 0, y: 0, width: 97, height: 55 }, samples: 60_000 };
+  const long = { frame: 1, rect: { x: 0, y: 0, width: 97, height: 55 }, samples: 60_000 };
 
+  /** Begins a render that nobody waits for, and says when the renderer is at it. */
+  function beginLong(session: RenderSession, stop: AbortSignal) {
+    let begun = (): void => undefined;
+    const rendering = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const work = session.render({ ...long, output: fresh('.exr') }, { signal: stop, onProgress: begun });
+    return { work, rendering };
+  }
+
+  describe('ending', () => {
     it('on abort, within two seconds, leaving nothing', async () => {
       const session = await open('plain');
       const stop = new AbortController();
-      const work = session.render({ ...long, output: fresh('.exr') }, { signal: stop.signal });
+      const { work, rendering } = beginLong(session, stop.signal);
       const failed = expect(work).rejects.toEqual(code('INTERRUPTED'));
-      await sleep(500);
+      await rendering;
       const started = performance.now();
       stop.abort();
       await failed;
@@ -47,13 +57,13 @@ export function endingConformance(bench: Bench): void {
 
     it('on close, twice, with a command under way and one that waits', async () => {
       const session = await open('plain');
-      const running = session.render({ ...long, output: fresh('.exr') }, { signal });
+      const { work: running, rendering } = beginLong(session, signal);
       const waiting = session.inspect({ signal });
       const failed = Promise.all([
         expect(running).rejects.toEqual(code('INTERRUPTED')),
         expect(waiting).rejects.toEqual(code('INTERRUPTED')),
       ]);
-      await sleep(300);
+      await rendering;
       await session.close();
       await session.close();
       await failed;
