@@ -1,19 +1,22 @@
 /**
  * What a farm costs beside bare Blender on the same machine: an animation of short frames, a scene in which handing
  * the scene to Cycles dominates, a still in 8x8 tiles. One node with all cores; the verifier runs beside it at the
- * lowest priority, as `tessera up` starts it. Each farm run follows its bare run at once, {@link RUNS} times.
+ * lowest priority, as `tessera up` starts it. Each farm run follows its bare run at once, {@link RUNS} times. All of
+ * it with the local Blender as a process, then with the engine image in containers; a goal is met when both meet it.
  */
-import { copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startFarm } from '../../cli/farm/start-farm.ts';
 import { tileRects } from '../../coordinator/splitting/tile-grid.ts';
 import { packageRoot } from '../../platform/package-root.ts';
-import { findBlender } from '../../platform/render/process/programs.ts';
+import { FarmError } from '../../protocol/errors.ts';
 import { differingValues } from '../lib/differing.ts';
-import { type Goal, goal, type Report, type Row, thisMachine } from '../lib/report.ts';
-import { type Engine, processPerFrame, processPerTile, runBlender, wholeAnimation } from './baselines.ts';
-import { type FarmRun, farmRun } from './farm-run.ts';
+import { type Report, type Row, thisMachine } from '../lib/report.ts';
+import { processPerFrame, processPerTile, runBlender, wholeAnimation } from './baselines.ts';
+import { type MeasuredEngine, measuredEngines } from './engines.ts';
+import { farmRun } from './farm-run.ts';
+import { delivered, type Figures, goalsOf, type Pair, ratio, row } from './figures.ts';
 
 /** Of each pair; the mean of their ratios is what counts. */
 const RUNS = 2;
@@ -21,38 +24,43 @@ const STILL = { width: 960, height: 540 };
 const GRID = { columns: 8, rows: 8 };
 
 type Say = (line: string) => void;
-type Pair = { bareSeconds: number; run: FarmRun };
 
 export async function run(signal: AbortSignal, say: Say): Promise<Report> {
   const folder = await mkdtemp(join(tmpdir(), 'tessera-bench-'));
   try {
-    const blender = await findBlender(process.env['TESSERA_BLENDER'], undefined, signal);
-    const engine: Engine = {
-      command: (parameters) => ({ program: blender.path, parameters: [...parameters] }),
-    };
+    const engines = await measuredEngines(folder, signal, say);
+    const [first] = engines;
+    if (first === undefined) throw new FarmError('BLENDER_NOT_FOUND', 'there is no Blender to measure');
     say('making the scenes');
-    const script = join(packageRoot(), 'bench/render/make_scenes.py');
-    const samples = join(packageRoot(), 'samples');
-    await runBlender(engine, ['-b', '--factory-startup', '--python', script, '--', samples, folder], signal);
+    // Inside the folder, where a container sees them too.
+    const samples = join(folder, 'samples');
+    for (const name of ['still', 'turntable'])
+      await cp(join(packageRoot(), 'samples', name), join(samples, name), { recursive: true });
+    const script = join(folder, 'make_scenes.py');
+    await copyFile(join(packageRoot(), 'bench/render/make_scenes.py'), script);
+    await runBlender(
+      first.bare,
+      ['-b', '--factory-startup', '--python', script, '--', samples, folder],
+      signal,
+    );
     await copyFile(join(samples, 'still/still.blend'), join(folder, 'still.blend'));
     const rows: Row[] = [];
-    const goals: Goal[] = [];
-    await measure(engine, `process, Blender ${blender.version}`, folder, { rows, goals }, signal, say);
-    return { bench: 'render', machine: thisMachine(), goals, rows };
+    const measured: Figures[] = [];
+    for (const engine of engines) measured.push(await measure(engine, folder, rows, signal, say));
+    return { bench: 'render', machine: thisMachine(), goals: goalsOf(measured), rows };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
 async function measure(
-  engine: Engine,
-  runtime: string,
+  { name: runtime, runtime: choice, bare: engine }: MeasuredEngine,
   folder: string,
-  { rows, goals }: { rows: Row[]; goals: Goal[] },
+  rows: Row[],
   signal: AbortSignal,
   say: Say,
-): Promise<void> {
-  const out = join(folder, 'bare');
+): Promise<Figures> {
+  const out = join(folder, `bare-${choice}`);
   const pairs = async (
     scene: string,
     bare: () => Promise<number>,
@@ -64,10 +72,11 @@ async function measure(
       const bareSeconds = await bare();
       // A farm of its own each time: a session left over from the round before would be a head start.
       await using farm = await startFarm({
-        dataFolder: join(folder, `farm-${scene}-${round}`),
+        dataFolder: join(folder, `farm-${choice}-${scene}-${round}`),
         nodes: [{ id: 'node-1' }],
         httpPort: 0,
-        blenderPath: process.env['TESSERA_BLENDER'],
+        runtime: choice,
+        blenderPath: choice === 'process' ? process.env['TESSERA_BLENDER'] : undefined,
         logLevel: 'warn',
         signal,
         onNote: say,
@@ -95,47 +104,23 @@ async function measure(
   const rects = tileRects({ x: 0, y: 0, ...STILL }, GRID);
   const perTile = await processPerTile(engine, scene('still'), STILL, rects, `${out}-tile`, signal);
 
-  goals.push(
-    goal('animationVsBlender', ratio(animation), 1.1, 'lower'),
-    goal('animationVsProcessPerFrame', perFrame / delivered(animation), 1.8, 'higher'),
-    goal('heavySyncVsBlender', ratio(heavy), 0.85, 'lower'),
-    goal('tilesVsBlender', ratio(still), 1.2, 'lower'),
-    goal('tilesVsProcessPerTile', perTile / delivered(still), 4, 'higher'),
-  );
   let differing = 0;
   for (const [name, measured] of Object.entries({ animation, 'heavy-sync': heavy, still })) {
     for (const { frame, picture } of measured.at(-1)?.run.files ?? [])
       differing += (await differingValues(picture, `${out}-${name}_${String(frame).padStart(4, '0')}.png`))
         .differing;
   }
-  goals.push(goal('differingValues', differing, 0, 'lower'));
   rows.push(
     row(runtime, `animation, ${frames.length} frames`, animation, { 'one Blender each s': perFrame }),
     row(runtime, 'heavy synchronisation, 24 frames', heavy, {}),
     row(runtime, 'still 960x540, 8x8 tiles', still, { 'one Blender each s': perTile }),
   );
-}
-
-function row(runtime: string, scene: string, pairs: readonly Pair[], more: Row): Row {
   return {
-    runtime,
-    scene,
-    'bare Blender s': mean(pairs.map((pair) => pair.bareSeconds)),
-    'farm s': delivered(pairs),
-    'farm / bare': ratio(pairs),
-    'with checks s': mean(pairs.map((pair) => pair.run.settledSeconds)),
-    ...more,
+    animationVsBlender: ratio(animation),
+    animationVsProcessPerFrame: perFrame / delivered(animation),
+    heavySyncVsBlender: ratio(heavy),
+    tilesVsBlender: ratio(still),
+    tilesVsProcessPerTile: perTile / delivered(still),
+    differingValues: differing,
   };
-}
-
-function delivered(pairs: readonly Pair[]): number {
-  return mean(pairs.map((pair) => pair.run.deliveredSeconds));
-}
-
-function ratio(pairs: readonly Pair[]): number {
-  return mean(pairs.map((pair) => pair.run.deliveredSeconds / pair.bareSeconds));
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

@@ -10,7 +10,7 @@ import bpy
 
 ANIMATION_FRAMES = 48
 # About half a second a frame on two cores: what short frames of real jobs take on a GPU.
-ANIMATION_SAMPLES = 4
+ANIMATION_SAMPLES = 2
 HEAVY_FRAMES = 24
 # Enough separate meshes that handing them to Cycles takes longer than tracing two samples.
 HEAVY_SIDE = 30
