@@ -18,8 +18,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/build-programs.ts'],
     // Tests with a whole farm, or with real Blender, on two cores that other tests use as well.
-    testTimeout: 180_000,
-    hookTimeout: 180_000,
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
     // Each file has processes of its own (Blender, chain, message server); more files at a time would only queue.
     maxWorkers: 2,
     sequence: { sequencer: LongFirst },

@@ -91,6 +91,9 @@ export class HttpBlobs {
       await rename(temporary, path);
     } catch (error) {
       await rm(temporary, { force: true });
+      // fetch's word for a sender that went away in the middle.
+      if (error instanceof TypeError)
+        throw new FarmError('FARM_UNREACHABLE', `${digest} was cut off on its way`, { cause: error });
       throw diskError(error, path);
     }
   }

@@ -153,7 +153,7 @@ describe('bad input is refused with the fix, before anything is submitted or pai
   });
 
   test('a disk that is full where the frames go: the frames stay on the farm', {
-    timeout: 400_000,
+    timeout: 900_000,
   }, async () => {
     const out = join(scenes, 'tiny');
     const parameters = [

@@ -28,7 +28,7 @@ describe('a sample rendered by the farm equals what Blender alone writes', () =>
 
   test.each(SCENES)(
     '$name, in one piece, in 3x2 and in 7x4 tiles',
-    { timeout: 600_000 },
+    { timeout: 1_800_000 },
     async ({ name, frame, frames }) => {
       await withBareRender(sample(name), frame, async (bare) => {
         for (const tiles of GRIDS) {

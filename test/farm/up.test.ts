@@ -34,7 +34,7 @@ describe('tessera up', () => {
     ]);
 
   test('renders, leaves no process after Ctrl-C, and goes on from the same folder', {
-    timeout: 400_000,
+    timeout: 900_000,
   }, async () => {
     const first = up();
     await first.line(/the farm works at/);
@@ -65,7 +65,7 @@ describe('tessera up', () => {
   });
 
   test('killed with -9 in mid-job, the next start cleans up and finishes the job', {
-    timeout: 400_000,
+    timeout: 900_000,
   }, async () => {
     const first = up();
     await first.line(/the farm works at/);
@@ -100,7 +100,7 @@ describe('tessera up', () => {
   });
 
   test('refuses a folder that another farm holds, and a port that is taken, and starts nothing', {
-    timeout: 400_000,
+    timeout: 900_000,
   }, async () => {
     const first = up();
     const line = await first.line(/the farm works at/);

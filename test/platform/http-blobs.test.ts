@@ -81,4 +81,16 @@ describe('fetching a blob into a file', () => {
     });
     expect(await readdir(folder.path)).toEqual([]);
   });
+
+  it('says that the farm went away when it does in the middle, and leaves no file', async () => {
+    await using folder = await tempFolder();
+    send = (response) => {
+      response.writeHead(200, { 'content-length': BLOB.length });
+      response.write(BLOB.subarray(0, 1_000), () => response.destroy());
+    };
+    await expect(blobs.fetchTo(digest, join(folder.path, 'blob'), never, BLOB.length)).rejects.toMatchObject({
+      code: 'FARM_UNREACHABLE',
+    });
+    expect(await readdir(folder.path)).toEqual([]);
+  });
 });

@@ -62,7 +62,7 @@ describe('the devices of a session', () => {
     expect(sessionsFor(chooseDevices(cards, 'cpu'))).toEqual([{ type: 'CPU', device: null }]);
   });
 
-  it('are what this Blender reports, the CPU at least', { timeout: 120_000 }, async () => {
+  it('are what this Blender reports, the CPU at least', async () => {
     const { signal } = new AbortController();
     await using folder = await temporaryFolder();
     await makeFixtures(folder.path);

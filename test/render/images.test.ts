@@ -71,7 +71,7 @@ describe('an engine image', () => {
   });
 });
 
-describe('building', { timeout: 120_000 }, () => {
+describe('building', () => {
   it('does nothing when the image is there', async () => {
     const { docker } = await testImage();
     const lines: string[] = [];

@@ -16,7 +16,7 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const VECTORS = join(HERE, '..', 'proof', 'vectors', 'pixels.json');
 
 describe('canonical pixels', () => {
-  it('are the same in Python and in TypeScript', { timeout: 60_000 }, async () => {
+  it('are the same in Python and in TypeScript', async () => {
     await using folder = await temporaryFolder();
     const output = join(folder.path, 'out.json');
     const parameters = ['-b', '--factory-startup', '-noaudio', '--python-exit-code', '1', '--python'];

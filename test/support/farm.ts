@@ -8,6 +8,7 @@ import { ProgressLine } from '../../cli/progress-line.ts';
 import { type FrameFiles, followJob } from '../../cli/render/follow-job.ts';
 import { submitScene } from '../../cli/render/submit-scene.ts';
 import { packageRoot } from '../../platform/package-root.ts';
+import { isFarmError } from '../../protocol/errors.ts';
 import { type LoggedEvent, loggedEventSchema } from '../../protocol/events.ts';
 import { API_BASE } from '../../protocol/http.ts';
 import type { JobId } from '../../protocol/ids.ts';
@@ -36,7 +37,7 @@ export async function startTestFarm(options: Partial<FarmOptions> = {}): Promise
   const ownFolder = options.dataFolder === undefined;
   const dataFolder = options.dataFolder ?? (await mkdtemp(join(tmpdir(), 'tessera-test-')));
   const notes: string[] = [];
-  const farm = await startFarm({
+  const all: FarmOptions = {
     nodes: [{ id: 'node-1' }, { id: 'node-2' }],
     httpPort: 0,
     programs: 'dist',
@@ -49,6 +50,11 @@ export async function startTestFarm(options: Partial<FarmOptions> = {}): Promise
     onNote: (note) => notes.push(note),
     ...options,
     dataFolder,
+  };
+  const farm = await startFarm(all).catch((error: unknown) => {
+    // What was free when it was chosen may be taken by the tests beside these.
+    if (options.httpPort === undefined && isFarmError(error, 'PORT_TAKEN')) return startFarm(all);
+    throw error;
   });
   const client = new FarmClient({ apiUrl: farm.apiUrl, credential: farm.apiKey });
   const outFolder = join(dataFolder, 'out');
