@@ -67,7 +67,9 @@ describe('files of File Output nodes', () => {
     const out = dirname(files[0]?.picture ?? '');
     const pictures = files.map((file) => relative(out, file.picture));
     expect(await filesIn(out)).toEqual([...FRAMES.flatMap(namesOf), ...pictures].sort());
-    for (const { frame, extraFiles } of files) {
+    for (const { frame, picture, extraFiles } of files) {
+      const own = join(folder.path, 'bare', `000${frame}.png`);
+      expect(await differingValues(own, picture)).toMatchObject({ differing: 0 });
       expect(extraFiles).toEqual(namesOf(frame).map((name) => ({ name, path: join(out, name) })));
       for (const { name, path } of extraFiles) {
         const bare = join(folder.path, name);
