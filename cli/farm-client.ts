@@ -8,7 +8,9 @@ import { FarmError } from '../protocol/errors.ts';
 import {
   API_BASE,
   type FarmInfo,
+  type FrameDetail,
   farmInfoSchema,
+  frameDetailSchema,
   type SceneReply,
   sceneReplySchema,
 } from '../protocol/http.ts';
@@ -57,6 +59,11 @@ export class FarmClient {
 
   frames(id: JobId, signal: AbortSignal): Promise<FrameView[]> {
     return this.#read(`/jobs/${id}/frames`, z.array(frameViewSchema), signal);
+  }
+
+  /** One frame with its files of File Output nodes. */
+  frame(id: JobId, frame: number, signal: AbortSignal): Promise<FrameDetail> {
+    return this.#read(`/jobs/${id}/frames/${frame}`, frameDetailSchema, signal);
   }
 
   batches(id: JobId, signal: AbortSignal): Promise<BatchView[]> {

@@ -29,7 +29,7 @@ export const RECEIPT_ABI_TYPES = [
   'uint32', // samples
   'bytes32', // exrDigest
   'bytes32', // pixelDigest
-  'bytes32', // pictureDigest, zero when there is none
+  'bytes32', // pictureDigest, zero when there is none; with extra files keccak-256 of it and extraFilesDigest
   'bytes32', // engine, hashed
   'bytes32', // deviceClass, hashed
   'uint96', // price
@@ -41,6 +41,17 @@ const NO_DIGEST = `0x${'0'.repeat(64)}`;
 
 function digestWord(digest: Digest | null): string {
   return digest === null ? NO_DIGEST : `0x${digest}`;
+}
+
+/**
+ * All that was delivered in one word. A frame with files of File Output nodes keeps the leaf's format this way, and one
+ * without them its leaf. That a picture's SHA-256 and a keccak-256 are ever the same is beyond anybody's power.
+ */
+function deliveredWord({ pictureDigest, extraFilesDigest }: Receipt): string {
+  const picture = digestWord(pictureDigest);
+  return extraFilesDigest === undefined
+    ? picture
+    : keccak256(`${picture}${digestWord(extraFilesDigest).slice('0x'.length)}`);
 }
 
 /**
@@ -64,7 +75,7 @@ export function receiptLeaf(receipt: Receipt): Bytes32 {
     receipt.samples,
     digestWord(receipt.exrDigest),
     digestWord(receipt.pixelDigest),
-    digestWord(receipt.pictureDigest),
+    deliveredWord(receipt),
     id(receipt.engine),
     id(receipt.deviceClass),
     receipt.price,

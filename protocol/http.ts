@@ -1,6 +1,9 @@
 /** The HTTP contract under /api/v1: bodies and paths, used by the server and by every client. */
 import { z } from 'zod';
+import { extraFileSchema, MAX_EXTRA_FILES } from './extra-files.ts';
 import { digestSchema } from './ids.ts';
+import { frameViewSchema } from './job.ts';
+import { frameNumberSchema } from './receipt.ts';
 import { sizeSchema } from './rect.ts';
 
 export const API_BASE = '/api/v1';
@@ -33,6 +36,20 @@ export const sceneReplySchema = z.strictObject({
   missing: z.array(missingFileSchema),
 });
 export type SceneReply = z.infer<typeof sceneReplySchema>;
+
+/** A frame's number as it stands in a path. */
+export const frameParameterSchema = z
+  .string()
+  .regex(/^-?\d{1,7}$/, 'the number of a frame')
+  .transform(Number)
+  .pipe(frameNumberSchema);
+
+/** One frame with its files of File Output nodes, which `extraFiles` is the digest of the list of. */
+export const frameDetailSchema = z.strictObject({
+  ...frameViewSchema.shape,
+  files: z.array(extraFileSchema).max(MAX_EXTRA_FILES),
+});
+export type FrameDetail = z.infer<typeof frameDetailSchema>;
 
 /** RFC 9457 problem details, with our code and help. */
 export const problemSchema = z.strictObject({

@@ -146,6 +146,8 @@ export const frameViewSchema = z.strictObject({
   tilesVerified: z.number(),
   picture: digestSchema.nullable(),
   exr: digestSchema.nullable(),
+  /** Names the list of the files of File Output nodes; the frame's own address has the list itself. */
+  extraFiles: digestSchema.nullable(),
 });
 export type FrameView = z.infer<typeof frameViewSchema>;
 

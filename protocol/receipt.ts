@@ -32,6 +32,8 @@ export const receiptSchema = z.strictObject({
   pixelDigest: digestSchema,
   /** finish and frame: the delivered picture's file. */
   pictureDigest: digestSchema.nullable(),
+  /** finish and frame: the list of the files of File Output nodes (extra-files.ts); left out where there are none. */
+  extraFilesDigest: digestSchema.optional(),
   engine: z.string().max(128),
   deviceClass: z.string().max(64),
   price: moneySchema,

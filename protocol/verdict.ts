@@ -69,7 +69,7 @@ export const comparisonSchema = z.strictObject({
   rect: rectSchema,
   crop: rectSchema,
   outcome: outcomeSchema,
-  /** The step that decided: digest, sanity, perceptualHash, pixelMatch or picture. */
+  /** The step that decided: digest, sanity, perceptualHash, pixelMatch, picture or extraFiles. */
   decidedBy: z.string(),
   reason: z.string(),
   pixelMatchFraction: z.number().nullable(),

@@ -7,6 +7,7 @@ import { assertNever, FarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Receipt } from '../protocol/receipt.ts';
 import type { ChallengeItem, Comparison } from '../protocol/verdict.ts';
+import { compareExtraFiles } from './extra-files.ts';
 import { comparePictureOf } from './pictures.ts';
 import { BrokenClaim, exrOf, fetchClaim, readClaim, readPicture } from './read-claim.ts';
 import { finishTiles, type Reference } from './reference.ts';
@@ -131,8 +132,11 @@ async function compareFrame(
   const tiles = [{ rect: item.rect, path: exrOf(claimName(item), tools) }];
   const finished = await finishTiles(item, tiles, claimName(item), tools);
   const result = comparePictureOf(finished.picture, delivered);
-  if (result.outcome === 'pass') return finding;
-  return { ...finding, outcome: result.outcome, decidedBy: 'picture', reason: result.detail };
+  if (result.outcome !== 'pass')
+    return { ...finding, outcome: result.outcome, decidedBy: 'picture', reason: result.detail };
+  const extra = await compareExtraFiles(receipt, finished.extraFiles, claimName(item), tools);
+  if (extra.outcome === 'pass') return finding;
+  return { ...finding, outcome: extra.outcome, decidedBy: 'extraFiles', reason: extra.detail };
 }
 
 async function compareFinish(
@@ -149,7 +153,11 @@ async function compareFinish(
   if (exr) await fetchClaim(receipt, claimName(item), null, tools);
   const picture = await readPicture(receipt, item, claimName(item), tools);
   const result = comparePictureOf(reference.picture, picture);
-  return { ...nothingMeasured, outcome: result.outcome, decidedBy: 'picture', reason: result.detail };
+  const found = { ...nothingMeasured, outcome: result.outcome, decidedBy: 'picture', reason: result.detail };
+  if (result.outcome !== 'pass') return found;
+  const extra = await compareExtraFiles(receipt, reference.extraFiles, claimName(item), tools);
+  if (extra.outcome === 'pass') return found;
+  return { ...found, outcome: extra.outcome, decidedBy: 'extraFiles', reason: extra.detail };
 }
 
 const nothingMeasured = {

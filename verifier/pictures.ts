@@ -29,8 +29,42 @@ const BEGINNINGS: Readonly<Record<SharpFormat, RegExp>> = {
   webp: /^52494646.{8}57454250/,
 };
 
+/** OpenEXR's magic number. */
+const EXR_BEGINNING = /^762f3101/;
+
 /** Of the longest of them. */
 const BEGINNING_BYTES = 12;
+
+/** The format of a picture of this verifier's own, by its beginning; null for one that nothing here decodes. */
+export async function formatOf(path: string): Promise<PictureFormat | null> {
+  const beginning = beginningOf(await readFile(path));
+  if (EXR_BEGINNING.test(beginning)) return 'exr';
+  const found = Object.entries(BEGINNINGS).find(([, pattern]) => pattern.test(beginning));
+  return found === undefined ? null : (found[0] as SharpFormat);
+}
+
+/** How large such a picture is, which the scene alone decides. */
+export async function sizeOf(
+  path: string,
+  format: PictureFormat,
+  tools: Pick<VerifyTools, 'session' | 'signal'>,
+): Promise<Size> {
+  if (!isExr(format)) {
+    const { width, height } = await sharp(await readFile(path))
+      .metadata()
+      .catch(() => {
+        throw new NotThePicture('it cannot be decoded');
+      });
+    return { width, height };
+  }
+  const options = { signal: tools.signal, timeoutMs: COMMAND_TIMEOUT_MS };
+  const { width, height } = await tools.session.readPixels({ exr: path, output: `${path}.raw` }, options);
+  return { width, height };
+}
+
+function beginningOf(bytes: Buffer): string {
+  return bytes.subarray(0, BEGINNING_BYTES).toString('hex');
+}
 
 export function isExr(format: PictureFormat): format is 'exr' | 'exr-multilayer' {
   return format === 'exr' || format === 'exr-multilayer';
@@ -53,8 +87,7 @@ export async function decodePicture(
 async function decodeWithSharp(path: string, format: SharpFormat, size: Size): Promise<Rgba8> {
   // By content, not by path: the library remembers paths, and a path may have had another file a minute ago.
   const bytes = await readFile(path);
-  const beginning = bytes.subarray(0, BEGINNING_BYTES).toString('hex');
-  if (!BEGINNINGS[format].test(beginning)) throw new NotThePicture(`it is no ${format}`);
+  if (!BEGINNINGS[format].test(beginningOf(bytes))) throw new NotThePicture(`it is no ${format}`);
   try {
     const image = sharp(bytes, { limitInputPixels: size.width * size.height, failOn: 'warning' });
     const metadata = await image.metadata();

@@ -99,7 +99,7 @@ export async function readPicture(
 }
 
 /** The node committed to these bytes: that they are no picture is its fault. A renderer that broke down is not. */
-function itsOwnFault(error: unknown): error is FarmError {
+export function itsOwnFault(error: unknown): error is FarmError {
   return (
     isFarmError(error, 'TOO_LARGE') ||
     isFarmError(error, 'MESSAGE_INVALID') ||

@@ -1,8 +1,8 @@
 /** The verifier's own pixels, made before it has seen anybody's claim. */
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestBytes } from '../platform/blobs/digest-file.ts';
-import type { FinishTile } from '../platform/render/runtime.ts';
+import { digestBytes, digestFile } from '../platform/blobs/digest-file.ts';
+import type { ExtraFile, FinishedFrame, FinishTile } from '../platform/render/runtime.ts';
 import { type PixelImage, pixelDigest, readRawPixels } from '../proof/pixels.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { ChallengeItem } from '../protocol/verdict.ts';
@@ -16,7 +16,7 @@ export type Reference = {
 } & (
   | { kind: 'render'; pixels: PixelImage }
   /** The merged frame's canonical digest, and the picture that the scene's own compositor makes of it. */
-  | { kind: 'finish'; mergedDigest: Digest; picture: Picture }
+  | { kind: 'finish'; mergedDigest: Digest; picture: Picture; extraFiles: readonly ExtraFile[] }
 );
 
 export async function makeReference(item: ChallengeItem, tools: VerifyTools): Promise<Reference> {
@@ -43,23 +43,28 @@ async function finishAgain(item: ChallengeItem, tools: VerifyTools): Promise<Ref
     }),
   );
   const finished = await finishTiles(item, tiles, `reference-${item.index}`, tools);
-  const { picture } = finished;
+  const { picture, extraFiles } = finished;
+  const extras = await Promise.all(extraFiles.map(async ({ path }) => (await digestFile(path)).digest));
+  const digests = Buffer.from([finished.pixelDigest, ...extras].join(''), 'hex');
   return {
     kind: 'finish',
-    commitment: digestBytes(Buffer.concat([Buffer.from(finished.pixelDigest, 'hex'), pictureBytes(picture)])),
+    commitment: digestBytes(Buffer.concat([digests, pictureBytes(picture)])),
     renderMs: finished.finishMs,
     mergedDigest: finished.pixelDigest,
     picture,
+    extraFiles,
   };
 }
 
-/** The scene's own compositor over these tiles: the digest of the merged frame, and the picture. */
+/** The scene's own compositor over these tiles: the digest of the merged frame, the picture and what it writes beside it. */
 export async function finishTiles(
   item: ChallengeItem,
   tiles: readonly FinishTile[],
   name: string,
   tools: VerifyTools,
-): Promise<{ pixelDigest: Digest; finishMs: number; picture: Picture }> {
+): Promise<Pick<FinishedFrame, 'pixelDigest' | 'finishMs' | 'extraFiles'> & { picture: Picture }> {
+  const extraFolder = join(tools.folder, `${name}.extra`);
+  await mkdir(extraFolder);
   const finished = await tools.session.finish(
     {
       frame: item.frame,
@@ -69,6 +74,7 @@ export async function finishTiles(
       output: item.output,
       exrOutput: join(tools.folder, `${name}.merged.exr`),
       pictureOutput: join(tools.folder, `${name}.merged.picture`),
+      extraFolder,
     },
     { signal: tools.signal, timeoutMs: COMMAND_TIMEOUT_MS },
   );

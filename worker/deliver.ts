@@ -27,6 +27,7 @@ export function receiptFor(
     exrDigest: result.exrDigest,
     pixelDigest: result.pixelDigest,
     pictureDigest: result.pictureDigest,
+    ...(result.extraFilesDigest === undefined ? {} : { extraFilesDigest: result.extraFilesDigest }),
     engine: engine.id,
     deviceClass: engine.deviceClass,
     price: grant.price,

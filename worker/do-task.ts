@@ -4,17 +4,19 @@ import { join } from 'node:path';
 import { digestFile } from '../platform/blobs/digest-file.ts';
 import type { HttpBlobs } from '../platform/blobs/http-blobs.ts';
 import { runtimeOf } from '../platform/render/engines.ts';
-import type { RenderSession } from '../platform/render/runtime.ts';
+import type { RenderSession, ExtraFile as WrittenFile } from '../platform/render/runtime.ts';
 import { whileUnreachable } from '../platform/retry.ts';
 import { assertNever, FarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { LeaseGrant } from '../protocol/messages.ts';
+import { deliverExtraFiles } from './extra-files.ts';
 import type { Node } from './node.ts';
 
 export type TaskResult = {
   exrDigest: Digest;
   pixelDigest: Digest;
   pictureDigest: Digest | null;
+  extraFilesDigest?: Digest | undefined;
   /** The EXR stayed here ({@link Node.kept}) instead of being delivered. */
   kept: boolean;
   renderMs: number;
@@ -25,6 +27,7 @@ export type TaskResult = {
 type Rendered = {
   exrPath: string;
   picturePath: string | null;
+  extraFiles: readonly WrittenFile[];
   pixelDigest: Digest;
   renderMs: number;
   peakMemoryBytes: number;
@@ -103,26 +106,26 @@ async function make(
   };
   const exrOutput = join(folder, 'frame.exr');
   const pictureOutput = join(folder, 'frame.picture');
+  const extraFolder = join(folder, 'extra');
+  await mkdir(extraFolder);
+  const outputs = { output, exrOutput, pictureOutput, extraFolder };
   switch (kind) {
     case 'render': {
       const tile = await session.render(
         { frame, rect, samples, precision, output: join(folder, 'tile.exr') },
         options,
       );
-      return { ...tile, picturePath: null };
+      return { ...tile, picturePath: null, extraFiles: [] };
     }
     case 'finish': {
-      const finished = await session.finish(
-        { frame, region: rect, picture, tiles, output, exrOutput, pictureOutput },
-        options,
-      );
+      const finished = await session.finish({ frame, region: rect, picture, tiles, ...outputs }, options);
       return { ...finished, renderMs: finished.finishMs, peakMemoryBytes: 0 };
     }
     case 'frame': {
       // An EXR that stays here, and is looked at once in a while, need not be small.
       const exrCodec = grant.exr ? 'zip' : 'rle';
       return await session.renderFrame(
-        { frame, region: rect, picture, samples, precision, output, exrCodec, exrOutput, pictureOutput },
+        { frame, region: rect, picture, samples, precision, exrCodec, ...outputs },
         options,
       );
     }
@@ -137,17 +140,20 @@ async function handIn(
   rendered: Rendered,
   signal: AbortSignal,
 ): Promise<TaskResult> {
-  const { exrPath, picturePath, ...numbers } = rendered;
-  const put = async (path: string): Promise<Digest> => {
-    const stored = await whileUnreachable(() => node.blobs.putFile(path, signal), signal, PATIENCE_MS);
-    return stored.digest;
-  };
+  const { exrPath, picturePath, pixelDigest, renderMs, peakMemoryBytes, extraFiles } = rendered;
+  const patiently = <T>(send: () => Promise<T>): Promise<T> => whileUnreachable(send, signal, PATIENCE_MS);
+  const put = async (path: string): Promise<Digest> =>
+    (await patiently(() => node.blobs.putFile(path, signal))).digest;
+  const extraFilesDigest = await deliverExtraFiles(extraFiles, {
+    putFile: (path) => patiently(() => node.blobs.putFile(path, signal)),
+    putBytes: (bytes) => patiently(() => node.blobs.putBytes(bytes, signal)),
+  });
   const pictureDigest = picturePath === null ? null : await put(picturePath);
-  if (grant.kind === 'render' || grant.exr)
-    return { ...numbers, exrDigest: await put(exrPath), pictureDigest, kept: false };
+  const made = { pixelDigest, renderMs, peakMemoryBytes, pictureDigest, extraFilesDigest };
+  if (grant.kind === 'render' || grant.exr) return { ...made, exrDigest: await put(exrPath), kept: false };
   const { digest: exrDigest } = await digestFile(exrPath);
   // A merged frame can be made again from its tiles by anybody; the pixels of a whole frame are only here.
   const kept = grant.kind === 'frame';
   if (kept) await node.kept.keep(exrDigest, exrPath);
-  return { ...numbers, exrDigest, pictureDigest, kept };
+  return { ...made, exrDigest, kept };
 }

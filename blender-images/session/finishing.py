@@ -51,6 +51,8 @@ def compose(scene: bpy.types.Scene, arguments: dict[str, Any], crop: bool) -> li
     foreign = compositing.foreign_scenes(scene)
     if foreign:
         raise Failure("SCENE_UNSUPPORTED", foreign[0])
+    # Of the original: a render of another scene than the current one takes the frame of the current one.
+    set_frame(scene, arguments["frame"])
     with copied(scene) as copy:
         image = bpy.data.images.load(arguments["exrOutput"], check_existing=False)
         try:
@@ -58,7 +60,6 @@ def compose(scene: bpy.types.Scene, arguments: dict[str, Any], crop: bool) -> li
                 compositing.feed_from_file(copy, image)
             if not compositing.is_used(scene):
                 compositing.pass_through(copy, image, keep=compositing.runs(scene))
-            set_frame(copy, arguments["frame"])
             with (
                 bordered(copy, arguments["region"], crop),
                 overridden(copy.render, use_compositing=True),

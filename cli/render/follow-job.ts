@@ -10,12 +10,17 @@ import type { FrameView, JobView } from '../../protocol/job.ts';
 import { PICTURE_EXTENSIONS } from '../../protocol/output.ts';
 import type { FarmClient } from '../farm-client.ts';
 import { type ProgressLine, progressText } from '../progress-line.ts';
+import { ExtraPlaces, frameNumber } from './extra-places.ts';
+import { type FetchedExtra, fetchExtraFiles, removeExtraFiles } from './fetch-extra-files.ts';
 
 /** Fast enough that a short job does not wait for it, slow enough to cost nothing. */
 const LOOK_MS = 200;
 
 /** `exr` is null where the job was not asked for EXRs. */
-export type FrameFiles = { frame: number; picture: string; exr: string | null };
+export type FrameFiles = { frame: number; picture: string; exr: string | null; extraFiles: FetchedExtra[] };
+
+/** What is on this disk, and what of the farm it is. */
+type Here = FrameFiles & { digest: Digest; list: Digest | null };
 
 export type FollowOptions = {
   client: FarmClient;
@@ -36,20 +41,26 @@ export async function followJob(
   options: FollowOptions,
 ): Promise<{ job: JobView; files: FrameFiles[] }> {
   const { client, progress, signal } = options;
-  const files = new Map<number, FrameFiles & { digest: Digest }>();
+  const files = new Map<number, Here>();
+  let places: ExtraPlaces | undefined;
   for (;;) {
     const job = await client.job(id, signal);
     progress.show(progressText(job, options.now()));
+    places ??= new ExtraPlaces(picturesOf(job));
     if (files.size < job.spec.frames.length || job.escrow === 'closed') {
       for (const frame of await client.frames(id, signal)) {
         const here = files.get(frame.frame);
         if (frame.picture === null) {
-          if (here !== undefined) await removeFiles(here);
+          if (here !== undefined) await removeFiles(here, places);
           files.delete(frame.frame);
           continue;
         }
         if (isHere(frame, here)) continue;
-        files.set(frame.frame, { ...(await download(job, frame, options)), digest: frame.picture });
+        const extraFiles = await replaceExtraFiles(job, frame, here, places, options);
+        // Replaced while it was looked at; the next look has the new one.
+        if (extraFiles === null) continue;
+        const fetched = { ...(await download(job, frame, options)), extraFiles };
+        files.set(frame.frame, { ...fetched, digest: frame.picture, list: frame.extraFiles });
         options.onFrame?.(frame.frame);
       }
     }
@@ -68,49 +79,86 @@ export async function followJob(
 }
 
 /** Whether what is on this disk is what the farm has now: a picture that failed its check is made again. */
-function isHere(frame: FrameView, here: (FrameFiles & { digest: Digest }) | undefined): boolean {
-  return here !== undefined && here.digest === frame.picture && (here.exr !== null || frame.exr === null);
+function isHere(frame: FrameView, here: Here | undefined): boolean {
+  if (here?.digest !== frame.picture || here?.list !== frame.extraFiles) return false;
+  return here.exr !== null || frame.exr === null;
 }
 
 /** Of a picture that failed its check: a wrong picture must not be taken for a result. */
-async function removeFiles({ picture, exr }: FrameFiles): Promise<void> {
+async function removeFiles(
+  { frame, picture, exr, extraFiles }: FrameFiles,
+  places: ExtraPlaces,
+): Promise<void> {
   for (const path of [picture, exr]) if (path !== null) await rm(path, { force: true });
+  await removeExtraFiles(frame, extraFiles, places);
+}
+
+/** Takes away what is here of an earlier picture and fetches the frame's own. Null when it changed meanwhile. */
+async function replaceExtraFiles(
+  job: JobView,
+  { frame, extraFiles: list }: FrameView,
+  here: Here | undefined,
+  places: ExtraPlaces,
+  { client, outFolder, signal }: FollowOptions,
+): Promise<FetchedExtra[] | null> {
+  if (here !== undefined && here.list === list) return here.extraFiles;
+  if (here !== undefined) {
+    await removeExtraFiles(frame, here.extraFiles, places);
+    here.extraFiles = [];
+    here.list = null;
+  }
+  if (list === null) return [];
+  const detail = await client.frame(job.id, frame, signal);
+  if (detail.extraFiles !== list) return null;
+  await makeFolder(outFolder);
+  const blobs = new HttpBlobs(client.address);
+  return await fetchExtraFiles(frame, detail.files, { blobs, outFolder, places, signal });
 }
 
 function sorted(files: ReadonlyMap<number, FrameFiles>): FrameFiles[] {
   return [...files.values()]
     .sort((a, b) => a.frame - b.frame)
-    .map(({ frame, picture, exr }) => ({ frame, picture, exr }));
+    .map(({ frame, picture, exr, extraFiles }) => ({ frame, picture, exr, extraFiles }));
 }
 
-async function download(job: JobView, frame: FrameView, options: FollowOptions): Promise<FrameFiles> {
+async function download(
+  job: JobView,
+  frame: FrameView,
+  options: FollowOptions,
+): Promise<Omit<FrameFiles, 'extraFiles'>> {
   const blobs = new HttpBlobs(options.client.address);
-  const extension = PICTURE_EXTENSIONS[job.spec.output.format];
-  const stem = join(options.outFolder, `${fileStem(job.name)}_${frameNumber(frame.frame)}`);
+  const names = namesOf(job, frame.frame);
   const fetch = async (digest: Digest | null, path: string): Promise<string> => {
     if (digest === null) throw new FarmError('INTERNAL', `frame ${frame.frame} is done without a file`);
     await blobs.fetchTo(digest, path, options.signal);
     return path;
   };
-  try {
-    await mkdir(options.outFolder, { recursive: true });
-  } catch (error) {
-    throw diskError(error, stem);
-  }
+  await makeFolder(options.outFolder);
   return {
     frame: frame.frame,
-    picture: await fetch(frame.picture, `${stem}${extension}`),
-    // The picture keeps its name where it is an EXR itself.
-    exr:
-      frame.exr === null
-        ? null
-        : await fetch(frame.exr, extension === '.exr' ? `${stem}_layers.exr` : `${stem}.exr`),
+    picture: await fetch(frame.picture, join(options.outFolder, names.picture)),
+    exr: frame.exr === null ? null : await fetch(frame.exr, join(options.outFolder, names.exr)),
   };
 }
 
-/** Blender's own spelling: four digits at least. */
-function frameNumber(frame: number): string {
-  return `${frame < 0 ? '-' : ''}${String(Math.abs(frame)).padStart(4, '0')}`;
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    throw diskError(error, join(folder, 'frame'));
+  }
+}
+
+function namesOf(job: JobView, frame: number): { picture: string; exr: string } {
+  const extension = PICTURE_EXTENSIONS[job.spec.output.format];
+  const stem = `${fileStem(job.name)}_${frameNumber(frame)}`;
+  // The picture keeps its name where it is an EXR itself.
+  return { picture: `${stem}${extension}`, exr: extension === '.exr' ? `${stem}_layers.exr` : `${stem}.exr` };
+}
+
+/** Every path that the job's pictures and EXRs take, so that no other file gets it. */
+function picturesOf(job: JobView): string[] {
+  return job.spec.frames.flatMap((frame) => Object.values(namesOf(job, frame)));
 }
 
 /** A job's name becomes part of a file name: only plain letters survive. */

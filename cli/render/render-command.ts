@@ -1,7 +1,7 @@
 /** `tessera render`: from a .blend to finished frames. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, extname, join, resolve } from 'node:path';
+import { basename, extname, join, relative, resolve, sep } from 'node:path';
 import { toJson } from '../../platform/json.ts';
 import type { JobRequest, JobView } from '../../protocol/job.ts';
 import { farmFolder, readApiKey, runningFarm } from '../farm/data-folder.ts';
@@ -103,8 +103,21 @@ export function report(
     return;
   }
   const seconds = ((job.finishedAtMs ?? terminal.now()) - job.createdAtMs) / 1_000;
-  terminal.say(`${files.length} frame(s) in ${outFolder} after ${seconds.toFixed(1)} s`);
+  const extra = files.reduce((count, file) => count + file.extraFiles.length, 0);
+  const beside = extra === 0 ? '' : `, with ${extra} file(s) of File Output nodes`;
+  terminal.say(`${files.length} frame(s)${beside} in ${outFolder} after ${seconds.toFixed(1)} s`);
+  for (const line of movedFiles(files, outFolder)) terminal.say(line);
   terminal.say(`paid ${formatTokens(job.spent)} TESS, refunded ${formatTokens(job.refunded)} TESS`);
+}
+
+/** Files that are not where the scene writes them, since another one of the job is there. */
+function movedFiles(files: readonly FrameFiles[], outFolder: string): string[] {
+  return files.flatMap(({ frame, extraFiles }) =>
+    extraFiles
+      .map(({ name, path }) => ({ name, path: relative(outFolder, path).replaceAll(sep, '/') }))
+      .filter(({ name, path }) => name !== path)
+      .map(({ name, path }) => `note: ${name} of frame ${frame} is ${path}: another file has its place`),
+  );
 }
 
 function describe(job: JobView): string {

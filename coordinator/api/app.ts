@@ -10,7 +10,7 @@ import {
 } from '../../platform/http/express-kit.ts';
 import { packageVersion } from '../../platform/package-root.ts';
 import { FarmError } from '../../protocol/errors.ts';
-import { API_BASE, type FarmInfo } from '../../protocol/http.ts';
+import { API_BASE, type FarmInfo, frameParameterSchema } from '../../protocol/http.ts';
 import { digestSchema, jobIdSchema } from '../../protocol/ids.ts';
 import { jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
 import type { CoordinatorContext } from '../context.ts';
@@ -18,7 +18,7 @@ import { endJob } from '../scheduling/end-job.ts';
 import { submitJob } from '../submission/jobs.ts';
 import type { Scenes } from '../submission/scenes.ts';
 import { streamJobEvents } from './job-events.ts';
-import { batchViews, frameViews, jobView, jobViews, nodeViews } from './views.ts';
+import { batchViews, frameDetail, frameViews, jobView, jobViews, nodeViews } from './views.ts';
 
 /** One file of a scene, or one frame's EXR: far above what is usual, far below what fills a disk unnoticed. */
 const MAX_BLOB_BYTES = 16 * 1024 ** 3;
@@ -76,6 +76,11 @@ export function createApp(
   });
   app.get(`${API_BASE}/jobs/:job/frames`, person, async (request, response) => {
     sendJson(response, await frameViews(context, parseParameter(jobIdSchema, request, 'job')));
+  });
+  app.get(`${API_BASE}/jobs/:job/frames/:frame`, person, async (request, response) => {
+    const id = parseParameter(jobIdSchema, request, 'job');
+    const frame = parseParameter(frameParameterSchema, request, 'frame');
+    sendJson(response, await frameDetail(context, id, frame));
   });
   app.get(`${API_BASE}/jobs/:job/batches`, person, async (request, response) => {
     sendJson(response, await batchViews(context, parseParameter(jobIdSchema, request, 'job')));

@@ -1,10 +1,14 @@
 /** Rows as the API shows them. */
+import type { Selectable } from 'kysely';
 import { sql } from 'kysely';
 import { FarmError } from '../../protocol/errors.ts';
+import type { FrameDetail } from '../../protocol/http.ts';
 import type { JobId } from '../../protocol/ids.ts';
 import type { FrameView, JobView, NodeView } from '../../protocol/job.ts';
 import type { BatchView, Evidence } from '../../protocol/verdict.ts';
+import { readExtraFiles } from '../assembly/extra-files.ts';
 import type { CoordinatorContext } from '../context.ts';
+import type { FarmTables } from '../database/schema.ts';
 import { onlineSince } from '../scheduling/nodes.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import type { JobRow } from '../settlement/job-escrow.ts';
@@ -78,14 +82,36 @@ export async function frameViews(context: CoordinatorContext, id: JobId): Promis
     .where('job_id', '=', id)
     .orderBy('position')
     .execute();
-  return rows.map((row) => ({
+  return rows.map(frameViewOf);
+}
+
+/** One frame with its files of File Output nodes by name. */
+export async function frameDetail(
+  context: CoordinatorContext,
+  id: JobId,
+  frame: number,
+): Promise<FrameDetail> {
+  const row = await context.db
+    .selectFrom('frames')
+    .selectAll()
+    .where('job_id', '=', id)
+    .where('frame', '=', frame)
+    .executeTakeFirst();
+  if (row === undefined) throw new FarmError('NOT_FOUND', `there is no frame ${frame} of a job ${id}`);
+  const files = row.extra_files === null ? [] : await readExtraFiles(context.blobs, row.extra_files);
+  return { ...frameViewOf(row), files };
+}
+
+function frameViewOf(row: Selectable<FarmTables['frames']>): FrameView {
+  return {
     frame: row.frame,
     state: row.state,
     tilesTotal: row.tiles_total,
     tilesVerified: row.tiles_verified,
     picture: row.picture,
     exr: row.exr,
-  }));
+    extraFiles: row.extra_files,
+  };
 }
 
 export async function batchViews(context: CoordinatorContext, id: JobId): Promise<BatchView[]> {

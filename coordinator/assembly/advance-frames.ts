@@ -48,6 +48,7 @@ async function deliverFrames(context: CoordinatorContext, tx: FarmQuery, batch: 
         state: 'done',
         exr: exr ? receipt.exrDigest : null,
         picture: receipt.pictureDigest,
+        extra_files: receipt.extraFilesDigest ?? null,
         tiles_verified: sql`tiles_total`,
       })
       .where('job_id', '=', batch.job_id)

@@ -60,6 +60,7 @@ type Tables = {
     state: Generated<FrameState>;
     exr: Digest | null;
     picture: Digest | null;
+    extra_files: Digest | null;
   };
   nodes: {
     id: NodeId;

@@ -6,6 +6,7 @@ import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { NodeId } from '../../protocol/ids.ts';
 import { type Complete, type LeaseGrant, MAX_RECEIPTS } from '../../protocol/messages.ts';
+import { requireExtraFiles } from '../assembly/extra-files.ts';
 import { showFrame } from '../assembly/show-frames.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
@@ -31,6 +32,8 @@ export async function completeTask(
       throw new FarmError('MESSAGE_INVALID', `the result ${digest} was not delivered`);
     }
   }
+  if (receipt.extraFilesDigest !== undefined)
+    await requireExtraFiles(context.blobs, receipt.extraFilesDigest);
   const now = new Date(context.clock.now());
   return await context.db.transaction().execute(async (tx) => {
     const task = await leasedTask(tx, nodeId, message);

@@ -88,6 +88,24 @@ describe('receipts', () => {
     expect(RECEIPT_ABI_TYPES).toEqual(vectors.abiTypes);
   });
 
+  it('commit to the list of extra files too, in a leaf of the same format', () => {
+    fc.assert(
+      fc.property(anyReceipt, hexDigits(64), hexDigits(64), fc.nat(255), (receipt, picture, list, bit) => {
+        const leafOf = (edit: Record<string, unknown>) =>
+          receiptLeaf(receiptSchema.parse({ ...receipt, pictureDigest: picture, ...edit }));
+        const leaves = [
+          leafOf({}),
+          leafOf({ extraFilesDigest: list }),
+          leafOf({ extraFilesDigest: flip(list, bit) }),
+          leafOf({ extraFilesDigest: list, pictureDigest: flip(picture, bit) }),
+          leafOf({ pictureDigest: list, extraFilesDigest: picture }),
+        ];
+        expect(new Set(leaves).size).toBe(leaves.length);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
   it('change their leaf with any bit of any field, and the proof breaks', () => {
     const others = batch(5).map(receiptLeaf);
     fc.assert(

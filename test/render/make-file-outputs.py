@@ -19,7 +19,11 @@ def build(base_path: str, slots: list[str], layered: str) -> None:
     tree = scene.node_tree
     tree.nodes.clear()
     layers, blur = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("CompositorNodeBlur")
-    blur.size_x, blur.size_y = 5, 3
+    blur.size_y = 3
+    # Animated: a frame that is composed as another one looks different.
+    for frame, width in ((1, 2), (2, 8)):
+        blur.size_x = width
+        blur.keyframe_insert("size_x", frame=frame)
     output = tree.nodes.new("CompositorNodeComposite")
     tree.links.new(layers.outputs["Image"], blur.inputs["Image"])
     tree.links.new(blur.outputs["Image"], output.inputs["Image"])

@@ -34,13 +34,20 @@ async function pictureOf(image: PixelImage): Promise<Buffer> {
 
 class FinishingSession extends FakeSession {
   finished = 0;
-  async finish({ tiles, pictureOutput }: Parameters<RenderSession['finish']>[0]) {
+  /** What the scene's File Output nodes write, by name. */
+  writes: Record<string, Buffer> = {};
+  async finish({ tiles, pictureOutput, extraFolder = '' }: Parameters<RenderSession['finish']>[0]) {
     this.finished += 1;
     const [tile] = tiles;
     if (tile === undefined || tiles.length !== 1) throw new Error('a whole frame is one tile');
     const image = readRawPixels(await readFile(tile.path));
     await writeFile(pictureOutput, await pictureOf(image));
     const { width, height } = image;
+    const extraFiles = Object.keys(this.writes).map((name, index) => ({
+      name,
+      path: join(extraFolder, String(index)),
+    }));
+    for (const { name, path } of extraFiles) await writeFile(path, this.writes[name] ?? '');
     return {
       exrPath: '',
       picturePath: pictureOutput,
@@ -48,6 +55,7 @@ class FinishingSession extends FakeSession {
       width,
       height,
       finishMs: 1,
+      extraFiles,
     };
   }
 }
@@ -71,16 +79,27 @@ type Node = {
   handsOver?: boolean;
   /** Bytes in place of the EXR, under a digest of their own. */
   bytes?: Uint8Array;
+  /** The files of File Output nodes that it delivers, by name. */
+  extra?: Record<string, Buffer>;
 };
 
 const COUNT = 3;
+
+function listOf(extra: Record<string, Buffer>) {
+  const files = Object.entries(extra).map(([name, content]) => ({
+    name,
+    digest: blobs.keep(content),
+    sizeBytes: content.length,
+  }));
+  return blobs.keep(Buffer.from(JSON.stringify({ version: 1, files })));
+}
 
 /** Whole frames of one node; the made-up scene looks the same in each. */
 async function batchOf(node: (frame: number) => Node, challengeCount: number, exr = false) {
   const [model] = makeReceipts(new FakeBlobs(), delivery) as [Receipt];
   const receipts: Receipt[] = [];
   for (let frame = 1; frame <= COUNT; frame++) {
-    const { pixels = FRAME, pictured = pixels, handsOver = true, bytes } = node(frame);
+    const { pixels = FRAME, pictured = pixels, handsOver = true, bytes, extra = {} } = node(frame);
     const made = delivery(pixels);
     const exrDigest = blobs.keep(bytes ?? made.bytes);
     receipts.push({
@@ -92,6 +111,7 @@ async function batchOf(node: (frame: number) => Node, challengeCount: number, ex
       pixelDigest: made.pixelDigest,
       exrDigest,
       pictureDigest: blobs.keep(await pictureOf(pictured)),
+      ...(Object.keys(extra).length === 0 ? {} : { extraFilesDigest: listOf(extra) }),
     });
     if (!handsOver) blobs.stored.delete(exrDigest);
   }
@@ -187,5 +207,74 @@ describe('a batch of whole frames', () => {
     const { outcome, comparisons } = await batch.verify();
     expect(outcome).toBe('fail');
     expect(comparisons.find((one) => one.outcome === 'fail')).toMatchObject({ frame: 3, kind: 'frame' });
+  });
+});
+
+describe('files of File Output nodes', () => {
+  const flat = (grey: number, format: 'png' | 'jpeg', side = SIDE) =>
+    sharp({ create: { width: side, height: side, channels: 3, background: { r: grey, g: grey, b: grey } } })
+      .toFormat(format)
+      .toBuffer();
+  const judge = async (extra: Record<string, Buffer>) => {
+    const { verify } = await batchOf(() => ({ extra }), 1);
+    const { outcome, comparisons } = await verify();
+    return { outcome, first: comparisons[0] };
+  };
+
+  it('pass when they are what finishing the claim gives, and are not even fetched when they are the same', async () => {
+    session.writes = { 'a/beauty0001.png': await flat(90, 'png'), 'raw0001.dpx': Buffer.from('a DPX') };
+    expect(await judge(session.writes)).toMatchObject({ outcome: 'pass' });
+    for (const content of Object.values(session.writes))
+      expect(blobs.fetched).not.toContain(new FakeBlobs().keep(content));
+  });
+
+  it('pass with other bytes of the same pixels', async () => {
+    session.writes = { 'beauty0001.png': await flat(90, 'png') };
+    const packed = await sharp(session.writes['beauty0001.png'])
+      .png({ compressionLevel: 0 })
+      .withMetadata({ density: 300 })
+      .toBuffer();
+    expect(packed.equals(session.writes['beauty0001.png'] as Buffer)).toBe(false);
+    expect(await judge({ 'beauty0001.png': packed })).toMatchObject({ outcome: 'pass' });
+  });
+
+  it.each([
+    [
+      'of other pixels',
+      async () => ({ 'beauty0001.png': await flat(120, 'png') }),
+      /beauty0001\.png: .*differ/,
+    ],
+    [
+      'of another size',
+      async () => ({ 'beauty0001.png': await flat(90, 'png', 8) }),
+      /beauty0001\.png: it is 8x8/,
+    ],
+    ['of another format', async () => ({ 'beauty0001.png': await flat(90, 'jpeg') }), /it is no png/],
+    ['that are no picture', async () => ({ 'beauty0001.png': Buffer.from('<svg/>') }), /it is no png/],
+    ['far larger than they are', async () => ({ 'beauty0001.png': Buffer.alloc(2 ** 22) }), /bytes/],
+    ['that are missing', async () => ({}), /beauty0001\.png of a File Output node was not delivered/],
+    ['under other names', async () => ({ 'other0001.png': await flat(90, 'png') }), /was not delivered/],
+    [
+      'that the scene does not write',
+      async () => ({ 'beauty0001.png': await flat(90, 'png'), 'more0001.png': await flat(90, 'png') }),
+      /does not write/,
+    ],
+  ])('fail the frame when they are %s', async (_what, delivered, reason) => {
+    session.writes = { 'beauty0001.png': await flat(90, 'png') };
+    const { outcome, first } = await judge(await delivered());
+    expect(outcome).toBe('fail');
+    expect(first).toMatchObject({ outcome: 'fail', reason: expect.stringMatching(reason) });
+  });
+
+  it('in a format that nothing here decodes are never paid unseen, and never a failure', async () => {
+    const dpx = Buffer.alloc(10_000, 7);
+    session.writes = { 'raw0001.dpx': dpx };
+    const stamped = Buffer.from(dpx);
+    stamped.write('2030:01:01', 100);
+    expect(await judge({ 'raw0001.dpx': stamped })).toMatchObject({ outcome: 'pass' });
+    expect(await judge({ 'raw0001.dpx': Buffer.alloc(10_000, 8) })).toMatchObject({
+      outcome: 'inconclusive',
+      first: { decidedBy: 'extraFiles', reason: expect.stringContaining('not decoded here') },
+    });
   });
 });

@@ -2,10 +2,10 @@
 import { z } from 'zod';
 import { ERRORS, type ErrorCode } from '../../../protocol/errors.ts';
 import { digestSchema } from '../../../protocol/ids.ts';
-import { scenePathSchema } from '../../../protocol/job.ts';
 import { pictureFormatSchema } from '../../../protocol/output.ts';
 import { rectSchema, sizeSchema } from '../../../protocol/rect.ts';
 import { DEVICE_TYPES } from '../device-choice.ts';
+import { DEFAULT_SESSION_LIMITS } from './limits.ts';
 
 /** Long enough for every path and message, short enough for a log. */
 const text = z.string().max(8192);
@@ -71,16 +71,13 @@ export const renderedSchema = z.strictObject({
   samples: z.int().min(1),
 });
 
-/** Four views and a few passes each come to dozens; a node per pass of every layer to hundreds. */
-const MAX_EXTRA_FILES = 1_000;
-
 export const finishedSchema = z.strictObject({
   pixelDigest: digestSchema,
   width: z.int().min(1),
   height: z.int().min(1),
   finishMs: duration,
-  /** What they are called; they lie at numbered paths. */
-  extraFiles: z.array(z.strictObject({ name: scenePathSchema })).max(MAX_EXTRA_FILES),
+  /** What they are called; they lie at numbered paths. Names that will not do are the scene's: see extra-names.ts. */
+  extraFiles: z.array(z.strictObject({ name: text })).max(DEFAULT_SESSION_LIMITS.outputFiles),
 });
 
 export const renderedFrameSchema = z.strictObject({

@@ -23,6 +23,7 @@ import type {
   SessionEnd,
 } from '../runtime.ts';
 import { createExchange, type Exchange } from './exchange.ts';
+import { requirePlainNames } from './extra-names.ts';
 import { type Guest, INSIDE, type Launch } from './launcher.ts';
 import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './limits.ts';
 import {
@@ -222,6 +223,7 @@ class BlenderSession implements RenderSession {
         // By number, never by the path that the sandbox names.
         const inside = result.extraFiles.map((_, index) => `${prefix}-${index}`);
         used.push(...inside);
+        requirePlainNames(result.extraFiles.map(({ name }) => name));
         for (const [index, { name }] of result.extraFiles.entries()) {
           const path = join(extraFolder, String(index));
           await this.#exchange.takeOut(inside[index] as string, path);
