@@ -17,6 +17,8 @@ export const coordinatorConfigSchema = z.strictObject({
   blenderPath: z.string().optional(),
   /** Which of the machine's engines are used (platform/render/engines.ts). */
   runtime: runtimeChoiceSchema,
+  /** Whether nodes may render numbers in place of pictures (synthetic-engines.ts): for load tests, never for people. */
+  allowSynthetic: z.boolean().default(false),
   threads: z.number().int().min(1),
   logLevel: z.string(),
   /** A lease without a heartbeat for this long is over. */

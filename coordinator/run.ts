@@ -30,6 +30,7 @@ import { serveNodes } from './scheduling/serve-nodes.ts';
 import { closeBatches } from './settlement/open-batch.ts';
 import { SettlementLoop } from './settlement/settlement-loop.ts';
 import { Scenes } from './submission/scenes.ts';
+import { requireNoSynthetic } from './synthetic-engines.ts';
 import { graceHandOvers, HandOver } from './verification/hand-over.ts';
 import { serveVerifiers } from './verification/serve-verifiers.ts';
 import { VerifierDesk } from './verification/verifier-desk.ts';
@@ -68,6 +69,11 @@ export async function runCoordinator(
   });
   const [runtime] = engines;
   if (runtime === undefined) throw new FarmError('ENGINE_NOT_FOUND', 'this machine has no engine');
+  requireNoSynthetic(
+    'this farm',
+    engines.map((one) => one.engine),
+    { allowSynthetic: config.allowSynthetic, chainId: EMBEDDED_CHAIN_ID },
+  );
   const blobs = await FolderBlobStore.open(join(config.dataFolder, 'blobs'));
   const context: CoordinatorContext = {
     config,

@@ -276,6 +276,12 @@ export const ERRORS = {
     retryable: false,
     help: 'Run this node with the same Blender on a CPU of the same class as the farm; only what its verifier can render again can be paid.',
   },
+  SYNTHETIC_REFUSED: {
+    httpStatus: 409,
+    exitCode: 4,
+    retryable: false,
+    help: 'A synthetic engine makes numbers for load tests, and nobody is to pay for them. Run this machine with Blender (TESSERA_RUNTIME=process or docker); only a test farm on the embedded chain that is started with allowSynthetic takes it.',
+  },
   CHAIN_UNAVAILABLE: {
     httpStatus: 503,
     exitCode: 6,

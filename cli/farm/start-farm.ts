@@ -40,6 +40,8 @@ export type FarmOptions = {
   blenderPath?: string | undefined;
   /** Which of the machine's engines are used; both kinds when left out. */
   runtime?: RuntimeChoice | undefined;
+  /** Lets `runtime: 'synthetic'` work, for load tests; a farm of people never sets it. */
+  allowSynthetic?: boolean;
   programs?: ProgramOrigin;
   logLevel?: string;
   /** Whether processes that die are started again. */
@@ -165,6 +167,7 @@ async function startParts(
       config: {
         ...shared,
         ...contracts,
+        allowSynthetic: options.allowSynthetic ?? false,
         dataFolder: folder.coordinator,
         httpPort,
         chainUrl,

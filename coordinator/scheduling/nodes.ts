@@ -5,6 +5,7 @@ import { FarmError } from '../../protocol/errors.ts';
 import type { NodeId } from '../../protocol/ids.ts';
 import type { helloSchema } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
+import { requireNoSynthetic } from '../synthetic-engines.ts';
 
 /** A node that was not heard of for this many lease times is offline; one missed heartbeat is a slow network. */
 const OFFLINE_AFTER_LEASES = 3;
@@ -17,6 +18,8 @@ export async function welcomeNode(
   id: NodeId,
   hello: z.output<typeof helloSchema>,
 ): Promise<void> {
+  const { allowSynthetic } = context.config;
+  requireNoSynthetic(id, hello.engines, { allowSynthetic, chainId: context.chain.chainId });
   const own = context.engines.map((runtime) => runtime.engine);
   // What the farm's verifier cannot render again cannot be paid.
   const served = hello.engines.filter(({ id: engine, deviceClass }) =>

@@ -7,9 +7,13 @@ import { sweepContainers } from './docker/sweep.ts';
 import { compareVersions, listImages } from './images/list.ts';
 import { createProcessRuntime } from './process/runtime.ts';
 import type { RenderRuntime } from './runtime.ts';
+import { createSyntheticRuntime } from './synthetic/runtime.ts';
 
-/** `auto` takes both where they are there; the other two insist (TESSERA_RUNTIME). */
-export const runtimeChoiceSchema = z.enum(['auto', 'docker', 'process']);
+/**
+ * `auto` takes both where they are there; `docker` and `process` insist (TESSERA_RUNTIME). `synthetic` is for load
+ * tests and nothing that people can choose; alone, so that no job ends up with it by mistake.
+ */
+export const runtimeChoiceSchema = z.enum(['auto', 'docker', 'process', 'synthetic']);
 export type RuntimeChoice = z.infer<typeof runtimeChoiceSchema>;
 
 export type FindEnginesOptions = {
@@ -31,6 +35,7 @@ export type FindEnginesOptions = {
  */
 export async function findEngines(options: FindEnginesOptions): Promise<RenderRuntime[]> {
   const { choice } = options;
+  if (choice === 'synthetic') return [createSyntheticRuntime()];
   const containers = choice === 'process' ? [] : await findContainers(options);
   const local = choice === 'docker' ? null : await findLocal(options, containers.length > 0);
   if (choice === 'docker' && containers.length === 0) {

@@ -20,8 +20,8 @@ export type EngineInfo = {
   version: string;
   /** The kernel that runs: `cpu-avx2`, `cpu-avx`, `cpu-sse42`, … */
   deviceClass: string;
-  /** What keeps the scene from the rest of the machine. */
-  runtime: 'process' | 'docker';
+  /** What keeps the scene from the rest of the machine; `synthetic` runs nothing of a scene. */
+  runtime: 'process' | 'docker' | 'synthetic';
 };
 
 export type SceneFolder = {
@@ -127,7 +127,7 @@ export type RenderCommand = {
 };
 
 export type RenderedTile = {
-  /** Multilayer EXR, lossless, of exactly the rectangle's size. */
+  /** Multilayer EXR, lossless, of exactly the rectangle's size; only a session of the same engine reads it. */
   exrPath: string;
   /** Digest of its canonical pixels (proof/pixels.ts). */
   pixelDigest: Digest;

@@ -1,12 +1,13 @@
-/** What every render runtime has to do, with real Blender. Call it with a way to make the runtime. */
+/** What every runtime of Blender has to do: the port's contract, and Blender's own pictures. */
 import { describe } from 'vitest';
 import { makeBench, type RuntimeMaker, TIMEOUT_MS } from './conformance/bench.ts';
+import { portContract } from './conformance/contract.ts';
 import { endingConformance } from './conformance/ending.ts';
 import { inspectConformance } from './conformance/inspecting.ts';
 import { picturesConformance } from './conformance/pictures.ts';
 import { refusalConformance } from './conformance/refusing.ts';
 import { renderConformance } from './conformance/rendering.ts';
-import { type BareBlender, localBlender } from './support.ts';
+import { type BareBlender, localBlender, makeFixtures } from './support.ts';
 
 /** The tests of one runtime. `bare` is the same Blender without the farm: it makes the scenes and the references. */
 export function renderRuntimeConformance(
@@ -15,8 +16,10 @@ export function renderRuntimeConformance(
   bare: BareBlender = localBlender,
 ): void {
   describe(`${name}: render runtime`, { timeout: TIMEOUT_MS }, () => {
-    const bench = makeBench(makeRuntime, bare);
-    picturesConformance(bench);
+    const make = (folder: string) => makeFixtures(folder, bare);
+    const bench = makeBench(makeRuntime, { make, slow: 'plain' });
+    portContract(bench);
+    picturesConformance(bench, bare);
     inspectConformance(bench);
     renderConformance(bench);
     refusalConformance(bench);

@@ -167,6 +167,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
       verifierAddress: '0x00000000000000000000000000000000000e41f1' as Address,
       threads: 1,
       runtime: 'process',
+      allowSynthetic: false,
       logLevel: 'silent',
       leaseMs: 10_000,
       batchMaxAgeMs: 15_000,

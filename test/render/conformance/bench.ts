@@ -5,13 +5,21 @@ import { afterAll, beforeAll, expect } from 'vitest';
 import type { RenderRuntime, RenderSession, SceneInspection } from '../../../platform/render/runtime.ts';
 import type { ErrorCode } from '../../../protocol/errors.ts';
 import type { Rect } from '../../../protocol/rect.ts';
-import { type BareBlender, cut, makeFixtures, temporaryFolder } from '../support.ts';
+import { cut, temporaryFolder } from '../support.ts';
 
 /** Blender starts several times in a test, on a machine that may do other things too. */
 export const TIMEOUT_MS = 300_000;
 export const FRAME = 2;
 
 export type RuntimeMaker = (options: { signal: AbortSignal; tempFolder: string }) => Promise<RenderRuntime>;
+
+/** The scenes of a suite; those of the contract are there under the same names for every runtime. */
+export type Scenes = {
+  make: (folder: string) => Promise<void>;
+  /** Renders for minutes with {@link LONG_SAMPLES}. */
+  slow: string;
+};
+export const LONG_SAMPLES = 60_000;
 
 export function code(expected: ErrorCode) {
   return expect.objectContaining({ code: expected });
@@ -21,8 +29,8 @@ type Tile = { rect: Rect; path: string; pixelDigest: string };
 
 export type Bench = ReturnType<typeof makeBench>;
 
-/** To be called inside a describe: it makes the runtime and the scenes before all tests, with the runtime's Blender. */
-export function makeBench(makeRuntime: RuntimeMaker, bare: BareBlender) {
+/** To be called inside a describe: it makes the runtime and the scenes before all tests. */
+export function makeBench(makeRuntime: RuntimeMaker, { make: makeScenes, slow }: Scenes) {
   const { signal } = new AbortController();
   let folder: Awaited<ReturnType<typeof temporaryFolder>>;
   let runtime: RenderRuntime;
@@ -68,14 +76,15 @@ export function makeBench(makeRuntime: RuntimeMaker, bare: BareBlender) {
   beforeAll(async () => {
     folder = await temporaryFolder();
     await mkdir(exchange());
-    await makeFixtures(scenes(), bare);
+    await mkdir(scenes());
+    await makeScenes(scenes());
     runtime = await makeRuntime({ signal, tempFolder: exchange() });
   }, TIMEOUT_MS);
   afterAll(() => folder[Symbol.asyncDispose]());
 
   return {
     signal,
-    bare,
+    slow,
     get runtime() {
       return runtime;
     },

@@ -1,7 +1,7 @@
 /** Finished pictures against what Blender alone writes. */
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { differingValues, referencePicture, temporaryFolder } from '../support.ts';
+import { type BareBlender, differingValues, referencePicture, temporaryFolder } from '../support.ts';
 import { type Bench, FRAME } from './bench.ts';
 
 /** One piece and many: what lies between shares its borders with them. */
@@ -27,13 +27,13 @@ const PICTURES = [
   ['linked/scene', 97, 55],
 ] as const;
 
-export function picturesConformance(bench: Bench): void {
+export function picturesConformance(bench: Bench, bare: BareBlender): void {
   const { signal, open, scenes, renderTiles, finish } = bench;
 
   describe('pictures are what Blender alone writes, value for value', () => {
     it.each(PICTURES)('%s (%i x %i)', async (scene, width, height) => {
       await using own = await temporaryFolder();
-      const reference = await referencePicture(bench.bare, join(scenes(), `${scene}.blend`), FRAME, own.path);
+      const reference = await referencePicture(bare, join(scenes(), `${scene}.blend`), FRAME, own.path);
       await using session = await open(scene);
       const inspection = await session.inspect({ signal });
       expect(inspection.picture).toMatchObject({ width, height });
