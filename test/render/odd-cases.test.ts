@@ -98,10 +98,13 @@ describe('odd scenes', { timeout: TIMEOUT_MS }, () => {
     const merged = await tiled(session, grid);
     // What the compositor made is a layer of Blender's file; the farm's raw layers are what it was made from.
     const ignored = usesCompositor ? 'Composite.' : undefined;
-    const layers = await compareLayers([
-      { first: reference.layers, second: merged.exrPath, ignored },
-      { first: reference.layers, second: frame.exrPath, ignored },
-    ], folder.path);
+    const layers = await compareLayers(
+      [
+        { first: reference.layers, second: merged.exrPath, ignored },
+        { first: reference.layers, second: frame.exrPath, ignored },
+      ],
+      folder.path,
+    );
     const pictures = [
       await differingValues(reference.picture, merged.picturePath),
       await differingValues(reference.picture, frame.picturePath),
@@ -125,7 +128,10 @@ describe('odd scenes', { timeout: TIMEOUT_MS }, () => {
     const merged = await tiled(session, [3, 2], 'half');
     const { usesCompositor } = await session.inspect({ signal });
     const ignored = usesCompositor ? 'Composite.' : undefined;
-    const [layers] = await compareLayers([{ first: reference.layers, second: merged.exrPath, ignored }], folder.path);
+    const [layers] = await compareLayers(
+      [{ first: reference.layers, second: merged.exrPath, ignored }],
+      folder.path,
+    );
     process.stdout.write(`${scene}, half: ${layers?.differing} of ${layers?.values} layer values differ\n`);
     expect(layers).toMatchObject(EQUAL);
   });
