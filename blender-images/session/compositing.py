@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import bpy
 
+from .denoising import denoise_node, denoised
 from .failure import Failure
 
-# Without a denoiser the noisy picture is the picture.
-SAME_AS_COMBINED = ("Image", "Noisy Image")
+# The output that has the picture as it was before denoising.
+NOISY = "Noisy Image"
 
 
 def runs(scene: bpy.types.Scene) -> bool:
@@ -41,10 +42,13 @@ def readers(tree: bpy.types.NodeTree) -> Iterator[bpy.types.Node]:
             yield node
 
 
-def output_of(image_node: bpy.types.Node, name: str) -> bpy.types.NodeSocket | None:
-    """The image node's output for what a Render Layers node calls `name`."""
-    wanted = "Combined" if name in SAME_AS_COMBINED else name
-    return next((output for output in image_node.outputs if output.name == wanted), None)
+def output_of(scene: bpy.types.Scene, source: bpy.types.Node, name: str) -> bpy.types.NodeSocket | None:
+    """What stands for the output that a Render Layers node calls `name`, where an Image node stands for it."""
+    wanted = "Combined" if name in ("Image", NOISY) else name
+    found = next((output for output in source.outputs if output.name == wanted), None)
+    if name == "Image" and found is not None and denoised(scene, source.layer):
+        return denoise_node(scene, source)
+    return found
 
 
 def empty_output(tree: bpy.types.NodeTree, kind: str) -> bpy.types.NodeSocket:
@@ -66,16 +70,20 @@ def image_node(tree: bpy.types.NodeTree, image: bpy.types.Image, layer: str) -> 
     return node
 
 
-def replace_render_layers(tree: bpy.types.NodeTree, node: bpy.types.Node, image: bpy.types.Image) -> None:
+def replace_render_layers(scene: bpy.types.Scene, node: bpy.types.Node, image: bpy.types.Image) -> None:
     """Puts an Image node where a Render Layers node was; muted links stay muted."""
+    tree = scene.node_tree
+    outputs: dict[str, bpy.types.NodeSocket | None] = {}
     replacement = image_node(tree, image, node.layer)
     if replacement is not None:
         replacement.mute = node.mute
     for link in [link for link in tree.links if link.from_node == node]:
         source, target, muted = link.from_socket, link.to_socket, link.is_muted
-        output = output_of(replacement, source.name) if replacement is not None else None
+        # Once for each output: denoising a frame is work.
+        if replacement is not None and source.name not in outputs:
+            outputs[source.name] = output_of(scene, replacement, source.name)
         tree.links.remove(link)
-        new = tree.links.new(output or empty_output(tree, source.type), target)
+        new = tree.links.new(outputs.get(source.name) or empty_output(tree, source.type), target)
         new.is_muted = muted
     tree.nodes.remove(node)
 
@@ -85,7 +93,7 @@ def feed_from_file(scene: bpy.types.Scene, image: bpy.types.Image) -> None:
     tree = scene.node_tree
     for node in list(readers(tree)):
         if node.type == "R_LAYERS":
-            replace_render_layers(tree, node, image)
+            replace_render_layers(scene, node, image)
         else:
             node.source = "IMAGE"
             node.image = image
@@ -102,7 +110,7 @@ def pass_through(scene: bpy.types.Scene, image: bpy.types.Image, keep: bool) -> 
         tree.nodes.clear()
     layers = [layer.name for layer in scene.view_layers if layer.use]
     source = image_node(tree, image, layers[0]) if layers else None
-    output = output_of(source, "Image") if source is not None else None
+    output = output_of(scene, source, "Image") if source is not None else None
     if output is None:
         raise Failure("RENDER_FAILED", "the merged frame has no picture of the first view layer", invalidExr=True)
     tree.links.new(output, tree.nodes.new("CompositorNodeComposite").inputs["Image"])

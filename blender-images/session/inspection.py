@@ -8,30 +8,15 @@ from typing import Any
 
 import bpy
 
-from . import compositing
+from . import compositing, denoising
 from .failure import Failure
 from .files import scene_files
 from .loading import loaded
 from .output import writable_formats
-from .overriding import overridden
 from .region import border_rect, full_size, picture_rect
 
 # The list is for a person to read; a rig with 500 scripted drivers is one problem, not 500.
 MAX_NAMED = 3
-
-
-def can_denoise() -> bool:
-    """Whether this build has OpenImageDenoise."""
-    try:
-        import _cycles
-    except ImportError:
-        return False
-    return bool(getattr(_cycles, "with_openimagedenoise", False))
-
-
-def uses_denoising(scene: bpy.types.Scene) -> bool:
-    """Whether Cycles would denoise, were it able to."""
-    return scene.render.engine == "CYCLES" and bool(scene.cycles.use_denoising)
 
 
 def uses_sequencer(scene: bpy.types.Scene) -> bool:
@@ -51,12 +36,12 @@ def samples_of(scene: bpy.types.Scene) -> int:
 
 
 def passes_of(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[str]:
-    """The passes that a render command writes for this layer (it never denoises)."""
+    """The passes that a render command writes for this layer (it never denoises, but renders what guides that)."""
     if scene.render.engine != "CYCLES":
         return ["Combined"]
     from cycles import engine
 
-    with overridden(scene.cycles, use_denoising=False):
+    with denoising.with_guides(scene):
         return list(dict.fromkeys(name for name, *_rest in engine.list_render_passes(scene, layer)))
 
 
@@ -82,8 +67,6 @@ def unsupported(scene: bpy.types.Scene) -> list[str]:
         reasons.append("The scene draws Freestyle lines.")
     if uses_sequencer(scene):
         reasons.append("The picture comes from the video sequencer.")
-    if uses_denoising(scene) and can_denoise():
-        reasons.append("The scene is denoised by Cycles; tiles are rendered without.")
     return reasons + compositing.foreign_scenes(scene)
 
 
@@ -99,9 +82,7 @@ def untileable(scene: bpy.types.Scene) -> list[str]:
 
 def warnings(scene: bpy.types.Scene) -> list[str]:
     """What the artist should know, though Blender alone would do the same."""
-    sentences: list[str] = []
-    if uses_denoising(scene) and not can_denoise():
-        sentences.append("The scene asks for denoising, but this build of Blender has no denoiser: it stays noisy.")
+    sentences = denoising.warnings(scene)
     if scene.render.use_stamp:
         sentences.append("Metadata is burnt into the picture; it has the date of the rendering.")
     drivers = list(scripted_drivers())
@@ -146,8 +127,8 @@ def inspect(_arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
         ],
         "usesCompositor": compositing.is_used(scene),
         "usesSequencer": uses_sequencer(scene),
-        "usesDenoising": uses_denoising(scene),
-        "canDenoise": can_denoise(),
+        "usesDenoising": denoising.uses_denoising(scene),
+        "canDenoise": denoising.can_denoise(),
         "usesMultiview": render.use_multiview,
         "outputFormat": {
             "fileFormat": image.file_format,

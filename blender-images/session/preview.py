@@ -9,8 +9,8 @@ from typing import Any
 
 import bpy
 
+from .denoising import can_denoise, uses_denoising
 from .failure import Failure
-from .inspection import can_denoise, uses_denoising
 from .overriding import image_format, overridden
 from .region import full_size
 from .rendering import check_renderable

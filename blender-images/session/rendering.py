@@ -11,7 +11,7 @@ from typing import Any
 
 import bpy
 
-from . import merging, pixels
+from . import denoising, merging, pixels
 from .failure import Failure
 from .inspection import samples_of
 from .memory import peak_bytes, reset_peak
@@ -81,7 +81,7 @@ def settings_for(scene: bpy.types.Scene, arguments: dict[str, Any], rect: Rect, 
 def sampled(scene: bpy.types.Scene, samples: int | None) -> Iterator[None]:
     """As many samples as were asked for, and the noise that they leave."""
     with ExitStack() as stack:
-        stack.enter_context(overridden(scene.cycles, use_denoising=False))
+        stack.enter_context(denoising.with_guides(scene))
         if samples is not None:
             stack.enter_context(overridden(scene.cycles, samples=samples))
             # A layer's own number would win over the one that was asked for.

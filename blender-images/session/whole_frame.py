@@ -10,7 +10,7 @@ from typing import Any
 
 import bpy
 
-from . import compositing, extras, finishing, merging, output, pixels, rendering
+from . import compositing, denoising, extras, finishing, merging, output, pixels, rendering
 from .failure import Failure
 from .inspection import samples_of
 from .memory import peak_bytes, reset_peak
@@ -25,9 +25,10 @@ def needs_two_steps(scene: bpy.types.Scene, arguments: dict[str, Any]) -> bool:
     """
     Whether one render call cannot give both files. Half floats: the picture must come from the pixels that are
     delivered, not from finer ones. A view layer of that name: its channels and the compositor's are called the same.
+    Denoising: the layers are kept as they were before it.
     """
     named = any(layer.use and layer.name == COMPOSITE_LAYER for layer in scene.view_layers)
-    return arguments["precision"] == "half" or named
+    return arguments["precision"] == "half" or named or denoising.denoised(scene)
 
 
 def save_layers(scene: bpy.types.Scene, path: str) -> pixels.Pixels:

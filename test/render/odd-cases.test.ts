@@ -3,7 +3,7 @@
  * picture. One line per case says what was compared.
  */
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -11,7 +11,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createProcessRuntime } from '../../platform/render/process/runtime.ts';
 import type { FinishedFrame, RenderRuntime, RenderSession } from '../../platform/render/runtime.ts';
 import type { Precision } from '../../protocol/output.ts';
-import { cut, differingValues, temporaryFolder } from './support.ts';
+import { compareLayers, EQUAL } from './compare-layers.ts';
+import { references } from './references.ts';
+import { cut, differingValues, localBlender, temporaryFolder } from './support.ts';
 
 const run = promisify(execFile);
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -39,18 +41,6 @@ const CASES = [
 ];
 /** Debian's Blender has no denoiser and ends with an error where a scene wants one. */
 const WITHOUT_DENOISING = 'import bpy; bpy.context.scene.cycles.use_denoising = False';
-/** The second reference: all layers in 32 bits, from the same process as the picture. */
-const asLayers = (depth: number) =>
-  `import bpy; i = bpy.context.scene.render.image_settings; i.file_format = 'OPEN_EXR_MULTILAYER'; i.color_depth = '${depth}'`;
-
-type Compared = {
-  values: number;
-  differing: number | null;
-  channels: string[];
-  missing: string[];
-  formats: string[];
-  attributes: string[];
-};
 
 describe('odd scenes', { timeout: TIMEOUT_MS }, () => {
   const { signal } = new AbortController();
@@ -60,19 +50,11 @@ describe('odd scenes', { timeout: TIMEOUT_MS }, () => {
   const scenes = () => join(folder.path, 'scenes');
   const fresh = (extension: string) => join(folder.path, `${++counter}${extension}`);
 
-  /** What bare Blender writes: the picture, and all layers as one EXR. */
-  async function references(scene: string, depth = 32): Promise<{ picture: string; layers: string }> {
-    const own = fresh('');
-    await mkdir(own);
-    const expressions = scene === 'denoise_flag' ? ['--python-expr', WITHOUT_DENOISING] : [];
-    const frame = ['-f', String(FRAME)];
-    const picture = [...expressions, '-o', join(own, 'picture-####'), ...frame];
-    const layers = ['--python-expr', asLayers(depth), '-o', join(own, 'layers-####'), ...frame];
-    await run('blender', [...BARE, '-t', '2', join(scenes(), `${scene}.blend`), ...picture, ...layers]);
-    const files = (await readdir(own)).sort();
-    expect(files).toEqual(['layers-0002.exr', 'picture-0002.png']);
-    return { picture: join(own, files[1] ?? ''), layers: join(own, files[0] ?? '') };
-  }
+  const bare = (scene: string, depth = 32) =>
+    references(localBlender, join(scenes(), `${scene}.blend`), FRAME, folder.path, {
+      depth,
+      ...(scene === 'denoise_flag' ? { expression: WITHOUT_DENOISING } : {}),
+    });
 
   async function tiled(
     session: RenderSession,
@@ -87,15 +69,6 @@ describe('odd scenes', { timeout: TIMEOUT_MS }, () => {
     }
     const outputs = { exrOutput: fresh('.exr'), pictureOutput: fresh('.png') };
     return await session.finish({ frame: FRAME, region, picture, tiles, ...outputs }, { signal });
-  }
-
-  async function compareLayers(
-    pairs: { first: string; second: string; ignored?: string | undefined }[],
-  ): Promise<Compared[]> {
-    const [source, target] = [fresh('.json'), fresh('.json')];
-    await writeFile(source, JSON.stringify(pairs));
-    await run('blender', [...BARE, '--python', join(HERE, 'compare-exr.py'), '--', source, target]);
-    return JSON.parse(await readFile(target, 'utf8'));
   }
 
   beforeAll(async () => {
@@ -113,7 +86,7 @@ describe('odd scenes', { timeout: TIMEOUT_MS }, () => {
   });
 
   it.each(CASES)('%s', async (scene) => {
-    const reference = await references(scene);
+    const reference = await bare(scene);
     await using session = await runtime.open(
       { root: scenes(), main: `${scene}.blend` },
       { signal, threads: 2 },
@@ -125,10 +98,13 @@ describe('odd scenes', { timeout: TIMEOUT_MS }, () => {
     const merged = await tiled(session, grid);
     // What the compositor made is a layer of Blender's file; the farm's raw layers are what it was made from.
     const ignored = usesCompositor ? 'Composite.' : undefined;
-    const layers = await compareLayers([
-      { first: reference.layers, second: merged.exrPath, ignored },
-      { first: reference.layers, second: frame.exrPath, ignored },
-    ]);
+    const layers = await compareLayers(
+      [
+        { first: reference.layers, second: merged.exrPath, ignored },
+        { first: reference.layers, second: frame.exrPath, ignored },
+      ],
+      folder.path,
+    );
     const pictures = [
       await differingValues(reference.picture, merged.picturePath),
       await differingValues(reference.picture, frame.picturePath),
@@ -137,20 +113,14 @@ describe('odd scenes', { timeout: TIMEOUT_MS }, () => {
     const line = `${scene} ${grid.join('x')} of ${region.width}x${region.height}: ${layers.map((l) => l.differing)} of ${first?.values} layer values differ, ${pictures.map((p) => p.differing)} of ${pictures[0]?.values} picture values (tiles, whole)`;
     process.stdout.write(`${line}\n`);
     for (const compared of layers) {
-      expect(compared).toMatchObject({
-        differing: 0,
-        channels: [],
-        missing: [],
-        formats: [],
-        attributes: [],
-      });
+      expect(compared).toMatchObject(EQUAL);
     }
     for (const compared of pictures) expect(compared).toMatchObject({ differing: 0 });
     expect(frame.pixelDigest).toBe(merged.pixelDigest);
   });
 
   it.each(['cryptomatte', 'every_pass', 'layers'])('%s, in half precision', async (scene) => {
-    const reference = await references(scene, 16);
+    const reference = await bare(scene, 16);
     await using session = await runtime.open(
       { root: scenes(), main: `${scene}.blend` },
       { signal, threads: 2 },
@@ -158,8 +128,11 @@ describe('odd scenes', { timeout: TIMEOUT_MS }, () => {
     const merged = await tiled(session, [3, 2], 'half');
     const { usesCompositor } = await session.inspect({ signal });
     const ignored = usesCompositor ? 'Composite.' : undefined;
-    const [layers] = await compareLayers([{ first: reference.layers, second: merged.exrPath, ignored }]);
+    const [layers] = await compareLayers(
+      [{ first: reference.layers, second: merged.exrPath, ignored }],
+      folder.path,
+    );
     process.stdout.write(`${scene}, half: ${layers?.differing} of ${layers?.values} layer values differ\n`);
-    expect(layers).toMatchObject({ differing: 0, channels: [], missing: [], formats: [], attributes: [] });
+    expect(layers).toMatchObject(EQUAL);
   });
 });

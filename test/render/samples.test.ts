@@ -1,0 +1,99 @@
+/**
+ * Every sample with every engine of this machine, whole and in tiles, against the same Blender alone: each value of the
+ * picture, each channel of the EXR by its name. One line per case says what was compared.
+ */
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createDockerRuntime } from '../../platform/render/docker/runtime.ts';
+import { createProcessRuntime } from '../../platform/render/process/runtime.ts';
+import type { FinishedFrame, RenderRuntime, RenderSession } from '../../platform/render/runtime.ts';
+import { compareLayers, EQUAL } from './compare-layers.ts';
+import { blenderInImage, testImage } from './docker-support.ts';
+import { references } from './references.ts';
+import { type BareBlender, cut, differingValues, localBlender, temporaryFolder } from './support.ts';
+
+const SAMPLES = join(dirname(fileURLToPath(import.meta.url)), '../../samples');
+const CASES = [
+  { name: 'turntable', frame: 7 },
+  { name: 'project', frame: 1 },
+  { name: 'still', frame: 1 },
+];
+const GRIDS = [
+  [3, 2],
+  [8, 8],
+] as const;
+const TIMEOUT_MS = 600_000;
+
+type Maker = (tempFolder: string, signal: AbortSignal) => Promise<RenderRuntime>;
+const RUNTIMES: { name: string; make: Maker; bare: BareBlender }[] = [
+  {
+    name: 'process',
+    make: (tempFolder, signal) => createProcessRuntime({ signal, tempFolder }),
+    bare: localBlender,
+  },
+  {
+    name: 'docker',
+    make: async (tempFolder) =>
+      createDockerRuntime({ ...(await testImage()), owner: tempFolder, tempFolder }),
+    bare: blenderInImage(),
+  },
+];
+
+describe.each(RUNTIMES)('the samples, $name', { timeout: TIMEOUT_MS }, ({ make, bare }) => {
+  const { signal } = new AbortController();
+  let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+  let runtime: RenderRuntime;
+  let counter = 0;
+  const fresh = (extension: string) => join(folder.path, `${++counter}${extension}`);
+  const outputs = () => ({ exrOutput: fresh('.exr'), pictureOutput: fresh('.png') });
+
+  async function whole(session: RenderSession, frame: number): Promise<FinishedFrame> {
+    const { region, picture } = await session.inspect({ signal });
+    return await session.renderFrame({ frame, region, picture, ...outputs() }, { signal });
+  }
+
+  async function tiled(session: RenderSession, frame: number, [columns, rows]: readonly [number, number]) {
+    const { region, picture } = await session.inspect({ signal });
+    const tiles = [];
+    for (const rect of cut(region, columns, rows)) {
+      const tile = await session.render({ frame, rect, output: fresh('.exr') }, { signal });
+      tiles.push({ rect, path: tile.exrPath });
+    }
+    return await session.finish({ frame, region, picture, tiles, ...outputs() }, { signal });
+  }
+
+  beforeAll(async () => {
+    folder = await temporaryFolder();
+    const exchange = join(folder.path, 'exchange');
+    await mkdir(exchange);
+    runtime = await make(exchange, signal);
+  }, TIMEOUT_MS);
+  afterAll(() => folder[Symbol.asyncDispose]());
+
+  it.each(CASES)('$name, in one piece, in 3x2 and in 8x8 tiles', async ({ name, frame }) => {
+    const scene = { root: join(SAMPLES, name), main: `${name}.blend` };
+    const reference = await references(bare, join(scene.root, scene.main), frame, folder.path);
+    await using session = await runtime.open(scene, { signal, threads: 2 });
+    const finished = [{ grid: '1x1', ...(await whole(session, frame)) }];
+    for (const grid of GRIDS) finished.push({ grid: grid.join('x'), ...(await tiled(session, frame, grid)) });
+    // What the compositor made is a layer of Blender's file; the farm's layers are what it was made from.
+    const pairs = finished.map(({ exrPath }) => ({
+      first: reference.layers,
+      second: exrPath,
+      ignored: 'Composite.',
+    }));
+    const layers = await compareLayers(pairs, folder.path);
+    for (const [index, { grid, picturePath }] of finished.entries()) {
+      const picture = await differingValues(reference.picture, picturePath);
+      const compared = layers[index];
+      console.log(
+        `${runtime.engine.id}, ${name} ${grid}: ${picture.differing} of ${picture.values} values differ,` +
+          ` ${compared?.differing} of ${compared?.values} in the EXR`,
+      );
+      expect(picture, grid).toMatchObject({ differing: 0 });
+      expect(compared, grid).toMatchObject(EQUAL);
+    }
+  });
+});
