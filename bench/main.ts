@@ -7,6 +7,7 @@ import { missed, printReport, type Report } from './lib/report.ts';
 
 const BENCHES: Record<string, () => Promise<{ run(signal: AbortSignal, say: Say): Promise<Report> }>> = {
   render: () => import('./render/bench.ts'),
+  gpu: () => import('./gpu/bench.ts'),
 };
 type Say = (line: string) => void;
 

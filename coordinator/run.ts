@@ -66,6 +66,8 @@ export async function runCoordinator(
     choice: config.runtime,
     blenderPath: config.blenderPath,
     tempFolder: workFolder,
+    gpus: true,
+    onNote: (note) => log.warn(note),
   });
   const [runtime] = engines;
   if (runtime === undefined) throw new FarmError('ENGINE_NOT_FOUND', 'this machine has no engine');

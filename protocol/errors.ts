@@ -180,6 +180,12 @@ export const ERRORS = {
     retryable: false,
     help: 'Let the job run on CPUs (--device any or --device cpu), or add a node whose engine reports a GPU. A job that asks for a GPU is never rendered on a CPU instead.',
   },
+  GPU_NOT_USED: {
+    httpStatus: 502,
+    exitCode: 7,
+    retryable: true,
+    help: 'Blender took another device than the one its session was opened on; another node gets the task. On the node look at the driver (nvidia-smi), or keep it from GPU work by removing the image or the Blender that the message names.',
+  },
   PROGRAM_NOT_FOUND: {
     httpStatus: 503,
     exitCode: 4,

@@ -68,7 +68,7 @@ export const jobRequestSchema = z.strictObject({
   exr: z.boolean().optional(),
   /** An engine's id, a Blender version such as 4.3, or auto: the nearest that can open the scene. */
   engine: z.string().min(1).max(128).default('auto'),
-  /** `gpu` is never rendered on a CPU instead; `any` takes what the farm has. */
+  /** `gpu` is never rendered on a CPU instead; `any` takes a GPU where one is online at this moment, else the CPU. */
   device: z.enum(['any', 'cpu', 'gpu']).default('any'),
   /** Left out: as the scene says. */
   output: outputSettingsSchema.optional(),
@@ -93,6 +93,8 @@ export const jobSpecSchema = z.strictObject({
   tiles: tileGridSchema,
   samples: z.number().int().min(1).max(65_536),
   engine: z.string(),
+  /** The GPUs that may render it, all tasks on the same class; left out: CPUs of the class this farm checks. */
+  deviceClass: z.string().max(64).optional(),
   output: pictureOutputSchema,
   precision: precisionSchema,
   /** The part of the full frame that is rendered; tiles cover exactly this. */

@@ -29,14 +29,24 @@ export const MAX_RECEIPTS = 64;
 
 const tokenSchema = z.number().int().min(1);
 
+const deviceNameSchema = z.string().min(1).max(128);
+
 export const helloSchema = z.strictObject({
   protocolVersion: z.literal(PROTOCOL_VERSION),
   address: addressSchema,
   /** Everything this node can render with, what it likes best first. */
   engines: z
-    .array(z.strictObject({ id: z.string().min(1).max(128), deviceClass: z.string().max(64) }))
+    .array(
+      z.strictObject({
+        id: z.string().min(1).max(128),
+        deviceClass: z.string().max(64),
+        /** The GPU it is on, by a name of the node's own choice; left out: the CPU. */
+        device: deviceNameSchema.optional(),
+      }),
+    )
     .min(1)
-    .max(32),
+    // A few engines on each of the 16 cards of the largest machines.
+    .max(128),
 });
 export const welcomeSchema = z.strictObject({
   chainId: z.number().int(),
@@ -45,7 +55,11 @@ export const welcomeSchema = z.strictObject({
 });
 export type Welcome = z.infer<typeof welcomeSchema>;
 
-export const leaseRequestSchema = z.strictObject({ warmScene: digestSchema.nullable() });
+export const leaseRequestSchema = z.strictObject({
+  warmScene: digestSchema.nullable(),
+  /** Which of its GPUs is free, by the name in its hello; left out: the CPU. Each asks for itself. */
+  device: deviceNameSchema.optional(),
+});
 export const leaseGrantSchema = z.strictObject({
   taskId: taskIdSchema,
   token: tokenSchema,

@@ -17,7 +17,7 @@ import { inboxPrefix } from '../platform/nats/server.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
 import { findEngines, runtimeOf } from '../platform/render/engines.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
-import { SessionPool } from '../platform/render/session-pool.ts';
+import { SessionPool, sessionKey } from '../platform/render/session-pool.ts';
 import { whileUnreachable } from '../platform/retry.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { backoffMs, pause } from '../platform/wait.ts';
@@ -71,6 +71,8 @@ export async function runVerifier(
     choice: config.runtime,
     blenderPath: config.blenderPath,
     tempFolder: workFolder,
+    gpus: true,
+    onNote: (note) => log.warn(note),
   });
   const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
   const key = secrets.verifierKey as string as PrivateKey;
@@ -184,10 +186,9 @@ async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSig
   try {
     const onChain = await chain.batch(batchKey(batchId), signal);
     const folder = await verifier.scenes.folderOf(challenge.scene, challenge.manifest, signal);
-    const runtime = runtimeOf(engines, challenge.engine);
-    const { id: engine, deviceClass: device } = runtime.engine;
+    const runtime = runtimeOf(engines, challenge.engine, challenge.deviceClass);
     const verified = await verifier.sessions.use(
-      { engine, scene: challenge.scene, device },
+      sessionKey(runtime.engine, challenge.scene),
       (stop) => runtime.open(folder, { signal: stop, threads: config.threads }),
       signal,
       (session) =>

@@ -43,6 +43,7 @@ export async function verifyBatch(
     const references = await renderAll(challenge, ports, tools);
     const claim = await ports.commit(references.map((reference) => reference.commitment));
     const receipts = requireHonestDraw(challenge, claim.receipts, ports.onChain, ports.challengeCount);
+    requireOneClass(receipts, ports.engine);
     const comparisons: Comparison[] = [];
     for (const [position, item] of challenge.items.entries()) {
       const receipt = receipts[item.index];
@@ -145,6 +146,16 @@ function giveUp(error: unknown, ports: VerifyPorts): string {
 export function overall(comparisons: readonly Pick<Comparison, 'outcome'>[]): Outcome {
   if (comparisons.some((comparison) => comparison.outcome === 'fail')) return 'fail';
   return comparisons.every((comparison) => comparison.outcome === 'pass') ? 'pass' : 'inconclusive';
+}
+
+/** What was rendered on several classes is not one batch: its node would be judged by pixels that it never had. */
+function requireOneClass(receipts: readonly Receipt[], { id, deviceClass }: VerifyPorts['engine']): void {
+  const other = receipts.find((one) => one.engine !== id || one.deviceClass !== deviceClass);
+  if (other === undefined) return;
+  throw new FarmError(
+    'MESSAGE_INVALID',
+    `the batch is checked with ${id} on ${deviceClass}, and holds a receipt of ${other.engine} on ${other.deviceClass}`,
+  );
 }
 
 /** Another engine or class gives other noise: comparing them would punish honest nodes. */

@@ -5,6 +5,7 @@ import { digestFile } from '../platform/blobs/digest-file.ts';
 import type { HttpBlobs } from '../platform/blobs/http-blobs.ts';
 import { runtimeOf } from '../platform/render/engines.ts';
 import type { RenderSession, ExtraFile as WrittenFile } from '../platform/render/runtime.ts';
+import { sessionKey } from '../platform/render/session-pool.ts';
 import { whileUnreachable } from '../platform/retry.ts';
 import { assertNever, FarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
@@ -52,9 +53,8 @@ export async function doTask(
       if (signal.aborted) throw new FarmError('INTERRUPTED', 'stopped while waiting for the renderer');
       onProgress(0);
       const runtime = runtimeOf(node.engines, grant.engine);
-      const { id: engine, deviceClass: device } = runtime.engine;
       const made = await node.sessions.use(
-        { engine, scene: grant.scene, device },
+        sessionKey(runtime.engine, grant.scene),
         (stop) => runtime.open(scene, { signal: stop, threads: node.config.threads }),
         signal,
         (session) =>

@@ -15,18 +15,31 @@ import type { ReceiptJournal } from './receipt-journal.ts';
 /** For questions that the coordinator answers at once. */
 export const REQUEST_TIMEOUT_MS = 10_000;
 
-export type Node = {
+/**
+ * A node as one of its devices sees it: the CPU and every GPU take tasks of their own, side by side, and share all but
+ * what stands together here.
+ */
+export type Node = NodeDevice & SharedNode;
+
+/** What every device of a node has for itself. */
+export type NodeDevice = {
+  /** The GPU, by its name in the node's hello; undefined: the CPU. */
+  device: string | undefined;
+  /** What renders on this device. */
+  engines: readonly RenderRuntime[];
+  /** Rendering takes all of the device: one command at a time, in the order of the leases. */
+  turn: Mutex;
+  /** How long the last task rendered. */
+  lastRenderMs: number | null;
+};
+
+type SharedNode = {
   config: WorkerConfig;
   key: PrivateKey;
   nats: NatsConnection;
   blobs: HttpBlobs;
   scenes: SceneCache;
-  engines: readonly RenderRuntime[];
   sessions: SessionPool;
-  /** Rendering takes the whole machine: one command at a time, in the order of the leases. */
-  turn: Mutex;
-  /** How long the last task rendered. */
-  lastRenderMs: number | null;
   /** Receipts join their batch one after the other: each signature covers the ones before. */
   signing: Mutex;
   /** The batch that the last receipt of a job and kind has joined, as this node knows it. */

@@ -9,25 +9,20 @@ import { connectNats } from '../platform/nats/connection.ts';
 import { ask } from '../platform/nats/exchange.ts';
 import { inboxPrefix } from '../platform/nats/server.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
+import { classKey } from '../platform/render/device-choice.ts';
 import { findEngines } from '../platform/render/engines.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
 import { SessionPool } from '../platform/render/session-pool.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
-import { backoffMs, pause, stoppable } from '../platform/wait.ts';
+import { backoffMs, pause } from '../platform/wait.ts';
 import { isFarmError } from '../protocol/errors.ts';
 import { NODE_EXCHANGES, nodeSubject, PROTOCOL_VERSION, type Welcome } from '../protocol/messages.ts';
 import type { WorkerConfig, WorkerSecrets } from './config.ts';
+import { deviceName, devicesOf, workUntilStopped } from './devices.ts';
 import { handOverUntilStopped } from './hand-over.ts';
 import { KeptFiles } from './kept-files.ts';
 import { type Node, REQUEST_TIMEOUT_MS } from './node.ts';
 import { ReceiptJournal } from './receipt-journal.ts';
-import { workOn } from './work-on-lease.ts';
-
-/** One that renders, one before it and one after it. */
-const IN_FLIGHT = 3;
-
-/** The coordinator answers a lease request within 15 s even when there is nothing. */
-const LEASE_TIMEOUT_MS = 30_000;
 
 /**
  * Runs a node until told to stop. `wrapRuntime` lets somebody put another renderer in place of the honest one: that
@@ -51,6 +46,8 @@ export async function runWorker(
     blenderPath: config.blenderPath,
     tempFolder: workFolder,
     memoryLimitBytes: config.memoryLimitBytes,
+    gpus: true,
+    onNote: (note) => log.warn(note),
   });
   const engines = found.map(wrapRuntime);
   const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
@@ -59,8 +56,9 @@ export async function runWorker(
     config.nodeId,
     inboxPrefix(config.nodeId),
   );
-  await using sessions = new SessionPool();
-  const node: Node = {
+  const devices = devicesOf(engines);
+  await using sessions = new SessionPool({ devices: devices.length });
+  const shared = {
     config,
     key: secrets.nodeKey as string as PrivateKey,
     nats,
@@ -68,10 +66,7 @@ export async function runWorker(
     scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path, stop) =>
       blobs.fetchTo(digest, path, stop),
     ),
-    engines,
     sessions,
-    turn: new Mutex(),
-    lastRenderMs: null,
     signing: new Mutex(),
     batches: new Map(),
     kept: await KeptFiles.open(join(config.dataFolder, 'kept')),
@@ -79,24 +74,38 @@ export async function runWorker(
     log,
   };
   try {
-    const welcome = await sayHello(node, signal);
+    const nodes = devices.map((device): Node => ({ ...shared, ...device }));
+    const welcome = await sayHello(shared, engines, signal);
     if (welcome === null) return;
     log.info(
-      { address: addressOf(node.key), engines: engines.map((one) => one.engine.id) },
+      {
+        address: addressOf(shared.key),
+        engines: engines.map(({ engine }) => classKey(engine.id, engine.deviceClass)),
+      },
       'the node works',
     );
     life.ready();
-    await Promise.all([workUntilStopped(node, welcome, signal), handOverUntilStopped(node, signal)]);
+    await Promise.all([
+      ...nodes.map((node) => workUntilStopped(node, welcome, signal)),
+      handOverUntilStopped(shared, signal),
+    ]);
   } finally {
     await nats.close();
   }
 }
 
-async function sayHello(node: Node, signal: AbortSignal): Promise<Welcome | null> {
+async function sayHello(
+  node: Pick<Node, 'key' | 'nats' | 'config'>,
+  engines: readonly RenderRuntime[],
+  signal: AbortSignal,
+): Promise<Welcome | null> {
   const hello = {
     protocolVersion: PROTOCOL_VERSION,
     address: addressOf(node.key),
-    engines: node.engines.map(({ engine: { id, deviceClass } }) => ({ id, deviceClass })),
+    engines: engines.map(({ engine: { id, deviceClass, device } }) => ({
+      ...{ id, deviceClass },
+      ...(device && { device: deviceName(device) }),
+    })),
   } as const;
   for (let attempt = 0; !signal.aborted; attempt++) {
     try {
@@ -113,46 +122,4 @@ async function sayHello(node: Node, signal: AbortSignal): Promise<Welcome | null
     }
   }
   return null;
-}
-
-/**
- * Asks for tasks and has up to {@link IN_FLIGHT} of them under way: while one renders, the next one's scene is fetched
- * and the last one's result travels. Rendering itself is one at a time ({@link Node.turn}).
- */
-async function workUntilStopped(node: Node, welcome: Welcome, signal: AbortSignal): Promise<void> {
-  const inFlight = new Set<Promise<void>>();
-  let attempt = 0;
-  while (!signal.aborted) {
-    try {
-      const request = { warmScene: node.sessions.warm[0]?.scene ?? null };
-      const subject = nodeSubject(node.config.nodeId, 'lease');
-      // Not to be waited for when the node stops: the lease, should one come, runs out by itself.
-      const reply = await stoppable(
-        ask(node.nats, NODE_EXCHANGES.lease, subject, request, LEASE_TIMEOUT_MS),
-        signal,
-      );
-      attempt = 0;
-      if (reply === null) break;
-      if (reply.grant !== null) {
-        const grant = reply.grant;
-        const nearlyDone = new Promise<void>((resolve) => {
-          const work = workOn(node, grant, welcome, resolve, signal).finally(() => {
-            inFlight.delete(work);
-            resolve();
-          });
-          inFlight.add(work);
-        });
-        await nearlyDone;
-        while (inFlight.size >= IN_FLIGHT) await Promise.race(inFlight);
-      } else if (reply.retryAfterMs > 0) {
-        node.log.warn({ reason: reply.reason }, 'the farm gives this node no work');
-        await pause(reply.retryAfterMs, signal);
-      }
-    } catch (error) {
-      if (signal.aborted) break;
-      node.log.warn({ err: error }, 'the farm could not be asked for work; trying again');
-      await pause(backoffMs(attempt++), signal);
-    }
-  }
-  await Promise.all(inFlight);
 }

@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 import OpenImageIO as oiio
 
+from .devices import use_device
 from .failure import Failure
 
 HEADER_BYTES = 12
@@ -68,5 +69,5 @@ def open_scene(arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
     if hasattr(scene, "cycles"):
         # Stopping at the clock makes every run another picture.
         scene.cycles.time_limit = 0
-        scene.cycles.device = "CPU"
+        use_device(scene, arguments.get("device"))
     return {"scene": scene.name, "viewLayers": [layer.name for layer in scene.view_layers if layer.use]}

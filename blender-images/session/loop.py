@@ -36,6 +36,7 @@ def load_commands() -> dict[str, Command]:
         "open": loading.open_scene,
         "inspect": inspection.inspect,
         "devices": devices.devices,
+        "tryDevice": devices.try_device,
         "render": rendering.render,
         "finish": finishing.finish,
         "frame": whole_frame.frame,

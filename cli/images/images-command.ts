@@ -2,7 +2,7 @@
 import { toJson } from '../../platform/json.ts';
 import { connectDocker } from '../../platform/render/docker/connect.ts';
 import { buildImage } from '../../platform/render/images/build.ts';
-import { type EngineImage, engineIdOf } from '../../platform/render/images/labels.ts';
+import { type EngineImage, engineIdOf, whyLeftOut } from '../../platform/render/images/labels.ts';
 import { listImages } from '../../platform/render/images/list.ts';
 import type { ImageSource } from '../../platform/render/images/recipe.ts';
 import { ProgressLine } from '../progress-line.ts';
@@ -42,13 +42,20 @@ export async function buildImagesCommand(options: BuildImagesOptions, terminal: 
 
 export async function listImagesCommand(options: { json?: boolean }, terminal: Terminal): Promise<void> {
   const { signal } = terminal;
-  const images = await listImages(await connectDocker({ signal }), signal);
-  if (options.json) return terminal.result(toJson({ images: images.map(described) }));
+  const docker = await connectDocker({ signal });
+  const images = await listImages(docker, signal);
+  const leftOut = (image: EngineImage) => whyLeftOut(image, docker.givesGpus);
+  if (options.json) {
+    const rows = images.map((image) => ({ ...described(image), leftOut: leftOut(image) }));
+    return terminal.result(toJson({ images: rows }));
+  }
   if (images.length === 0) terminal.say('no engine images yet; make one with: tessera images build');
   for (const image of images) {
     const gpu = image.gpu.length === 0 ? 'CPU' : image.gpu.join(',');
     const size = `${(image.sizeBytes / 2 ** 30).toFixed(1)} GiB`;
     terminal.result(`${engineIdOf(image)}  ${gpu.padEnd(6)} ${size}  ${image.tags.join(' ')}`);
+    const why = leftOut(image);
+    if (why !== null) terminal.result(`  not used: ${why}`);
   }
 }
 

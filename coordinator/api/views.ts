@@ -157,7 +157,7 @@ export async function nodeViews(context: CoordinatorContext): Promise<NodeView[]
       id: row.id,
       address: row.address,
       engine: row.engine,
-      deviceClass: row.device_class,
+      deviceClass: [...new Set([row.device_class, ...row.gpus.map((one) => one.deviceClass)])].join(', '),
       state: quarantined ? 'quarantined' : row.last_seen_at > since ? 'online' : 'offline',
       reason: row.reason,
       lastSeenAtMs: row.last_seen_at.getTime(),

@@ -69,6 +69,7 @@ type Tables = {
     device_class: string;
     /** Device class by engine id. */
     engines: ColumnType<Record<string, string>, string | undefined, string>;
+    gpus: ColumnType<NodeGpu[], string | undefined, string>;
     last_seen_at: Date;
     quarantined_until: Date | null;
     reason: string | null;
@@ -134,6 +135,9 @@ type Tables = {
   job_exclusions: { job_id: JobId; node_id: NodeId; reason: string };
   events: { seq: Generated<string>; job_id: JobId; at: Date; event: JSONColumnType<FarmEvent> };
 };
+
+/** An engine of a node on one of its GPUs. */
+export type NodeGpu = { engine: string; deviceClass: string; device: string };
 
 export type FarmTables = Tables;
 export type FarmDb = Kysely<Tables>;

@@ -1,12 +1,16 @@
 /** Who may work on a job, and jobs that nobody may work on any more. */
 import { sql } from 'kysely';
+import { classKey } from '../../platform/render/device-choice.ts';
 import type { JobId, NodeId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
 import { endJob } from './end-job.ts';
 
-/** Whether node `n` has the engine of job `j`. */
-export const hasEngine = sql`(n.engine = j.spec->>'engine' or n.engines ->> (j.spec->>'engine') is not null)`;
+/** Whether node `n` has the engine of job `j`, on the kind of device that the job is for. */
+export const hasEngine = sql`(case when j.spec->>'deviceClass' is null
+  then (n.engine = j.spec->>'engine' and n.device_class like 'cpu%') or n.engines ->> (j.spec->>'engine') is not null
+  else n.gpus @> jsonb_build_array(jsonb_build_object(
+    'engine', j.spec->>'engine', 'deviceClass', j.spec->>'deviceClass')) end)`;
 
 /** A node that is away for less than this may be starting again: a job waits for it before it is given up. */
 const HOPE_MS = 10 * 60_000;
@@ -48,17 +52,19 @@ export async function endHopelessJobs(context: CoordinatorContext): Promise<numb
 
 /** Past its deadline the escrow takes no more batches; and what was planned for another Blender is not rendered by this one. */
 async function endOutdatedJobs(context: CoordinatorContext): Promise<number> {
-  const engines = context.engines.map((runtime) => runtime.engine.id);
+  const engines = [...new Set(context.engines.map((runtime) => runtime.engine.id))];
+  const classes = context.engines.map(({ engine }) => classKey(engine.id, engine.deviceClass));
   const { rows } = await sql<{ id: JobId; late: boolean }>`
     select id, deadline_at < ${new Date(context.clock.now())} as late from jobs
     where state in ('opening', 'active')
-      and (deadline_at < ${new Date(context.clock.now())} or not (spec->>'engine' = any(${engines}::text[])))`.execute(
+      and (deadline_at < ${new Date(context.clock.now())} or not (spec->>'engine' = any(${engines}::text[]))
+        or not coalesce((spec->>'engine') || ' ' || (spec->>'deviceClass') = any(${classes}::text[]), true))`.execute(
     context.db,
   );
   for (const { id, late } of rows) {
     const reason = late
       ? 'its deadline has passed'
-      : `it was planned for another Blender than this farm has now (${engines.join(', ')})`;
+      : `it was planned for another Blender or GPU than this farm has now (${engines.join(', ')})`;
     await context.db.transaction().execute((tx) => endJob(context, tx, id, 'failed', reason));
   }
   return rows.length;

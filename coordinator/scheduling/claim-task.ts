@@ -11,7 +11,7 @@ export type TaskRow = Selectable<FarmTables['tasks']>;
 /** Network and storage failures count against nobody, but a node that has had this many with one task leaves it to others. */
 const MAX_TRIES = 10;
 
-/** Tasks in flight per node: a node that leases everything and finishes nothing must not hold up the farm. */
+/** Tasks in flight per node, and as many again per GPU: a node that leases everything and finishes nothing must not hold up the farm. */
 const MAX_LEASES = 4;
 
 /**
@@ -25,23 +25,31 @@ export async function claimTask(
     held: readonly TaskId[];
     nodeId: NodeId;
     engines: readonly string[];
+    /** As in KnownNode. */
+    gpu?: { classes: readonly string[] } | undefined;
     now: Date;
     leaseUntil: Date;
     onlineSince: Date;
   },
 ): Promise<TaskRow | null> {
+  const fits =
+    claim.gpu === undefined
+      ? sql`j.spec->>'deviceClass' is null and j.spec->>'engine' = any(${claim.engines as string[]}::text[])`
+      : sql`(j.spec->>'engine') || ' ' || (j.spec->>'deviceClass') = any(${claim.gpu.classes as string[]}::text[])`;
+  const devices = sql`1 + (select count(distinct g->>'device') from nodes n, jsonb_array_elements(n.gpus) g
+                           where n.id = ${claim.nodeId})`;
   const result = await sql<TaskRow>`
     update tasks set state = 'leased', token = token + 1, node_id = ${claim.nodeId},
                      lease_until = ${claim.leaseUntil}, leased_at = ${claim.now}, progress = 0
     where id = (
       select t.id from tasks t join jobs j on j.id = t.job_id
       where t.id = any(${claim.held as TaskId[]}::text[])
-        and t.state = 'queued' and j.state = 'active' and j.spec->>'engine' = any(${claim.engines as string[]}::text[])
+        and t.state = 'queued' and j.state = 'active' and ${fits}
         and not exists (select 1 from job_exclusions e where e.job_id = t.job_id and e.node_id = ${claim.nodeId})
         and not exists (select 1 from task_failures f where f.task_id = t.id and f.node_id = ${claim.nodeId}
                         and f.failure_class <> 'infrastructure')
         and (select count(*) from task_failures f where f.task_id = t.id and f.node_id = ${claim.nodeId}) < ${MAX_TRIES}
-        and (select count(*) from tasks l where l.state = 'leased' and l.node_id = ${claim.nodeId}) < ${MAX_LEASES}
+        and (select count(*) from tasks l where l.state = 'leased' and l.node_id = ${claim.nodeId}) < ${MAX_LEASES} * (${devices})
         and not (t.losses > 0 and t.node_id = ${claim.nodeId} and exists (
           select 1 from nodes n where n.id <> ${claim.nodeId} and n.last_seen_at > ${claim.onlineSince}
             and ${hasEngine} and (n.quarantined_until is null or n.quarantined_until < ${claim.now})

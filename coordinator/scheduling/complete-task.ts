@@ -43,8 +43,7 @@ export async function completeTask(
       .select('spec')
       .where('id', '=', task.job_id)
       .executeTakeFirstOrThrow();
-    const { engine } = spec;
-    const rendered = { engine, device_class: deviceClassOf(node, engine) };
+    const rendered = { engine: spec.engine, device_class: deviceClassOf(node, spec) };
     requireReceiptFits(receipt, task, { address: node.address, ...rendered });
     const key = { jobId: task.job_id, nodeId, address: node.address, kind: task.kind };
     const batch = await batchState(tx, await openBatch(tx, key, now));

@@ -13,7 +13,7 @@ import type { LeaseReply } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { claimTask, stillQueued } from './claim-task.ts';
 import { grantOf } from './grant.ts';
-import { onlineSince } from './nodes.ts';
+import { type KnownNode, onlineSince } from './nodes.ts';
 
 /** Pointers held at a time. More would only make a restarted coordinator wait longer for their redelivery. */
 const MAX_HELD = 256;
@@ -28,6 +28,7 @@ type Waiter = {
   nodeId: NodeId;
   address: string;
   engines: readonly string[];
+  gpu: KnownNode['gpu'];
   answer: (reply: LeaseReply) => void;
   fail: (error: unknown) => void;
 };
@@ -53,7 +54,7 @@ export class Dispatcher {
 
   /** Answers with a task, or after {@link LONG_POLL_MS} with none. */
   lease(
-    node: { id: NodeId; address: string; engines: readonly string[] },
+    node: Pick<KnownNode, 'id' | 'address' | 'gpu'> & { engines: readonly string[] },
     signal: AbortSignal,
   ): Promise<LeaseReply> {
     return new Promise((resolve, reject) => {
@@ -70,6 +71,7 @@ export class Dispatcher {
         nodeId: node.id,
         address: node.address,
         engines: node.engines,
+        gpu: node.gpu,
         answer: (reply) => {
           settle();
           resolve(reply);
@@ -81,9 +83,9 @@ export class Dispatcher {
       };
       const timer = setTimeout(giveUp, LONG_POLL_MS);
       signal.addEventListener('abort', giveUp, { once: true });
-      // The newest question of a node is the one it listens for.
+      // The newest question of a node, or of its GPU, is the one it listens for.
       for (const other of this.#waiters) {
-        if (other.nodeId === node.id)
+        if (other.nodeId === node.id && other.gpu?.device === node.gpu?.device)
           other.answer({ grant: null, reason: 'asked again meanwhile', retryAfterMs: 0 });
       }
       this.#waiters.add(waiter);
@@ -121,6 +123,7 @@ export class Dispatcher {
       held: [...this.#held.keys()],
       nodeId: waiter.nodeId,
       engines: waiter.engines,
+      gpu: waiter.gpu,
       now: new Date(now),
       leaseUntil: new Date(now + config.leaseMs),
       onlineSince: onlineSince(now, config.leaseMs),

@@ -1,16 +1,25 @@
 /** Nodes as the farm knows them: seen, quarantined, excluded. */
 
 import type { z } from 'zod';
+import { classKey, isGpuClass } from '../../platform/render/device-choice.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { NodeId } from '../../protocol/ids.ts';
 import type { helloSchema } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
+import type { NodeGpu } from '../database/schema.ts';
 import { requireNoSynthetic } from '../synthetic-engines.ts';
 
 /** A node that was not heard of for this many lease times is offline; one missed heartbeat is a slow network. */
 const OFFLINE_AFTER_LEASES = 3;
 
-export type KnownNode = { id: NodeId; address: string; engines: string[] };
+export type KnownNode = {
+  id: NodeId;
+  address: string;
+  /** On its CPU. */
+  engines: string[];
+  /** The GPU that asks, and what it renders as {@link classKey}s: then it is not the CPU that asks. */
+  gpu?: { device: string; classes: string[] };
+};
 
 /** A node says hello: it is written down under its address. A name belongs to the key that first used it. */
 export async function welcomeNode(
@@ -25,7 +34,11 @@ export async function welcomeNode(
   const served = hello.engines.filter(({ id: engine, deviceClass }) =>
     own.some((one) => one.id === engine && one.deviceClass === deviceClass),
   );
-  const [first] = served;
+  const onCpu = served.filter((one) => one.device === undefined && !isGpuClass(one.deviceClass));
+  const onGpus = served.flatMap(({ id: engine, deviceClass, device }) =>
+    device !== undefined && isGpuClass(deviceClass) ? [{ engine, deviceClass, device }] : [],
+  );
+  const first = onCpu[0] ?? served.find((one) => one.device !== undefined && isGpuClass(one.deviceClass));
   if (first === undefined) {
     throw new FarmError(
       'NODE_NOT_SERVED',
@@ -37,7 +50,8 @@ export async function welcomeNode(
     address: hello.address,
     engine: first.id,
     device_class: first.deviceClass,
-    engines: JSON.stringify(Object.fromEntries(served.map((one) => [one.id, one.deviceClass]))),
+    engines: JSON.stringify(Object.fromEntries(onCpu.map((one) => [one.id, one.deviceClass]))),
+    gpus: JSON.stringify(onGpus),
     last_seen_at: now,
   };
   const known = await context.db
@@ -55,8 +69,15 @@ export async function welcomeNode(
     .execute();
 }
 
-/** The node, if it may work now. Throws NODE_QUARANTINED with the reason and the end of it. */
-export async function requireWorkingNode(context: CoordinatorContext, id: NodeId): Promise<KnownNode> {
+/**
+ * The node, or its GPU where one asks, if it may work now. Throws NODE_QUARANTINED with the reason and the end of it,
+ * MESSAGE_INVALID for a GPU that its hello did not name or this farm does not check.
+ */
+export async function requireWorkingNode(
+  context: CoordinatorContext,
+  id: NodeId,
+  device?: string,
+): Promise<KnownNode> {
   const now = context.clock.now();
   const row = await context.db
     .updateTable('nodes')
@@ -71,20 +92,50 @@ export async function requireWorkingNode(context: CoordinatorContext, id: NodeId
       `no work until ${row.quarantined_until.toISOString()}: ${row.reason}`,
     );
   }
-  return { id: row.id, address: row.address, engines: enginesOf(row) };
+  const node = { id: row.id, address: row.address, engines: enginesOf(row) };
+  if (device === undefined) return node;
+  const own = row.gpus.filter((one) => one.device === device);
+  if (own.length === 0) {
+    throw new FarmError('MESSAGE_INVALID', `${id} has no GPU ${device} that this farm checks`);
+  }
+  return { ...node, gpu: { device, classes: own.map((one) => classKey(one.engine, one.deviceClass)) } };
 }
 
-/** The ids of a node's engines. */
-function enginesOf(row: { engine: string; engines: Record<string, string> }): string[] {
-  return [...new Set([row.engine, ...Object.keys(row.engines)])];
+type Engines = { engine: string; device_class: string; engines: Record<string, string> };
+
+/** The ids of a node's engines on its CPU. */
+function enginesOf(row: Engines): string[] {
+  const first = isGpuClass(row.device_class) ? [] : [row.engine];
+  return [...new Set([...first, ...Object.keys(row.engines)])];
 }
 
-/** The device class that this node has said to render with this engine on; null when it has not that engine. */
+/**
+ * The device class that this node has said to render such a job on; null when it has not that engine there. A job
+ * without a class is for CPUs.
+ */
 export function deviceClassOf(
-  row: { engine: string; device_class: string; engines: Record<string, string> },
-  engine: string,
+  row: Engines & { gpus: readonly NodeGpu[] },
+  job: { engine: string; deviceClass?: string | undefined },
 ): string | null {
-  return row.engine === engine ? row.device_class : (row.engines[engine] ?? null);
+  const { engine, deviceClass } = job;
+  if (deviceClass !== undefined) {
+    const has = row.gpus.some((one) => one.engine === engine && one.deviceClass === deviceClass);
+    return has ? deviceClass : null;
+  }
+  const isFirst = row.engine === engine && !isGpuClass(row.device_class);
+  return isFirst ? row.device_class : (row.engines[engine] ?? null);
+}
+
+/** The {@link classKey}s of GPUs that are online and may work. */
+export async function offeredGpus(context: CoordinatorContext): Promise<Set<string>> {
+  const now = context.clock.now();
+  const rows = await context.db
+    .selectFrom('nodes')
+    .select(['gpus', 'quarantined_until'])
+    .where('last_seen_at', '>', onlineSince(now, context.config.leaseMs))
+    .execute();
+  const working = rows.filter((row) => (row.quarantined_until?.getTime() ?? 0) <= now);
+  return new Set(working.flatMap((row) => row.gpus.map((one) => classKey(one.engine, one.deviceClass))));
 }
 
 function listed(engines: readonly { id: string; deviceClass: string }[]): string {

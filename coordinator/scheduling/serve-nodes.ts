@@ -40,9 +40,9 @@ export async function serveNodes(
           heartbeatMs: Math.max(50, Math.floor(context.config.leaseMs / HEARTBEATS_PER_LEASE)),
         };
       },
-      lease: async (from) => {
+      lease: async (from, { device }) => {
         try {
-          return await dispatcher.lease(await requireWorkingNode(context, from), signal);
+          return await dispatcher.lease(await requireWorkingNode(context, from, device), signal);
         } catch (error) {
           if (!isFarmError(error, 'NODE_QUARANTINED')) throw error;
           return { grant: null, reason: error.message, retryAfterMs: QUARANTINE_RETRY_MS };

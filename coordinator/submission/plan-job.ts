@@ -1,6 +1,7 @@
 /** From what an artist asks for and what the scene is, to a job with every choice made. Pure: nothing is written here. */
 
 import { exactFrameRate } from '../../platform/movies/frame-rate.ts';
+import { isGpuClass } from '../../platform/render/device-choice.ts';
 import type { EngineInfo, SceneInspection } from '../../platform/render/runtime.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { JobRequest, JobSpec } from '../../protocol/job.ts';
@@ -74,6 +75,7 @@ export function planJob(
       tiles: grid,
       samples,
       engine: engine.id,
+      ...(isGpuClass(engine.deviceClass) ? { deviceClass: engine.deviceClass } : {}),
       output,
       precision: request.precision ?? 'float',
       region,

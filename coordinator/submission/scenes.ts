@@ -14,6 +14,7 @@ import type { SceneReply } from '../../protocol/http.ts';
 import type { Digest } from '../../protocol/ids.ts';
 import type { SceneManifest } from '../../protocol/job.ts';
 import type { CoordinatorContext } from '../context.ts';
+import { offeredGpus } from '../scheduling/nodes.ts';
 import { missingFiles, requireRenderable, summaryOf } from './judge-inspection.ts';
 
 /** A scene that takes longer to load than this is broken or hostile: the largest production files load in a minute. */
@@ -102,7 +103,7 @@ export class Scenes {
     signal: AbortSignal,
   ): Promise<ChosenEngine> {
     const { savedWith } = scene;
-    const engines = enginesForDevice(this.#engines(), wanted.device);
+    const engines = enginesForDevice(this.#engines(), wanted.device, await offeredGpus(this.#context));
     const engine = chooseEngine(savedWith, engines, wanted.engine);
     const warnings =
       savedWith !== null && isOlder(engine, savedWith)
@@ -118,6 +119,7 @@ export class Scenes {
     return { engine, inspection, warnings };
   }
 
+  /** Also those on GPUs: a scene is the same on all of them. */
   #engines(): EngineInfo[] {
     return this.#context.engines.map((runtime) => runtime.engine);
   }

@@ -15,7 +15,8 @@ export type Child = {
 export type ChildCommand = { name: string; command: string; args: string[]; logFile: string; cwd?: string };
 
 const STOP_TIMEOUT_MS = 20_000;
-const READY_TIMEOUT_MS = 60_000;
+/** Seconds on a quiet machine; a coordinator on a very busy one was seen to take a minute for its first database. */
+const READY_TIMEOUT_MS = 180_000;
 const LOG_TAIL_BYTES = 2_000;
 
 /** Starts a foreign program. It counts as running at once; callers wait for what they need of it. */

@@ -8,6 +8,16 @@ export type DeviceType = (typeof DEVICE_TYPES)[number];
 /** One line of Cycles' device list. The same card is listed once per type that can drive it. */
 export type ReportedDevice = { type: DeviceType; id: string; name: string };
 
+/** A GPU that a session can be opened on. */
+export type BoundDevice = ReportedDevice & {
+  /** The driver's name of the card; null where it did not say. */
+  uuid: string | null;
+  /** The same for every type that drives the same card: what is bound to it shares it. */
+  card: string;
+  /** `optix-sm89`, … */
+  deviceClass: string;
+};
+
 export type WantedDevice = 'any' | 'cpu' | 'gpu';
 
 /** The devices of one kind to render on; every one of them gets a session of its own. */
@@ -27,17 +37,31 @@ export function chooseDevices(reported: readonly ReportedDevice[], wanted: Wante
 
 /** Whether a device class is that of a GPU; classes of CPUs are named after their kernels. */
 export function isGpuClass(deviceClass: string): boolean {
-  return !deviceClass.startsWith('cpu-');
+  return !/^cpu(-|$)/.test(deviceClass);
 }
 
-/** Those engines that render on what a job wants. Throws GPU_NOT_FOUND when there is none for a job that wants one. */
+/** An engine on a device class, as one word: what is compared where both have to be the same. */
+export function classKey(engine: string, deviceClass: string): string {
+  return `${engine} ${deviceClass}`;
+}
+
+/**
+ * Those engines that render on what a job wants, in the order of preference. `offered` are the {@link classKey}s of
+ * GPUs that wait for work now: `any` takes one of them before a CPU, and no GPU that nobody has. Throws GPU_NOT_FOUND
+ * when there is none for a job that wants one.
+ */
 export function enginesForDevice<E extends { id: string; deviceClass: string }>(
   engines: readonly E[],
   wanted: WantedDevice,
+  offered: ReadonlySet<string> = new Set(),
 ): E[] {
-  if (wanted === 'any') return [...engines];
-  const fitting = engines.filter((engine) => isGpuClass(engine.deviceClass) === (wanted === 'gpu'));
-  if (fitting.length > 0 || wanted === 'cpu') return fitting;
+  const isOffered = (engine: E): boolean => offered.has(classKey(engine.id, engine.deviceClass));
+  const cpus = engines.filter((engine) => !isGpuClass(engine.deviceClass));
+  const gpus = engines.filter((engine) => isGpuClass(engine.deviceClass));
+  if (wanted === 'cpu') return cpus;
+  if (wanted === 'any') return [...gpus.filter(isOffered), ...cpus];
+  const fitting = [...gpus.filter(isOffered), ...gpus.filter((engine) => !isOffered(engine))];
+  if (fitting.length > 0) return fitting;
   const there = engines.map((engine) => `${engine.id} on ${engine.deviceClass}`).join(', ');
   throw new FarmError('GPU_NOT_FOUND', `the job asks for a GPU; this farm has ${there}`, {
     kept: 'nothing was submitted, no money moved',

@@ -4,6 +4,8 @@ import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import { connectDocker } from './docker/connect.ts';
 import { createDockerRuntime } from './docker/runtime.ts';
 import { sweepContainers } from './docker/sweep.ts';
+import { findGpuEngines } from './gpu/find-gpu-engines.ts';
+import { engineIdOf, whyLeftOut } from './images/labels.ts';
 import { compareVersions, listImages } from './images/list.ts';
 import { createProcessRuntime } from './process/runtime.ts';
 import type { RenderRuntime } from './runtime.ts';
@@ -26,10 +28,15 @@ export type FindEnginesOptions = {
   memoryLimitBytes?: number | undefined;
   /** The engine's socket, in place of the usual one. */
   dockerSocketPath?: string;
+  /** Whether GPUs are looked for as well; it takes seconds where there are any. */
+  gpus?: boolean;
+  /** Hears what was found and is not used, and why. */
+  onNote?: (note: string) => void;
 };
 
 /**
- * The engines, containers first, of each kind the newest first; at least one. Containers that a dead program left on
+ * The engines, containers first, of each kind the newest first; at least one. After all of them those of them on GPUs,
+ * one for each GPU, where these are asked for. Containers that a dead program left on
  * this machine are removed on the way. Throws DOCKER_UNAVAILABLE, ENGINE_NOT_FOUND, BLENDER_NOT_FOUND or
  * SANDBOX_NOT_FOUND where what was asked for is not there.
  */
@@ -44,11 +51,13 @@ export async function findEngines(options: FindEnginesOptions): Promise<RenderRu
       'Docker has no engine image; make one with `tessera images build`',
     );
   }
-  return local === null ? containers : [...containers, local];
+  const engines = local === null ? containers : [...containers, local];
+  if (options.gpus !== true) return engines;
+  return [...engines, ...(await findGpuEngines(engines, options))];
 }
 
 async function findContainers(options: FindEnginesOptions): Promise<RenderRuntime[]> {
-  const { signal, choice, tempFolder, memoryLimitBytes, dockerSocketPath } = options;
+  const { signal, choice, tempFolder, memoryLimitBytes, dockerSocketPath, onNote } = options;
   const limits = memoryLimitBytes === undefined ? {} : { memoryBytes: memoryLimitBytes };
   try {
     const docker = await connectDocker({ signal, socketPath: dockerSocketPath });
@@ -56,9 +65,13 @@ async function findContainers(options: FindEnginesOptions): Promise<RenderRuntim
     const seen = new Set<string>();
     const runtimes: RenderRuntime[] = [];
     for (const image of await listImages(docker, signal)) {
-      // GPU builds need a device as well; see device-choice.ts for what is not wired yet.
-      if (seen.has(image.id) || image.gpu.length > 0) continue;
+      if (seen.has(image.id)) continue;
       seen.add(image.id);
+      const why = whyLeftOut(image, docker.givesGpus);
+      if (why !== null) {
+        onNote?.(`${engineIdOf(image)} is left out: ${why}`);
+        continue;
+      }
       runtimes.push(await createDockerRuntime({ docker, image, owner: tempFolder, limits, tempFolder }));
     }
     return runtimes.sort((a, b) => compareVersions(b.engine.version, a.engine.version));
@@ -80,9 +93,17 @@ async function findLocal(options: FindEnginesOptions, hasOthers: boolean): Promi
   }
 }
 
-/** The runtime of an engine; ENGINE_NOT_FOUND with those there are. */
-export function runtimeOf(runtimes: readonly RenderRuntime[], engineId: string): RenderRuntime {
-  const found = runtimes.find((runtime) => runtime.engine.id === engineId);
+/**
+ * The runtime of an engine, on this device class where one is named and there; ENGINE_NOT_FOUND with those there are.
+ * Without a class it is the one on the CPU: {@link findEngines} lists these first.
+ */
+export function runtimeOf(
+  runtimes: readonly RenderRuntime[],
+  engineId: string,
+  deviceClass?: string,
+): RenderRuntime {
+  const fitting = runtimes.filter((runtime) => runtime.engine.id === engineId);
+  const found = fitting.find((runtime) => runtime.engine.deviceClass === deviceClass) ?? fitting[0];
   if (found !== undefined) return found;
   const there = runtimes.map((runtime) => runtime.engine.id).join(', ');
   throw new FarmError('ENGINE_NOT_FOUND', `there is no engine ${engineId} here, only ${there}`);

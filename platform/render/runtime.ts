@@ -10,7 +10,7 @@ import type { Digest } from '../../protocol/ids.ts';
 import type { OutputSettings, PictureFormat, Precision } from '../../protocol/output.ts';
 import type { Rect, Size } from '../../protocol/rect.ts';
 import type { SavedWith } from './blend-header.ts';
-import type { ReportedDevice } from './device-choice.ts';
+import type { BoundDevice, ReportedDevice } from './device-choice.ts';
 
 /** Who made the pixels: same engine and same device class means same pixels (design, 2: verification class). */
 export type EngineInfo = {
@@ -18,8 +18,10 @@ export type EngineInfo = {
   id: string;
   /** For example `3.4.1`. */
   version: string;
-  /** The kernel that runs: `cpu-avx2`, `cpu-avx`, `cpu-sse42`, … */
+  /** The kernel that runs: `cpu-avx2`, `cpu-avx`, `cpu-sse42`, `optix-sm89`, … */
   deviceClass: string;
+  /** The GPU that its sessions are opened on; left out: the CPU. */
+  device?: BoundDevice;
   /** What keeps the scene from the rest of the machine; `synthetic` runs nothing of a scene. */
   runtime: 'process' | 'docker' | 'synthetic';
 };
@@ -286,4 +288,19 @@ export interface RenderRuntime {
   readonly engine: EngineInfo;
   /** Starts a renderer and loads the scene. SCENE_UNREADABLE when the file is broken. */
   open(scene: SceneFolder, options: OpenOptions): Promise<RenderSession>;
+  /** Left out by runtimes that have the CPU only, and by those that are bound to a GPU already. */
+  readonly gpus?: GpuAccess;
+}
+
+/** How a runtime reaches the GPUs of its machine. */
+export interface GpuAccess {
+  /** What Blender reports inside its sandbox when that is given every GPU; null where this machine has none to give. */
+  report(signal: AbortSignal): Promise<ReportedDevice[] | null>;
+  /** The same engine, its sessions opened on this GPU and no other. */
+  on(device: BoundDevice): BoundRuntime;
+}
+
+export interface BoundRuntime extends RenderRuntime {
+  /** Renders a few pixels: what is reported and what works are two things. Throws why it does not. */
+  tryOut(signal: AbortSignal): Promise<void>;
 }

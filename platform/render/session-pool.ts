@@ -10,16 +10,24 @@
 import { totalmem } from 'node:os';
 import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import type { Digest } from '../../protocol/ids.ts';
-import type { RenderSession } from './runtime.ts';
+import type { EngineInfo, RenderSession } from './runtime.ts';
 import { type Living, nextExpiryMs, type PoolLimits, whomToEvict } from './session-pool-policy.ts';
 
 export type SessionKey = { engine: string; scene: Digest; device: string };
+
+/** The key of sessions of an engine: two GPUs of one class have a session each. */
+export function sessionKey(engine: EngineInfo, scene: Digest): SessionKey {
+  return { engine: engine.id, scene, device: engine.device?.card ?? engine.deviceClass };
+}
+
 /** What the pool calls when it has no living session for a key. */
 export type OpenSession = (signal: AbortSignal) => Promise<RenderSession>;
 
 export type SessionPoolOptions = {
   limits?: Partial<PoolLimits>;
   now?: () => number;
+  /** How many devices render at once: each may keep as many sessions as one alone. */
+  devices?: number;
 };
 
 /** An artist who looks at a picture and renders again does so within minutes. */
@@ -65,9 +73,9 @@ export class SessionPool implements AsyncDisposable {
   readonly #closing = new AbortController();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor({ limits, now = () => performance.now() }: SessionPoolOptions = {}) {
+  constructor({ limits, now = () => performance.now(), devices = 1 }: SessionPoolOptions = {}) {
     const memoryBytes = Math.floor(totalmem() * MEMORY_SHARE);
-    this.#limits = { idleMs: IDLE_MS, memoryBytes, sessions: MAX_SESSIONS, ...limits };
+    this.#limits = { idleMs: IDLE_MS, memoryBytes, sessions: MAX_SESSIONS * devices, ...limits };
     this.#now = now;
   }
 

@@ -7,7 +7,7 @@ import {
   type ReportedDevice,
 } from '../../platform/render/device-choice.ts';
 import { containerRequest } from '../../platform/render/docker/container-request.ts';
-import { deviceRequests, sessionsFor } from '../../platform/render/docker/gpu-request.ts';
+import { allDevices, deviceRequests } from '../../platform/render/docker/gpu-request.ts';
 import { createProcessRuntime } from '../../platform/render/process/runtime.ts';
 import type { EngineInfo } from '../../platform/render/runtime.ts';
 import { makeFixtures, temporaryFolder } from './support.ts';
@@ -51,15 +51,12 @@ describe('the devices of a session', () => {
     const fast = { ...engine, deviceClass: 'optix-sm90' };
     expect(enginesForDevice([engine, fast], 'gpu')).toEqual([fast]);
     expect(isGpuClass('cpu-neon')).toBe(false);
-  });
-
-  it('get a session for each card', () => {
-    const cards = [device('OPTIX', '0'), device('OPTIX', '1'), device('CUDA', '0'), device('CUDA', '1'), cpu];
-    expect(sessionsFor(chooseDevices(cards, 'any'))).toEqual([
-      { type: 'OPTIX', device: cards[0] },
-      { type: 'OPTIX', device: cards[1] },
-    ]);
-    expect(sessionsFor(chooseDevices(cards, 'cpu'))).toEqual([{ type: 'CPU', device: null }]);
+    // A GPU that waits for work is what `any` takes first, and one that nobody offers it does not take at all.
+    expect(enginesForDevice([engine, fast], 'any')).toEqual([engine]);
+    expect(enginesForDevice([engine, fast], 'any', new Set(['a optix-sm90']))).toEqual([fast, engine]);
+    expect(enginesForDevice([engine, fast], 'cpu', new Set(['a optix-sm90']))).toEqual([engine]);
+    const slow = { ...engine, deviceClass: 'cuda-sm50' };
+    expect(enginesForDevice([engine, slow, fast], 'gpu', new Set(['a optix-sm90']))).toEqual([fast, slow]);
   });
 
   it('are what this Blender reports, the CPU at least', async () => {
@@ -125,10 +122,16 @@ describe('the request for a container', () => {
       { Driver: 'nvidia', DeviceIDs: [UUID], Capabilities: [['gpu', 'compute', 'utility', 'graphics']] },
     ]);
     expect(deviceRequests('CUDA', UUID)[0]?.Capabilities).toEqual([['gpu', 'compute', 'utility']]);
-    expect(deviceRequests('CPU', '')).toEqual([]);
+    expect(deviceRequests('CPU', null)).toEqual([]);
+    expect(allDevices()).toMatchObject([{ Driver: 'nvidia', Count: -1 }]);
+    expect(containerRequest({ ...spec, devices, deviceType: 'OPTIX' }).Cmd?.slice(-4)).toEqual([
+      ...['--', '/in/s', '--cycles-device', 'OPTIX'],
+    ]);
+    expect(containerRequest(spec).Cmd).not.toContain('--cycles-device');
     for (const [type, id] of [
       ['CUDA', 'all'],
       ['OPTIX', '0'],
+      ['OPTIX', null],
       ['HIP', UUID],
       ['ONEAPI', UUID],
       ['METAL', UUID],

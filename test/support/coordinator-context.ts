@@ -116,6 +116,8 @@ export type JobOptions = {
   exr?: boolean;
   state?: FarmTables['jobs']['state'];
   engine?: string;
+  /** A class of GPUs; left out: the CPU. */
+  deviceClass?: string;
   price?: bigint;
 };
 
@@ -224,6 +226,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
       exr = true,
       state = 'active',
       engine: jobEngine = ENGINE,
+      deviceClass,
       price = 1_000n,
     } = {}) {
       const id = jobIdSchema.parse(`job_${fresh()}`);
@@ -235,6 +238,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
         tiles: { columns: tilesPerFrame, rows: 1 },
         samples: 16,
         engine: jobEngine,
+        ...(deviceClass !== undefined && { deviceClass }),
         output: { format: 'png' },
         precision: 'float',
         region,

@@ -37,7 +37,10 @@ type Deliver = (honest: PixelImage, tile: number) => Delivery;
 
 /** Which tile each drawn and each other receipt is depends on the seed; both are told. */
 function batchOf(deliver: Deliver, challengeCount: number) {
-  const receipts = makeReceipts(blobs, deliver);
+  return batchFrom(makeReceipts(blobs, deliver), challengeCount);
+}
+
+function batchFrom(receipts: Receipt[], challengeCount: number) {
   const drawn = drawFrom(receipts, challengeCount);
   const commit = vi.fn(async (_cropDigests: Digest[]) => ({ receipts, pending: false }));
   const verify = (ports: Partial<VerifyPorts> = {}) =>
@@ -175,6 +178,18 @@ describe('verifying a batch', () => {
     await expect(verify({ lastTry: true })).rejects.toMatchObject({ code: 'MESSAGE_INVALID' });
     expect([...blobs.stored.values()].filter((bytes) => bytes[0] === '{'.charCodeAt(0))).toEqual([]);
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('gives no verdict on a batch that was rendered on two classes', async () => {
+    const receipts = makeReceipts(blobs, delivery).map((receipt, index) =>
+      index === 0 ? { ...receipt, deviceClass: 'optix-sm89' } : receipt,
+    );
+    const { commit, verify } = batchFrom(receipts, 2);
+    await expect(verify({ lastTry: true })).rejects.toMatchObject({
+      code: 'MESSAGE_INVALID',
+      message: expect.stringContaining('optix-sm89'),
+    });
+    expect(commit).toHaveBeenCalledOnce();
   });
 
   it.each([

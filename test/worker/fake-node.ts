@@ -9,10 +9,11 @@ import { extendLeases } from '../../coordinator/scheduling/heartbeat.ts';
 import { digestBytes, digestFile } from '../../platform/blobs/digest-file.ts';
 import { toJson } from '../../platform/json.ts';
 import { Mutex } from '../../platform/mutex.ts';
+import type { BoundDevice } from '../../platform/render/device-choice.ts';
 import type { RenderRuntime, RenderSession, SessionEnd } from '../../platform/render/runtime.ts';
 import { SessionPool } from '../../platform/render/session-pool.ts';
 import { errorCodeOf, FarmError, toFarmError } from '../../protocol/errors.ts';
-import { type LeaseGrant, NODE_EXCHANGES, type Welcome } from '../../protocol/messages.ts';
+import { type LeaseGrant, type LeaseReply, NODE_EXCHANGES, type Welcome } from '../../protocol/messages.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
 import { KeptFiles } from '../../worker/kept-files.ts';
 import type { Node } from '../../worker/node.ts';
@@ -31,13 +32,19 @@ export class FakeRenderer {
   /** A render waits for this; it is stopped when its signal aborts. */
   hold: (frame: number) => Promise<void> = async () => undefined;
 
-  readonly runtime: RenderRuntime = {
-    engine: { id: ENGINE, version: '3.4.1', deviceClass: DEVICE_CLASS, runtime: 'process' },
-    open: async () => {
-      this.opened += 1;
-      return this.#session();
-    },
-  };
+  readonly runtime: RenderRuntime;
+
+  /** On this GPU, or on the CPU. */
+  constructor(device?: BoundDevice) {
+    const engine = { id: ENGINE, version: '3.4.1', deviceClass: DEVICE_CLASS, runtime: 'process' as const };
+    this.runtime = {
+      engine: device === undefined ? engine : { ...engine, deviceClass: device.deviceClass, device },
+      open: async () => {
+        this.opened += 1;
+        return this.#session();
+      },
+    };
+  }
 
   #session(): RenderSession {
     let end: SessionEnd | undefined;
@@ -109,6 +116,8 @@ export type FakeNode = {
   asked: string[];
   /** How the next questions fare. */
   setNetwork(network: Network): void;
+  /** Answers questions for a lease; nobody does by itself. */
+  onLease: (request: { device?: string | undefined }) => Promise<LeaseReply>;
   welcome: Welcome;
   /** The node leases exactly this task. */
   grant(task: TaskRow): Promise<LeaseGrant>;
@@ -127,6 +136,7 @@ export async function fakeNode(farm: TestCoordinator, dataFolder: string): Promi
       const { leases } = NODE_EXCHANGES.heartbeat.request.parse(message);
       return { lost: await extendLeases(context, known.id, leases) };
     }
+    if (verb === 'lease') return await fake.onLease(NODE_EXCHANGES.lease.request.parse(message));
     if (verb !== 'fail') throw new Error(`nobody answers ${verb} here`);
     await failTask(context, known.id, NODE_EXCHANGES.fail.request.parse(message));
     return {};
@@ -166,6 +176,7 @@ export async function fakeNode(farm: TestCoordinator, dataFolder: string): Promi
     nats: { request } as unknown as NatsConnection,
     blobs: blobs as unknown as Node['blobs'],
     scenes: { folderOf: async () => ({ root: dataFolder, main: 'a.blend' }) } as unknown as Node['scenes'],
+    device: undefined,
     engines: [renderer.runtime],
     sessions: new SessionPool(),
     turn: new Mutex(),
@@ -176,10 +187,11 @@ export async function fakeNode(farm: TestCoordinator, dataFolder: string): Promi
     journal: await ReceiptJournal.open(join(dataFolder, 'receipts.log')),
     log: context.log,
   };
-  return {
+  const fake: FakeNode = {
     node,
     renderer,
     asked,
+    onLease: () => Promise.reject(new Error('nobody gives leases here')),
     setNetwork: (next) => {
       network = next;
     },
@@ -189,6 +201,7 @@ export async function fakeNode(farm: TestCoordinator, dataFolder: string): Promi
       return await grantOf(farm.db, leased, known.address, new Date(farm.clock.now()));
     },
   };
+  return fake;
 }
 
 /** Where a node remembers its batch of a job. */

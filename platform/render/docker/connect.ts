@@ -11,6 +11,8 @@ export type DockerEngine = {
   readonly version: string;
   readonly processors: number;
   readonly memoryBytes: number;
+  /** Whether it has NVIDIA's runtime, without which it cannot give a container a GPU. */
+  readonly givesGpus: boolean;
 };
 
 /**
@@ -57,6 +59,7 @@ function described(info: unknown, socketPath: string): Omit<DockerEngine, 'clien
     NCPU?: number;
     MemTotal?: number;
     SecurityOptions?: string[];
+    Runtimes?: Record<string, unknown>;
   };
   if (facts.SecurityOptions?.some((option) => option.includes('rootless'))) {
     // Users are shifted there: the folders a session shares with its container would belong to nobody it knows.
@@ -66,6 +69,7 @@ function described(info: unknown, socketPath: string): Omit<DockerEngine, 'clien
     version: facts.ServerVersion ?? 'unknown',
     processors: facts.NCPU ?? 1,
     memoryBytes: facts.MemTotal ?? 0,
+    givesGpus: Object.hasOwn(facts.Runtimes ?? {}, 'nvidia'),
   };
 }
 

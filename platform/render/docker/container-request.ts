@@ -1,5 +1,6 @@
 /** What the Docker engine is asked for: a container with nothing in reach but its scene. Pure. */
 import type { ContainerCreateOptions, DeviceRequest, MountSettings } from 'dockerode';
+import type { DeviceType } from '../device-choice.ts';
 import { blenderArguments } from '../process/sandbox.ts';
 import { type Guest, INSIDE, type SandboxFolders } from '../session/launcher.ts';
 
@@ -27,6 +28,8 @@ export type ContainerSpec = {
   labels: Record<string, string>;
   withoutAvx2: boolean;
   devices: DeviceRequest[];
+  /** What Cycles is to render on; left out: the CPU. */
+  deviceType?: DeviceType | undefined;
 };
 
 /** The request. Everything not listed here is the engine's default, its seccomp profile above all. */
@@ -35,7 +38,7 @@ export function containerRequest(spec: ContainerSpec): ContainerCreateOptions {
   return {
     Image: spec.imageId,
     Entrypoint: ['blender'],
-    Cmd: blenderArguments(spec.threads),
+    Cmd: blenderArguments(spec.threads, spec.deviceType),
     User: `${user.uid}:${user.gid}`,
     WorkingDir: '/tmp',
     Hostname: 'tessera',

@@ -4,15 +4,18 @@ import { join } from 'node:path';
 import type { DeviceRequest } from 'dockerode';
 import { FarmError } from '../../../protocol/errors.ts';
 import { packageRoot } from '../../package-root.ts';
+import type { DeviceType } from '../device-choice.ts';
 import { type EngineImage, engineIdOf } from '../images/labels.ts';
 import { cpuDeviceClass } from '../process/device-class.ts';
-import type { EngineInfo, RenderRuntime } from '../runtime.ts';
+import type { EngineInfo, GpuAccess, RenderRuntime } from '../runtime.ts';
 import type { Guest, Launch } from '../session/launcher.ts';
 import type { SessionLimits } from '../session/limits.ts';
+import { reportDevices, tryDevice } from '../session/probe.ts';
 import { openSession } from '../session/session.ts';
 import type { DockerEngine } from './connect.ts';
 import { launchContainer } from './container.ts';
 import { type ContainerLimits, containerRequest } from './container-request.ts';
+import { allDevices, deviceRequests } from './gpu-request.ts';
 import { ownerLabels } from './owner.ts';
 
 export type DockerRuntimeOptions = {
@@ -22,7 +25,6 @@ export type DockerRuntimeOptions = {
   owner: string;
   withoutAvx2?: boolean;
   limits?: Partial<ContainerLimits>;
-  devices?: DeviceRequest[];
   /** Where exchange folders go; best on the disk of the outputs. */
   tempFolder?: string | undefined;
 };
@@ -45,7 +47,7 @@ function userInside(): { user: Guest; guest: Guest | undefined } {
 
 /** The runtime of one image. */
 export async function createDockerRuntime(options: DockerRuntimeOptions): Promise<RenderRuntime> {
-  const { docker, image, withoutAvx2 = false, devices = [], tempFolder } = options;
+  const { docker, image, withoutAvx2 = false, tempFolder } = options;
   const cpuInfo = await readFile('/proc/cpuinfo', 'utf8').catch(() => '');
   const engine: EngineInfo = {
     id: engineIdOf(image),
@@ -63,13 +65,15 @@ export async function createDockerRuntime(options: DockerRuntimeOptions): Promis
   };
   const labels = await ownerLabels(options.owner);
   const pythonFolder = join(packageRoot(), 'blender-images', 'session');
-  const launch: Launch = (folders, { threads }) => {
-    const { processors } = docker;
-    const { id: imageId } = image;
-    const spec = { imageId, folders, pythonFolder, threads, processors, user, limits, labels };
-    return launchContainer(docker, containerRequest({ ...spec, withoutAvx2, devices }));
-  };
-  return {
+  const launchWith =
+    (devices: DeviceRequest[], deviceType?: DeviceType): Launch =>
+    (folders, { threads }) => {
+      const { processors } = docker;
+      const { id: imageId } = image;
+      const spec = { imageId, folders, pythonFolder, threads, processors, user, limits, labels };
+      return launchContainer(docker, containerRequest({ ...spec, withoutAvx2, devices, deviceType }));
+    };
+  const runtimeOn = (engine: EngineInfo, launch: Launch): RenderRuntime => ({
     engine,
     async open(scene, openOptions) {
       const root = await realpath(scene.root).catch((error: unknown) => {
@@ -85,7 +89,22 @@ export async function createDockerRuntime(options: DockerRuntimeOptions): Promis
         },
       );
     },
+  });
+  const gpus: GpuAccess = {
+    async report(signal) {
+      if (!docker.givesGpus || image.gpu.length === 0) return null;
+      return await reportDevices({ signal, tempFolder, guest, launch: launchWith(allDevices()) });
+    },
+    on(device) {
+      const launch = launchWith(deviceRequests(device.type, device.uuid), device.type);
+      const bound = { ...engine, deviceClass: device.deviceClass, device };
+      return {
+        ...runtimeOn(bound, launch),
+        tryOut: (signal) => tryDevice(device, { signal, tempFolder, guest, launch }),
+      };
+    },
   };
+  return { ...runtimeOn(engine, launchWith([])), gpus };
 }
 
 /** Blender would only find an empty folder, and say that the scene is not there. */

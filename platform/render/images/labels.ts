@@ -55,6 +55,15 @@ export function engineImage(image: ListedImage): EngineImage | null {
   };
 }
 
+/**
+ * Why this machine does not render with an image, or null when it does. A GPU build would render on the CPU as well,
+ * but who made one wants the GPU, and learns here that it is not reached.
+ */
+export function whyLeftOut(image: Pick<EngineImage, 'gpu'>, givesGpus: boolean): string | null {
+  if (image.gpu.length === 0 || givesGpus) return null;
+  return 'it is a GPU build, and this Docker has no NVIDIA runtime (install nvidia-container-toolkit, then `nvidia-ctk runtime configure --runtime=docker` and restart Docker)';
+}
+
 /** 12 hex digits, as Docker itself shortens ids: enough to tell the images of a farm apart. */
 const SHORT_DIGITS = 12;
 

@@ -6,15 +6,18 @@ import { availableParallelism, release, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { FarmError } from '../../../protocol/errors.ts';
-import type { EngineInfo, RenderRuntime } from '../runtime.ts';
+import type { DeviceType } from '../device-choice.ts';
+import { nvidiaDeviceFiles } from '../gpu/nvidia.ts';
+import type { EngineInfo, GpuAccess, RenderRuntime } from '../runtime.ts';
 import type { Exit, Launch, Launched } from '../session/launcher.ts';
 import type { SessionLimits } from '../session/limits.ts';
+import { reportDevices, tryDevice } from '../session/probe.ts';
 import { openSession } from '../session/session.ts';
 import { Tail } from '../session/words.ts';
 import { cpuDeviceClass } from './device-class.ts';
 import { preferAsVictim, resetPeaks, treeUsage } from './process-tree.ts';
 import { findBlender, findProgram, findSandbox } from './programs.ts';
-import { blenderArguments, type Limits, sandboxArguments } from './sandbox.ts';
+import { type BubbleGpu, blenderArguments, type Limits, sandboxArguments } from './sandbox.ts';
 
 export type ProcessRuntimeOptions = {
   signal: AbortSignal;
@@ -34,6 +37,8 @@ export type ProcessRuntimeOptions = {
   pythonFolder?: string | undefined;
   /** Where exchange folders go; best on the disk of the outputs. */
   tempFolder?: string | undefined;
+  /** What a sandbox on a GPU is given of /dev, in place of this machine's NVIDIA devices. */
+  gpuDeviceFiles?: readonly string[];
 };
 
 const GIB = 1024 ** 3;
@@ -131,6 +136,7 @@ export async function createProcessRuntime(options: ProcessRuntimeOptions): Prom
     processes,
     ...options.sessionLimits,
   };
+  // On a GPU without dataBytes: a driver maps far more than it uses. The host's watch alone holds memory then.
   const limits: Limits = {
     ...DEFAULT_LIMITS,
     // The kernel does not hold root to it: then the host's watch alone does (treeUsage).
@@ -139,17 +145,24 @@ export async function createProcessRuntime(options: ProcessRuntimeOptions): Prom
     ...options.limits,
   };
   const pythonFolder = options.pythonFolder ?? findPythonFolder();
-  const launch: Launch = (folders, { threads }) =>
-    launchProcess(
-      bwrap,
-      sandboxArguments(
-        { programPath: blender.path, pythonFolder, folders, limits, prlimitPath, withoutAvx2 },
-        blenderArguments(threads),
-      ),
-      folders.output,
-      sessionLimits.processes,
-    );
-  return {
+  const launchWith =
+    (gpu?: BubbleGpu, type?: DeviceType): Launch =>
+    (folders, { threads }) => {
+      const programLimits = gpu === undefined ? limits : { ...limits, dataBytes: undefined };
+      return launchProcess(
+        bwrap,
+        sandboxArguments(
+          {
+            ...{ programPath: blender.path, pythonFolder, folders, prlimitPath, withoutAvx2, gpu },
+            limits: programLimits,
+          },
+          blenderArguments(threads, type),
+        ),
+        folders.output,
+        sessionLimits.processes,
+      );
+    };
+  const runtimeOn = (engine: EngineInfo, launch: Launch): RenderRuntime => ({
     engine,
     async open(scene, openOptions) {
       const root = await realpath(scene.root).catch((error: unknown) => {
@@ -166,5 +179,21 @@ export async function createProcessRuntime(options: ProcessRuntimeOptions): Prom
         },
       );
     },
+  });
+  const files = options.gpuDeviceFiles ?? (await nvidiaDeviceFiles());
+  const gpus: GpuAccess = {
+    async report(signal) {
+      if (files.length === 0) return null;
+      return await reportDevices({ signal, tempFolder, launch: launchWith({ files, uuid: null }) });
+    },
+    on(device) {
+      const launch = launchWith({ files, uuid: device.uuid }, device.type);
+      const bound = { ...engine, deviceClass: device.deviceClass, device };
+      return {
+        ...runtimeOn(bound, launch),
+        tryOut: (signal) => tryDevice(device, { signal, tempFolder, launch }),
+      };
+    },
   };
+  return { ...runtimeOn(engine, launchWith()), gpus };
 }

@@ -1,6 +1,15 @@
 /** The command line that runs Blender (and ffmpeg) with nothing in reach but what it was given. */
 import { dirname } from 'node:path';
+import type { DeviceType } from '../device-choice.ts';
 import { INSIDE, type SandboxFolders, SOCKET_NAME } from '../session/launcher.ts';
+
+/** The card that a program in a bubble may compute on. */
+export type BubbleGpu = {
+  /** Device files of the host, all that the driver needs. */
+  files: readonly string[];
+  /** CUDA and OptiX see this card alone; null: all of them. */
+  uuid: string | null;
+};
 
 /** What Blender, its libraries and its fonts are read from. Debian's BLAS is found through alternatives. */
 const SYSTEM_FOLDERS = [
@@ -42,6 +51,7 @@ export type SandboxOptions = {
   /** `prlimit`, where this machine has it. */
   prlimitPath: string | undefined;
   withoutAvx2: boolean;
+  gpu?: BubbleGpu | undefined;
 };
 
 /** A program in a bubble: what it is, what of the host it sees besides the system's libraries, and its limits. */
@@ -53,6 +63,7 @@ export type Bubble = {
   /** `prlimit`, where this machine has it. */
   prlimitPath: string | undefined;
   environment?: Readonly<Record<string, string>>;
+  gpu?: BubbleGpu | undefined;
 };
 
 function limitArguments({ limits, prlimitPath }: Bubble): string[] {
@@ -79,6 +90,7 @@ export function bubbleArguments(bubble: Bubble, parameters: readonly string[]): 
     // core_pattern there is a way to a command on the host.
     ...['--proc', '/proc', '--remount-ro', '/proc'],
     ...['--dev', '/dev', '--size', String(limits.scratchBytes), '--tmpfs', '/tmp'],
+    ...(bubble.gpu?.files ?? []).flatMap((file) => ['--dev-bind', file, file]),
     // /dev would be memory as well, half of the machine's: only its /shm stays writable, and small.
     ...['--size', String(SHARED_MEMORY_BYTES), '--tmpfs', '/dev/shm', '--remount-ro', '/dev'],
     ...(inUsr ? [] : ['--ro-bind', dirname(programPath), dirname(programPath)]),
@@ -93,23 +105,34 @@ export function bubbleArguments(bubble: Bubble, parameters: readonly string[]): 
 /** Arguments of `bwrap` that run Blender with these arguments of its own. */
 export function sandboxArguments(options: SandboxOptions, parameters: readonly string[]): string[] {
   const { pythonFolder, folders, withoutAvx2, ...program } = options;
+  const uuid = options.gpu?.uuid;
   const binds = [
     { host: folders.scene, inside: INSIDE.scene },
     { host: pythonFolder, inside: INSIDE.python },
     { host: folders.input, inside: INSIDE.input },
     { host: folders.output, inside: INSIDE.output, writable: true },
   ];
-  return bubbleArguments(
-    { ...program, binds, environment: withoutAvx2 ? { CYCLES_CPU_NO_AVX2: '1' } : {} },
-    parameters,
-  );
+  const environment = {
+    ...(withoutAvx2 && { CYCLES_CPU_NO_AVX2: '1' }),
+    ...(typeof uuid === 'string' && { CUDA_VISIBLE_DEVICES: uuid }),
+  };
+  return bubbleArguments({ ...program, binds, environment }, parameters);
 }
 
-/** Blender's own arguments: nothing of the user's set-up, no scripts of the scene, no sound. */
-export function blenderArguments(threads: number): string[] {
+/** Level 2 is the lowest at which Cycles says what it has rendered on (gpu/witness.ts). */
+const REPORTING = ['--debug-cycles', '--verbose', '2'];
+
+/**
+ * Blender's own arguments: nothing of the user's set-up, no scripts of the scene, no sound. On a GPU Cycles is told the
+ * kind of device a second time, here, because it then fails where it otherwise renders on the CPU without a word.
+ */
+export function blenderArguments(threads: number, device?: DeviceType): string[] {
+  const onGpu = device !== undefined && device !== 'CPU';
   return [
     ...['-b', '--factory-startup', '--disable-autoexec', '-noaudio', '-t', String(threads)],
+    ...(onGpu ? REPORTING : []),
     ...['--python-exit-code', '1', '--python', `${INSIDE.python}/main.py`],
     ...['--', `${INSIDE.input}/${SOCKET_NAME}`],
+    ...(onGpu ? ['--cycles-device', device] : []),
   ];
 }

@@ -22,6 +22,12 @@ const SIGNAL_WORDS: Record<string, string> = {
 /** Blender's allocator, C++, Cycles and Python each have their own words for it. */
 const OUT_OF_MEMORY =
   /[cm]alloc\w* returns null|std::bad_alloc|bad allocation|out of memory|not enough memory|MemoryError|Cannot allocate memory/i;
+/**
+ * Cycles on a card that is full ("System is out of GPU memory") or that it cannot reach (with --cycles-device): the
+ * node's own matter, since another one has another card. The second was seen, the first is from Cycles' source.
+ */
+const GPU_OUT_OF_MEMORY = /out of (GPU|device)\b.{0,40}memory|out of memory in (cu|hip|optix)/i;
+const NO_SUCH_DEVICE = /Found no Cycles device of the specified type/;
 /** Blender's allocator when it is given nothing. Blender may go on after it, with an image or a mesh left out. */
 const REFUSED_ALLOCATION = /^(Calloc|Malloc|Mapalloc)\w* returns null/;
 const DISK_FULL = /No space left on device|Disk quota exceeded/i;
@@ -38,6 +44,12 @@ export function signalOf({ code, signal }: Exit): string | undefined {
 
 /** What Blender's own words say about a limit; undefined where they speak of something else. */
 export function causeOfWords(words: string, limits: SessionLimits): Cause | undefined {
+  if (NO_SUCH_DEVICE.test(words)) {
+    return { code: 'GPU_NOT_FOUND', message: `the GPU of this session is not there any more: ${words}` };
+  }
+  if (GPU_OUT_OF_MEMORY.test(words)) {
+    return { code: 'NODE_OUT_OF_MEMORY', message: `the scene does not fit this node's GPU: ${words}` };
+  }
   if (OUT_OF_MEMORY.test(words)) {
     const { code, message } = memoryBreach(limits);
     return { code, message: `${message}. Its words: ${words}` };

@@ -62,6 +62,8 @@ export const devicesSchema = z.strictObject({
   devices: z.array(z.strictObject({ type: z.enum(DEVICE_TYPES), id: text, name: text })).max(256),
 });
 
+export const triedSchema = z.strictObject({});
+
 export const openedSchema = z.strictObject({ scene: text, viewLayers: z.array(text) });
 
 export const renderedSchema = z.strictObject({

@@ -26,6 +26,7 @@ import { createExchange, type Exchange } from './exchange.ts';
 import { requirePlainNames } from './extra-names.ts';
 import { type Guest, INSIDE, type Launch } from './launcher.ts';
 import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './limits.ts';
+import { deviceArgument, onDevice } from './on-device.ts';
 import {
   decodedSchema,
   devicesSchema,
@@ -102,10 +103,8 @@ class BlenderSession implements RenderSession {
       const { frame, rect, samples, precision = 'float' } = command;
       const output = this.#exchange.outputPath('.exr');
       return await this.#withFiles([output], async () => {
-        const { onProgress } = options;
-        const onLine = onProgress && sampleProgress(this.#viewLayers, onProgress);
         const parameters = { frame, rect, samples: samples ?? null, precision, output };
-        const result = await this.#wire.whileListening(onLine, () =>
+        const result = await this.#whileRendering(options, () =>
           this.#wire.command('render', parameters, renderedSchema, options),
         );
         await this.#exchange.takeOut(output, command.output);
@@ -119,10 +118,8 @@ class BlenderSession implements RenderSession {
       const { frame, longSide, samples } = command;
       const output = this.#exchange.outputPath('.png');
       return await this.#withFiles([output], async () => {
-        const { onProgress } = options;
-        const onLine = onProgress && sampleProgress(this.#viewLayers, onProgress);
         const parameters = { frame, longSide, samples: samples ?? PREVIEW_SAMPLES, output };
-        const result = await this.#wire.whileListening(onLine, () =>
+        const result = await this.#whileRendering(options, () =>
           this.#wire.command('preview', parameters, previewedSchema, options),
         );
         await this.#exchange.takeOut(output, command.output);
@@ -155,9 +152,7 @@ class BlenderSession implements RenderSession {
     return this.#inTurn(options, () =>
       this.#withFrameFiles(command, async (parameters) => {
         const { samples = null, precision = 'float', exrCodec = 'zip' } = command;
-        const { onProgress } = options;
-        const onLine = onProgress && sampleProgress(this.#viewLayers, onProgress);
-        return await this.#wire.whileListening(onLine, () =>
+        return await this.#whileRendering(options, () =>
           this.#wire.command(
             'frame',
             { ...parameters, samples, precision, exrCodec },
@@ -193,6 +188,14 @@ class BlenderSession implements RenderSession {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** Passes on the progress that Blender prints; on a GPU, makes sure that it was rendered there. */
+  async #whileRendering<T>({ onProgress }: CommandOptions, work: () => Promise<T>): Promise<T> {
+    const onLine = onProgress && sampleProgress(this.#viewLayers, onProgress);
+    const { device } = this.engine;
+    if (device === undefined) return await this.#wire.whileListening(onLine, work);
+    return await onDevice(device.type, this.#wire, onLine, work);
   }
 
   /** One command at a time, in the order of the calls. A call that is aborted while it waits costs nothing. */
@@ -292,7 +295,8 @@ export async function openSession(scene: SceneFolder, options: SessionOptions): 
     await wire.ready({ signal, timeoutMs: loadTimeoutMs });
     loading = true;
     const path = join(INSIDE.scene, scene.main);
-    const parameters = { path, name: scene.main, root: INSIDE.scene, threads };
+    const device = deviceArgument(engine.device);
+    const parameters = { path, name: scene.main, root: INSIDE.scene, threads, device };
     const timeoutMs = Math.max(1, until - Date.now());
     ({ viewLayers } = await wire.command('open', parameters, openedSchema, { signal, timeoutMs }));
   } catch (error) {

@@ -7,7 +7,8 @@ const LAST_LINES = 4;
 /** A message has to fit a terminal and a log line. */
 const LAST_CHARACTERS = 600;
 /** Lines that Blender prints whatever happened. */
-const NOISE = /^(Blender \d|Blender quit|Read (new )?prefs|Read blend|Fra:\d|Saved:| ?Time:|\/run-u|AL lib)/;
+const NOISE =
+  /^(I\d{4} |Blender \d|Blender quit|Read (new )?prefs|Read blend|Fra:\d|Saved:| ?Time:|\/run-u|AL lib)/;
 
 /** The end of a renderer's output. */
 export class Tail {

@@ -1,0 +1,84 @@
+/** The devices of a node: each has its own leases and renders one task at a time, beside the others. */
+import { Mutex } from '../platform/mutex.ts';
+import { ask } from '../platform/nats/exchange.ts';
+import type { BoundDevice } from '../platform/render/device-choice.ts';
+import type { RenderRuntime } from '../platform/render/runtime.ts';
+import { backoffMs, pause, stoppable } from '../platform/wait.ts';
+import { NODE_EXCHANGES, nodeSubject, type Welcome } from '../protocol/messages.ts';
+import type { Node, NodeDevice } from './node.ts';
+import { workOn } from './work-on-lease.ts';
+
+/** One that renders, one before it and one after it. */
+const IN_FLIGHT = 3;
+
+/** The coordinator answers a lease request within 15 s even when there is nothing. */
+const LEASE_TIMEOUT_MS = 30_000;
+
+/** As long as the name of a device may be (protocol/messages.ts). */
+const MAX_NAME = 128;
+
+/** What a GPU is called between its node and the farm. */
+export function deviceName(device: Pick<BoundDevice, 'card'>): string {
+  return device.card.slice(-MAX_NAME);
+}
+
+/** The CPU, then every GPU, each with the engines that render on it. A node without a GPU has one device. */
+export function devicesOf(engines: readonly RenderRuntime[]): NodeDevice[] {
+  const byName = new Map<string | undefined, RenderRuntime[]>();
+  for (const runtime of engines) {
+    const { device } = runtime.engine;
+    const name = device && deviceName(device);
+    byName.set(name, [...(byName.get(name) ?? []), runtime]);
+  }
+  return [...byName].map(([device, own]) => ({
+    device,
+    engines: own,
+    turn: new Mutex(),
+    lastRenderMs: null,
+  }));
+}
+
+/**
+ * Asks for tasks and has up to {@link IN_FLIGHT} of them under way: while one renders, the next one's scene is fetched
+ * and the last one's result travels. Rendering itself is one at a time ({@link Node.turn}). Every device of a node
+ * does this for itself.
+ */
+export async function workUntilStopped(node: Node, welcome: Welcome, signal: AbortSignal): Promise<void> {
+  const inFlight = new Set<Promise<void>>();
+  let attempt = 0;
+  while (!signal.aborted) {
+    try {
+      const { device } = node;
+      const warmScene = node.sessions.warm[0]?.scene ?? null;
+      const request = device === undefined ? { warmScene } : { warmScene, device };
+      const subject = nodeSubject(node.config.nodeId, 'lease');
+      // Not to be waited for when the node stops: the lease, should one come, runs out by itself.
+      const reply = await stoppable(
+        ask(node.nats, NODE_EXCHANGES.lease, subject, request, LEASE_TIMEOUT_MS),
+        signal,
+      );
+      attempt = 0;
+      if (reply === null) break;
+      if (reply.grant !== null) {
+        const grant = reply.grant;
+        const nearlyDone = new Promise<void>((resolve) => {
+          const work = workOn(node, grant, welcome, resolve, signal).finally(() => {
+            inFlight.delete(work);
+            resolve();
+          });
+          inFlight.add(work);
+        });
+        await nearlyDone;
+        while (inFlight.size >= IN_FLIGHT) await Promise.race(inFlight);
+      } else if (reply.retryAfterMs > 0) {
+        node.log.warn({ reason: reply.reason }, 'the farm gives this node no work');
+        await pause(reply.retryAfterMs, signal);
+      }
+    } catch (error) {
+      if (signal.aborted) break;
+      node.log.warn({ err: error }, 'the farm could not be asked for work; trying again');
+      await pause(backoffMs(attempt++), signal);
+    }
+  }
+  await Promise.all(inFlight);
+}
