@@ -107,7 +107,7 @@ async function batchOf(node: (frame: number) => Node, challengeCount: number, ex
         onChain,
         challengeCount,
         lastTry: false,
-        commit: async () => ({ receipts, pending: false }),
+        commit: async () => ({ receipts }),
       },
     );
   return { challenge, ordered, verify };
