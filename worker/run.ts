@@ -74,7 +74,7 @@ export async function runWorker(
     lastRenderMs: null,
     signing: new Mutex(),
     batches: new Map(),
-    kept: await KeptFiles.open(join(config.dataFolder, 'kept')),
+    kept: await KeptFiles.open(join(config.dataFolder, 'kept'), config.keptBudgetBytes),
     journal: await ReceiptJournal.open(join(config.dataFolder, 'receipts.log')),
     log,
   };
@@ -124,6 +124,8 @@ async function workUntilStopped(node: Node, welcome: Welcome, signal: AbortSigna
   let attempt = 0;
   while (!signal.aborted) {
     try {
+      await roomToKeep(node, signal);
+      if (signal.aborted) break;
       const request = { warmScene: node.sessions.warm[0]?.scene ?? null };
       const subject = nodeSubject(node.config.nodeId, 'lease');
       // Not to be waited for when the node stops: the lease, should one come, runs out by itself.
@@ -155,4 +157,11 @@ async function workUntilStopped(node: Node, welcome: Welcome, signal: AbortSigna
     }
   }
   await Promise.all(inFlight);
+}
+
+/** A node whose disk is full of what may still be drawn takes no more work until some of it is settled. */
+async function roomToKeep({ kept, log }: Node, signal: AbortSignal): Promise<void> {
+  if (kept.hasRoom) return;
+  log.warn({ bytes: kept.bytes }, 'no more work until kept frames are settled: their folder is full');
+  await kept.untilRoom(signal);
 }
