@@ -103,7 +103,7 @@ export async function runCoordinator(
 
   const scenes = new Scenes(context);
   const dispatcher = new Dispatcher(context);
-  const handOver = new HandOver(context);
+  const handOver = new HandOver(context, () => desk.wake());
   const desk = new VerifierDesk(context, handOver, () => wakeAll());
   const settlement = new SettlementLoop(context, () => wakeAll());
   const housekeeping = new Housekeeping(context, dispatcher, settlement);

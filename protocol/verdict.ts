@@ -56,8 +56,6 @@ export type Challenge = z.infer<typeof challengeSchema>;
 /** Given to the verifier only after it has committed to its own pixels: every receipt of the batch, leaves ascending. */
 export const claimSchema = z.strictObject({
   receipts: z.array(receiptSchema).min(1).max(64),
-  /** Drawn frames' EXRs are still on their way from the node: ask again. False once they are here, or late. */
-  pending: z.boolean(),
 });
 export type Claim = z.infer<typeof claimSchema>;
 

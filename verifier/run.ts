@@ -23,9 +23,9 @@ import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { backoffMs, pause } from '../platform/wait.ts';
 import { RECEIPTS_PER_CHALLENGE } from '../proof/policy.ts';
 import { assertNever, FarmError, toFarmError } from '../protocol/errors.ts';
-import type { BatchId, Bytes32, Digest } from '../protocol/ids.ts';
+import type { BatchId, Bytes32 } from '../protocol/ids.ts';
 import { VERIFIER_EXCHANGES, verifierSubject } from '../protocol/messages.ts';
-import type { Challenge, Claim } from '../protocol/verdict.ts';
+import type { Challenge } from '../protocol/verdict.ts';
 import type { VerifierConfig, VerifierSecrets } from './config.ts';
 import { verifyBatch } from './verify-batch.ts';
 
@@ -159,27 +159,6 @@ async function reveal(verifier: Verifier, batchId: BatchId, signal: AbortSignal)
   await ask(nats, VERIFIER_EXCHANGES.secret, subject, { batchId, preimage }, SECRET_TIMEOUT_MS);
 }
 
-/** Commits to own pixels and gets the claim, once the drawn frames' pixels have come from the node (or are late). */
-async function commitTo(
-  { nats, config }: Verifier,
-  batchId: BatchId,
-  cropDigests: Digest[],
-  signal: AbortSignal,
-): Promise<Claim> {
-  const subject = verifierSubject(config.verifierId, 'rendered');
-  for (;;) {
-    const claim = await ask(
-      nats,
-      VERIFIER_EXCHANGES.rendered,
-      subject,
-      { batchId, cropDigests },
-      REQUEST_TIMEOUT_MS,
-    );
-    if (!claim.pending) return claim;
-    if (signal.aborted) throw new FarmError('INTERRUPTED', 'stopped while waiting for the claim');
-  }
-}
-
 async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSignal): Promise<void> {
   const { chain, nats, config, log, blobs, engines } = verifier;
   const { batchId } = challenge;
@@ -201,7 +180,16 @@ async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSig
           engine: runtime.engine,
           workFolder: join(config.dataFolder, 'work'),
           lastTry: (verifier.failures.get(batchId) ?? 0) >= MAX_FAILURES,
-          commit: (cropDigests) => commitTo(verifier, batchId, cropDigests, signal),
+          commit: (cropDigests) => {
+            const rendered = verifierSubject(config.verifierId, 'rendered');
+            return ask(
+              nats,
+              VERIFIER_EXCHANGES.rendered,
+              rendered,
+              { batchId, cropDigests },
+              REQUEST_TIMEOUT_MS,
+            );
+          },
         }),
     );
     const { outcome, evidence } = verified;

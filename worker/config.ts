@@ -17,6 +17,8 @@ export const workerConfigSchema = z.strictObject({
    * out, a share of this machine's memory is the limit, and what it stops goes to another node.
    */
   memoryLimitBytes: z.number().int().min(1).optional(),
+  /** What frames that wait for their check may take of this disk (worker/kept-files.ts); left out, 40 GiB. */
+  keptBudgetBytes: z.number().int().min(1).optional(),
   logLevel: z.string(),
 });
 export type WorkerConfig = z.infer<typeof workerConfigSchema>;

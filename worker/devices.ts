@@ -48,6 +48,8 @@ export async function workUntilStopped(node: Node, welcome: Welcome, signal: Abo
   let attempt = 0;
   while (!signal.aborted) {
     try {
+      await roomToKeep(node, signal);
+      if (signal.aborted) break;
       const { device } = node;
       const warmScene = node.sessions.warm[0]?.scene ?? null;
       const request = device === undefined ? { warmScene } : { warmScene, device };
@@ -81,4 +83,11 @@ export async function workUntilStopped(node: Node, welcome: Welcome, signal: Abo
     }
   }
   await Promise.all(inFlight);
+}
+
+/** A node whose disk is full of what may still be drawn takes no more work until some of it is settled. */
+async function roomToKeep({ kept, log }: Pick<Node, 'kept' | 'log'>, signal: AbortSignal): Promise<void> {
+  if (kept.hasRoom) return;
+  log.warn({ bytes: kept.bytes }, 'no more work until kept frames are settled: their folder is full');
+  await kept.untilRoom(signal);
 }

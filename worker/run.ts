@@ -69,7 +69,7 @@ export async function runWorker(
     sessions,
     signing: new Mutex(),
     batches: new Map(),
-    kept: await KeptFiles.open(join(config.dataFolder, 'kept')),
+    kept: await KeptFiles.open(join(config.dataFolder, 'kept'), config.keptBudgetBytes),
     journal: await ReceiptJournal.open(join(config.dataFolder, 'receipts.log')),
     log,
   };

@@ -17,7 +17,7 @@ const MAX_LEASES = 4;
 /**
  * Claims the first task of `held` that this node may do: oldest job first; within a job finish tasks before tiles,
  * since a frame that only waits for its finish is the cheapest result to have. A task that this node went silent with
- * is left to others while there are any. Null when there is none.
+ * is left to others while there are any. Null when there is none; also for a node that was quarantined while it waited.
  */
 export async function claimTask(
   db: FarmDb,
@@ -45,6 +45,7 @@ export async function claimTask(
       select t.id from tasks t join jobs j on j.id = t.job_id
       where t.id = any(${claim.held as TaskId[]}::text[])
         and t.state = 'queued' and j.state = 'active' and ${fits}
+        and not exists (select 1 from nodes q where q.id = ${claim.nodeId} and q.quarantined_until > ${claim.now})
         and not exists (select 1 from job_exclusions e where e.job_id = t.job_id and e.node_id = ${claim.nodeId})
         and not exists (select 1 from task_failures f where f.task_id = t.id and f.node_id = ${claim.nodeId}
                         and f.failure_class <> 'infrastructure')

@@ -1,6 +1,8 @@
-/** Tasks whose node went silent go back to the queue; the old lease's token is dead from then on. */
+/** Tasks whose node went silent or was quarantined go back to the queue; the old lease's token is dead from then on. */
 import { sql } from 'kysely';
+import type { NodeId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
+import type { FarmQuery } from '../database/schema.ts';
 import type { TaskRow } from './claim-task.ts';
 import { endJob } from './end-job.ts';
 
@@ -22,20 +24,7 @@ export async function requeueLostLeases(context: CoordinatorContext): Promise<nu
       const reason = `node ${task.node_id} went silent; its lease ran out`;
       const nodeId = task.node_id;
       if (nodeId === null) continue;
-      await context.events.add(
-        tx,
-        task.job_id,
-        {
-          type: 'task.requeued',
-          taskId: task.id,
-          kind: task.kind,
-          frame: task.frame,
-          tile: task.tile,
-          nodeId,
-          reason,
-        },
-        now,
-      );
+      await noteRequeued(context, tx, task, nodeId, reason, now);
       if (task.losses >= MAX_LOSSES) {
         await endJob(
           context,
@@ -48,6 +37,41 @@ export async function requeueLostLeases(context: CoordinatorContext): Promise<nu
     }
     return rows.length;
   });
+}
+
+/**
+ * Takes everything from a node that it has leased, of whatever job, for others to have at once: until a lease runs out
+ * nobody would get what this node may not deliver any more. No loss is counted: the tasks did nothing to the node.
+ */
+export async function releaseLeases(
+  context: CoordinatorContext,
+  tx: FarmQuery,
+  nodeId: NodeId,
+  reason: string,
+  now: Date,
+): Promise<void> {
+  const { rows } = await sql<TaskRow>`
+    update tasks set state = 'queued', published = false, progress = 0, lease_until = null
+    where state = 'leased' and node_id = ${nodeId}
+    returning *`.execute(tx);
+  for (const task of rows) await noteRequeued(context, tx, task, nodeId, reason, now);
+}
+
+async function noteRequeued(
+  context: CoordinatorContext,
+  tx: FarmQuery,
+  task: TaskRow,
+  nodeId: NodeId,
+  reason: string,
+  now: Date,
+): Promise<void> {
+  const { id: taskId, kind, frame, tile } = task;
+  await context.events.add(
+    tx,
+    task.job_id,
+    { type: 'task.requeued', taskId, kind, frame, tile, nodeId, reason },
+    now,
+  );
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Selectable } from 'kysely';
 import type { Comparison } from '../../protocol/verdict.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery, FarmTables } from '../database/schema.ts';
+import { releaseLeases } from '../scheduling/lost-leases.ts';
 import { readEvidence } from '../verification/read-evidence.ts';
 
 type BatchRow = Selectable<FarmTables['batches']>;
@@ -24,6 +25,7 @@ export async function quarantine(
     .set({ quarantined_until: new Date(now.getTime() + context.config.quarantineMs), reason })
     .where('id', '=', batch.node_id)
     .execute();
+  await releaseLeases(context, tx, batch.node_id, `its node is quarantined: ${reason}`, now);
   await context.events.add(
     tx,
     batch.job_id,

@@ -15,21 +15,20 @@ import { drawnReceipts } from './build-challenge.ts';
 /** Shorter than what a node waits for an answer. */
 const LONG_POLL_MS = 15_000;
 
-/** Shorter than what a verifier waits for an answer; it asks again. */
-const CLAIM_POLL_MS = 5_000;
-
 export class HandOver {
   readonly #context: CoordinatorContext;
-  readonly #nodes = new Set<() => void>();
-  readonly #claims = new Set<() => void>();
+  readonly #onArrival: () => void;
+  readonly #waiting = new Set<() => void>();
 
-  constructor(context: CoordinatorContext) {
+  /** `onArrival`: a node may have delivered what a check waits for. */
+  constructor(context: CoordinatorContext, onArrival: () => void) {
     this.#context = context;
+    this.#onArrival = onArrival;
   }
 
   /** Something may have been drawn, settled or delivered: everyone who waits looks again. */
   wake(): void {
-    for (const wake of [...this.#nodes, ...this.#claims]) wake();
+    for (const wake of [...this.#waiting]) wake();
   }
 
   /**
@@ -37,23 +36,32 @@ export class HandOver {
    * for what `kept` does not name yet: it goes on rendering while its question waits here.
    */
   async answer(nodeId: NodeId, kept: readonly Digest[], signal: AbortSignal): Promise<KeptReply> {
-    // It may have delivered something since it asked last: a verifier may be waiting for just that.
-    for (const wake of [...this.#claims]) wake();
-    return await this.#waitFor(
-      this.#nodes,
-      LONG_POLL_MS,
-      () => this.#look(nodeId, kept),
-      ({ wanted, settled }) => wanted.length + settled.length > 0,
-      signal,
-    );
+    // It may have delivered something since it asked last.
+    this.#onArrival();
+    const until = performance.now() + LONG_POLL_MS;
+    for (;;) {
+      const sleeping = new AbortController();
+      const wake = (): void => sleeping.abort();
+      // Before looking, so that nothing that changes meanwhile is slept over.
+      this.#waiting.add(wake);
+      try {
+        const found = await this.#look(nodeId, kept);
+        const leftMs = until - performance.now();
+        if (found.wanted.length + found.settled.length > 0 || leftMs <= 0 || signal.aborted) return found;
+        await pause(leftMs, AbortSignal.any([signal, sleeping.signal]));
+      } finally {
+        this.#waiting.delete(wake);
+      }
+    }
   }
 
-  /** Whether everything that was drawn from the batch is here, or the node has had its time. Waits a moment for it. */
-  async isOver(batch: BatchRow, signal: AbortSignal): Promise<boolean> {
-    if (batch.kind !== 'frame') return true;
-    const over = async (): Promise<boolean> =>
-      this.#isLate(batch) || (await this.#missing(batch)).length === 0;
-    return await this.#waitFor(this.#claims, CLAIM_POLL_MS, over, (is) => is, signal);
+  /**
+   * Whether everything that was drawn from the batch is here, or the node has had its time. Only a new draw or a new
+   * start of the coordinator ({@link graceHandOvers}) takes that back.
+   */
+  async isOver(batch: BatchRow): Promise<boolean> {
+    if (batch.kind !== 'frame' || this.#isLate(batch)) return true;
+    return (await this.#missing(batch)).length === 0;
   }
 
   async #look(nodeId: NodeId, kept: readonly Digest[]): Promise<KeptReply> {
@@ -93,30 +101,6 @@ export class HandOver {
   #isLate(batch: BatchRow): boolean {
     const { clock, config } = this.#context;
     return batch.drawn_at !== null && clock.now() - batch.drawn_at.getTime() > config.handOverMs;
-  }
-
-  async #waitFor<T>(
-    sleepers: Set<() => void>,
-    limitMs: number,
-    look: () => Promise<T>,
-    isEnough: (found: T) => boolean,
-    signal: AbortSignal,
-  ): Promise<T> {
-    const until = performance.now() + limitMs;
-    for (;;) {
-      const sleeping = new AbortController();
-      const wake = (): void => sleeping.abort();
-      // Before looking, so that nothing that changes meanwhile is slept over.
-      sleepers.add(wake);
-      try {
-        const found = await look();
-        const leftMs = until - performance.now();
-        if (isEnough(found) || leftMs <= 0 || signal.aborted) return found;
-        await pause(leftMs, AbortSignal.any([signal, sleeping.signal]));
-      } finally {
-        sleepers.delete(wake);
-      }
-    }
   }
 }
 

@@ -23,7 +23,7 @@ export async function serveVerifiers(
         await desk.secret(batchId, preimage, signal);
         return {};
       },
-      rendered: (_from, { batchId, cropDigests }) => desk.rendered(batchId, cropDigests, signal),
+      rendered: (_from, { batchId, cropDigests }) => desk.rendered(batchId, cropDigests),
       verdict: async (from, verdict) => {
         await desk.verdict(from, verdict);
         return {};

@@ -103,9 +103,13 @@ export class VerifierDesk {
   }
 
   /** Takes the commitment to the verifier's own pixels; only then the claim is shown. The first commitment counts. */
-  async rendered(batchId: BatchId, cropDigests: Digest[], signal: AbortSignal): Promise<Claim> {
+  async rendered(batchId: BatchId, cropDigests: Digest[]): Promise<Claim> {
     const { db } = this.#context;
     const batch = await this.#drawn(batchId);
+    // Only what was handed out comes back; should the chain have drawn anew meanwhile, it is handed out again.
+    if (!(await this.#handOver.isOver(batch))) {
+      throw new FarmError('MESSAGE_INVALID', `what was drawn from batch ${batchId} is not all here yet`);
+    }
     if (batch.crop_digests === null) {
       await db
         .updateTable('batches')
@@ -114,8 +118,7 @@ export class VerifierDesk {
         .where('crop_digests', 'is', null)
         .execute();
     }
-    const pending = !(await this.#handOver.isOver(batch, signal));
-    return { receipts: await batchReceipts(this.#context, batchId), pending };
+    return { receipts: await batchReceipts(this.#context, batchId) };
   }
 
   /** Takes a signed verdict, if its evidence is stored and speaks of this batch and seed. */
@@ -185,6 +188,10 @@ export class VerifierDesk {
         this.#restUntil.set(batch.id, now + REST_AFTER_FAILURE_MS);
         return { kind: 'secret', batchId: batch.id };
       }
+      // Not to be waited for: a node that is gone would hold up the checks of all others.
+      if (!(await this.#handOver.isOver(batch))) continue;
+      // Another verifier may have taken it while that was looked up.
+      if ((this.#restUntil.get(batch.id) ?? 0) > now) continue;
       this.#restUntil.set(batch.id, now + ASSIGNED_FOR_MS);
       this.#assigned.set(batch.id, from);
       return { kind: 'challenge', challenge: await buildChallenge(this.#context, batch) };

@@ -30,9 +30,10 @@ const FRAMES = RECEIPTS_PER_CHALLENGE + 2;
 
 let farm: TestCoordinator;
 let handOver: HandOver;
+let arrivals = 0;
 beforeAll(async () => {
   farm = await testCoordinator();
-  handOver = new HandOver(farm.context);
+  handOver = new HandOver(farm.context, () => arrivals++);
 });
 afterAll(() => farm[Symbol.asyncDispose]());
 
@@ -172,21 +173,27 @@ describe('a hand-over', () => {
   it('is over when everything drawn has come', async () => {
     const made = await delivered();
     const { batch, drawn } = await draw(made.job.id);
-    expect(await handOver.isOver(batch, now)).toBe(false);
-    const over = handOver.isOver(batch, never);
-    for (const digest of drawn) await send(made, digest);
-    // The node asks again once it has delivered; that wakes the verifier's question.
-    await handOver.answer(made.node.id, made.kept, now);
-    expect(await over).toBe(true);
+    for (const digest of drawn) {
+      expect(await handOver.isOver(batch)).toBe(false);
+      await send(made, digest);
+    }
+    expect(await handOver.isOver(batch)).toBe(true);
+  });
+
+  it('is told of when the node asks again, which it does once it has delivered', async () => {
+    const { node, kept } = await delivered(1);
+    const before = arrivals;
+    await handOver.answer(node.id, kept, now);
+    expect(arrivals).toBe(before + 1);
   });
 
   it('is over when the node has had its time, and not a moment before', async () => {
     const { job } = await delivered();
     const { batch } = await draw(job.id);
     farm.clock.advance(farm.context.config.handOverMs);
-    expect(await handOver.isOver(batch, now)).toBe(false);
+    expect(await handOver.isOver(batch)).toBe(false);
     farm.clock.advance(1);
-    expect(await handOver.isOver(batch, now)).toBe(true);
+    expect(await handOver.isOver(batch)).toBe(true);
   });
 
   it('has its full time again after the coordinator was away', async () => {
@@ -194,9 +201,9 @@ describe('a hand-over', () => {
     await draw(job.id);
     farm.clock.advance(farm.context.config.handOverMs + 1);
     await graceHandOvers(farm.context);
-    expect(await handOver.isOver(await farm.batchOf(job.id), now)).toBe(false);
+    expect(await handOver.isOver(await farm.batchOf(job.id))).toBe(false);
     farm.clock.advance(farm.context.config.handOverMs + 1);
-    expect(await handOver.isOver(await farm.batchOf(job.id), now)).toBe(true);
+    expect(await handOver.isOver(await farm.batchOf(job.id))).toBe(true);
   });
 
   it('is nothing that tiles wait for', async () => {
@@ -204,7 +211,7 @@ describe('a hand-over', () => {
     const job = await farm.addJob();
     await deliver(farm, node, job.tiles);
     const { batch } = await draw(job.id);
-    expect(await handOver.isOver(batch, never)).toBe(true);
+    expect(await handOver.isOver(batch)).toBe(true);
   });
 });
 

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { completeTask } from '../../coordinator/scheduling/complete-task.ts';
 import { endJob } from '../../coordinator/scheduling/end-job.ts';
 import { finishInputs } from '../../coordinator/scheduling/grant.ts';
+import { extendLeases } from '../../coordinator/scheduling/heartbeat.ts';
 import { applyOutcome } from '../../coordinator/settlement/apply-outcome.ts';
 import { batchState, closeBatches, openBatch } from '../../coordinator/settlement/open-batch.ts';
 import { toJson } from '../../platform/json.ts';
@@ -14,9 +16,9 @@ import {
   type TestCoordinator,
   testCoordinator,
 } from '../support/coordinator-context.ts';
-import { claim, deliver, leaseTo } from './delivery.ts';
+import { claim, completionOf, deliver, leaseTo } from './delivery.ts';
 
-vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 120_000 });
 
 let farm: TestCoordinator;
 beforeAll(async () => {
@@ -323,6 +325,24 @@ describe('a batch that failed', () => {
     expect(events.filter((event) => event.type === 'task.requeued')).toHaveLength(2);
     expect(await claim(farm, node, job.tiles)).toBeNull();
     expect(await claim(farm, await farm.addNode(), job.tiles)).not.toBeNull();
+  });
+
+  it('takes all that the node has leased from it at once, of whatever job, and gives it to others', async () => {
+    const { node, batch } = await delivered();
+    const other = await farm.addJob();
+    const held = await leaseTo(farm, node, other.tiles[0] as TaskRow);
+    const message = await completionOf(farm, node, held);
+    await applyOutcome(farm.context, await evidenceOf(batch), 'fail');
+    expect(await farm.task(held.id)).toMatchObject({ state: 'queued', published: false, losses: 0 });
+    expect(await farm.eventsOf(other.id)).toContainEqual(
+      expect.objectContaining({ type: 'task.requeued', taskId: held.id, nodeId: node.id }),
+    );
+    const lease = { taskId: held.id, token: held.token, progress: 0.5 };
+    expect(await extendLeases(farm.context, node.id, [lease])).toEqual([held.id]);
+    await expect(completeTask(farm.context, node.id, message)).rejects.toMatchObject({ code: 'LEASE_LOST' });
+    // Its question for work may have been waiting when the verdict came.
+    expect(await claim(farm, node, other.tiles)).toBeNull();
+    expect((await claim(farm, await farm.addNode(), [held]))?.id).toBe(held.id);
   });
 
   it('changes nothing a second time', async () => {

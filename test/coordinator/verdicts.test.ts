@@ -13,21 +13,29 @@ import {
   DEVICE_CLASS,
   ENGINE,
   someBytes32,
+  type TaskRow,
   type TestCoordinator,
+  type TestJob,
   testCoordinator,
 } from '../support/coordinator-context.ts';
-import { deliver } from './delivery.ts';
+import { deliver, exrOf } from './delivery.ts';
 
-vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 120_000 });
 
 const verifier = verifierIdSchema.parse('verifier');
 const key = newPrivateKey();
 let farm: TestCoordinator;
 let desk: VerifierDesk;
+let handOver: HandOver;
+/** Wired as the coordinator does it. */
+function makeDesk(): void {
+  handOver = new HandOver(farm.context, () => desk.wake());
+  desk = new VerifierDesk(farm.context, handOver, () => undefined);
+}
 beforeAll(async () => {
   farm = await testCoordinator();
   farm.context.config.verifierAddress = addressOf(key);
-  desk = new VerifierDesk(farm.context, new HandOver(farm.context), () => undefined);
+  makeDesk();
 });
 afterAll(() => farm[Symbol.asyncDispose]());
 
@@ -36,10 +44,29 @@ async function drawn(): Promise<BatchRow> {
   const node = await farm.addNode();
   const job = await farm.addJob();
   await deliver(farm, node, job.tiles);
+  return await draw(job);
+}
+
+/** A drawn batch with one whole frame whose EXR is still with its node; `arrive` is what the node does about it. */
+async function drawnFrame(): Promise<{ batch: BatchRow; arrive: () => Promise<void> }> {
+  const node = await farm.addNode();
+  const job = await farm.addJob({ whole: true, exr: false });
+  await deliver(farm, node, job.wholes);
+  const exr = exrOf(node, job.wholes[0] as TaskRow);
+  return {
+    batch: await draw(job),
+    arrive: async () => {
+      await farm.context.blobs.putBytes(exr);
+      await handOver.answer(node.id, [], AbortSignal.abort());
+    },
+  };
+}
+
+async function draw(job: TestJob): Promise<BatchRow> {
   await closeBatches(farm.db, new Date(farm.clock.now()), 1_000);
   await farm.db
     .updateTable('batches')
-    .set({ state: 'drawn', seed: someBytes32() })
+    .set({ state: 'drawn', seed: someBytes32(), drawn_at: new Date(farm.clock.now()) })
     .where('job_id', '=', job.id)
     .execute();
   return await farm.batchOf(job.id);
@@ -70,7 +97,7 @@ async function verdictOn(batch: BatchRow, changes: Partial<Evidence> = {}, signe
 }
 
 const commit = (batch: BatchRow, digit = '1') =>
-  desk.rendered(batch.id, [digestSchema.parse(digit.repeat(64))], new AbortController().signal);
+  desk.rendered(batch.id, [digestSchema.parse(digit.repeat(64))]);
 
 describe('a verdict', () => {
   it('is taken after the commitment to own pixels, and noted with its evidence', async () => {
@@ -99,6 +126,14 @@ describe('a verdict', () => {
     await commit(batch, '1');
     await commit(batch, '2');
     expect((await farm.batchOf(batch.job_id)).crop_digests).toEqual(['1'.repeat(64)]);
+  });
+
+  it('cannot be prepared before the hand-over is over: no claim is shown and no commitment taken', async () => {
+    const { batch, arrive } = await drawnFrame();
+    await expect(commit(batch)).rejects.toMatchObject({ code: 'MESSAGE_INVALID' });
+    expect((await farm.batchOf(batch.job_id)).crop_digests).toBeNull();
+    await arrive();
+    expect((await commit(batch)).receipts).toHaveLength(1);
   });
 
   it('of somebody else is refused', async () => {
@@ -157,7 +192,7 @@ describe('what a verifier is given', () => {
   const NOTHING = { kind: 'none' };
 
   beforeEach(async () => {
-    desk = new VerifierDesk(farm.context, new HandOver(farm.context), () => undefined);
+    makeDesk();
     await farm.db.updateTable('batches').set({ state: 'settled' }).execute();
   });
 
@@ -215,6 +250,47 @@ describe('what a verifier is given', () => {
     expect(await askOnce(another)).toEqual(NOTHING);
     farm.clock.advance(1);
     expect(await desk.next(another, stopping.signal)).toMatchObject(challengeOn(batch));
+  });
+
+  it('is not what a node still has to hand over; what lies behind it comes first', async () => {
+    const { batch, arrive } = await drawnFrame();
+    const behind = await drawn();
+    expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(behind));
+    await desk.verdict(verifier, await commit(behind).then(() => verdictOn(behind)));
+    const waiting = desk.next(verifier, stopping.signal);
+    await arrive();
+    expect(await waiting).toMatchObject(challengeOn(batch));
+  });
+
+  it('is what a node has not handed over in its time, for then that is the finding', async () => {
+    const { batch } = await drawnFrame();
+    farm.clock.advance(farm.context.config.handOverMs);
+    expect(await askOnce(verifier)).toEqual(NOTHING);
+    farm.clock.advance(1);
+    expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(batch));
+  });
+
+  it('is given to one of two verifiers that ask in the same moment', async () => {
+    const { arrive } = await drawnFrame();
+    await arrive();
+    let asked = 0;
+    let bothAsked = (): void => undefined;
+    const gate = new Promise<void>((resolve) => {
+      bothAsked = resolve;
+    });
+    vi.spyOn(handOver, 'isOver').mockImplementation(async () => {
+      if (++asked === 2) bothAsked();
+      await gate;
+      return true;
+    });
+    const leaving = new AbortController();
+    const answers = [verifier, another].map((from) => desk.next(from, leaving.signal));
+    await Promise.race(answers);
+    // Whoever else got it has it by now: the desk's own questions to this database were asked before these.
+    for (let question = 0; question < 5; question++)
+      await farm.db.selectFrom('batches').select('id').execute();
+    leaving.abort();
+    expect((await Promise.all(answers)).map((work) => work.kind).sort()).toEqual(['challenge', 'none']);
   });
 
   it('is a secret to reveal, one batch after the other, and the same one again after two seconds', async () => {

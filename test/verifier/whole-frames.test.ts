@@ -127,7 +127,7 @@ async function batchOf(node: (frame: number) => Node, challengeCount: number, ex
         onChain,
         challengeCount,
         lastTry: false,
-        commit: async () => ({ receipts, pending: false }),
+        commit: async () => ({ receipts }),
       },
     );
   return { challenge, ordered, verify };

@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { digestBytes } from '../../platform/blobs/digest-file.ts';
@@ -72,6 +72,24 @@ describe('kept files', () => {
     expect(kept.confirmed(10)).toEqual([digest]);
   });
 
+  it('count by size, the same file once, also those of an earlier run', async () => {
+    const digest = await keep('four');
+    await keep('four');
+    await keep('other');
+    expect(kept.bytes).toBe(4 + 5);
+    expect((await KeptFiles.open(keptFolder)).bytes).toBe(4 + 5);
+    for (const _task of ['first', 'second']) kept.confirm(digest);
+    await kept.drop(digest, kept.keeps);
+    await kept.drop(digest, kept.keeps);
+    expect(kept.bytes).toBe(5);
+  });
+
+  it('are named oldest first also after a start', async () => {
+    const digests = [await keep('b'), await keep('a'), await keep('c')];
+    for (const [index, digest] of digests.entries()) await utimes(kept.pathOf(digest), index, index);
+    expect((await KeptFiles.open(keptFolder)).confirmed(10)).toEqual(digests);
+  });
+
   it('of two tasks are named once the farm has answered for both', async () => {
     const digest = await keep('same');
     await keep('same');
@@ -87,5 +105,44 @@ describe('kept files', () => {
     await Promise.all([kept.drop(digest, kept.keeps), keep('same')]);
     expect(await readFile(kept.pathOf(digest), 'utf8')).toBe('same');
     expect(kept.has(digest)).toBe(true);
+  });
+});
+
+describe('a full folder of kept files', () => {
+  const never = new AbortController().signal;
+  beforeEach(async () => {
+    kept = await KeptFiles.open(keptFolder, 8);
+  });
+
+  it('lets nobody wait while there is room', async () => {
+    await keep('seven..');
+    expect(kept.hasRoom).toBe(true);
+    await kept.untilRoom(never);
+  });
+
+  it('loses nothing that the farm has not let go, and has room as soon as it does', async () => {
+    const digests = [await keep('four'), await keep('five.'), await keep('more')];
+    expect([kept.hasRoom, kept.bytes]).toEqual([false, 13]);
+    let waited = true;
+    const room = kept.untilRoom(never).then(() => {
+      waited = false;
+    });
+    const [first, second, third] = digests as [Digest, Digest, Digest];
+    await kept.drop(first, kept.keeps);
+    expect(waited).toBe(true);
+    for (const digest of [second, third])
+      expect((await readFile(kept.pathOf(digest))).length).toBeGreaterThan(0);
+    await kept.drop(second, kept.keeps);
+    await room;
+    expect([kept.has(third), kept.bytes]).toEqual([true, 4]);
+  });
+
+  it('lets go who waits when the node stops', async () => {
+    await keep('far too much');
+    const stopping = new AbortController();
+    const room = kept.untilRoom(stopping.signal);
+    stopping.abort();
+    await room;
+    expect(kept.hasRoom).toBe(false);
   });
 });
