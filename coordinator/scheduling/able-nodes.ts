@@ -54,17 +54,18 @@ export async function endHopelessJobs(context: CoordinatorContext): Promise<numb
 async function endOutdatedJobs(context: CoordinatorContext): Promise<number> {
   const engines = [...new Set(context.engines.map((runtime) => runtime.engine.id))];
   const classes = context.engines.map(({ engine }) => classKey(engine.id, engine.deviceClass));
-  const { rows } = await sql<{ id: JobId; late: boolean }>`
-    select id, deadline_at < ${new Date(context.clock.now())} as late from jobs
+  const { rows } = await sql<{ id: JobId; gpus: string | null; late: boolean }>`
+    select id, spec->>'deviceClass' as gpus, deadline_at < ${new Date(context.clock.now())} as late from jobs
     where state in ('opening', 'active')
       and (deadline_at < ${new Date(context.clock.now())} or not (spec->>'engine' = any(${engines}::text[]))
         or not coalesce((spec->>'engine') || ' ' || (spec->>'deviceClass') = any(${classes}::text[]), true))`.execute(
     context.db,
   );
-  for (const { id, late } of rows) {
+  for (const { id, gpus, late } of rows) {
+    const other = gpus === null ? 'another Blender' : `another Blender or other GPUs (${gpus})`;
     const reason = late
       ? 'its deadline has passed'
-      : `it was planned for another Blender or GPU than this farm has now (${engines.join(', ')})`;
+      : `it was planned for ${other} than this farm has now (${engines.join(', ')})`;
     await context.db.transaction().execute((tx) => endJob(context, tx, id, 'failed', reason));
   }
   return rows.length;

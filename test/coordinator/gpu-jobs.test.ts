@@ -88,7 +88,7 @@ describe('a job', () => {
     expect((await farm.job(kept.id)).state).toBe('active');
     expect(await farm.job(ended.id)).toMatchObject({
       state: 'failed',
-      reason: expect.stringContaining('GPU'),
+      reason: expect.stringContaining('other GPUs (cuda-sm50)'),
     });
   });
 });
