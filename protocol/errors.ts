@@ -108,6 +108,12 @@ export const ERRORS = {
     retryable: false,
     help: 'Switch off the feature that the message names, or render this scene without the farm.',
   },
+  SCENE_NOT_BAKED: {
+    httpStatus: 422,
+    exitCode: 3,
+    retryable: false,
+    help: 'Bake what the message names: Physics > Cache > Bake; Scene > Rigid Body World > Cache > Bake; for a fluid set its Cache > Type to All and Bake All; for geometry nodes Bake in the modifier. Then save and submit again: baked caches travel with the scene. Or switch that simulation off for renders.',
+  },
   SCENE_CRASHES: {
     httpStatus: 422,
     exitCode: 3,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TypedDict
 
 import bpy
@@ -107,20 +107,27 @@ def stored_paths() -> Iterator[tuple[str, str]]:
     yield from zip(stored, looked_up, strict=True)
 
 
-def scene_files(root: str) -> list[SceneFile]:
-    """The list, sorted by path, each file once."""
-    known = kinds()
+def scene_files(root: str, caches: Collection[str], unused: Collection[str]) -> list[SceneFile]:
+    """
+    The list, sorted by path, each file once. `caches`: where simulations have kept what they need; `unused`: what the
+    scene names and does not need.
+    """
+    known = {**kinds(), **{path: "cache" for path in caches}}
     found: dict[str, SceneFile] = {}
     prefix = root.rstrip("/") + "/"
+    places: dict[str, str] = {}
     for stored, looked_up in stored_paths():
-        # Blender's own Bfont and unset paths are no files.
-        if not stored or stored == "<builtin>":
-            continue
         path = os.path.normpath(looked_up)
-        if WINDOWS_PATH.match(stored) or not path.startswith(prefix):
-            found[stored] = {"path": stored, "kind": known.get(path, "other"), "exists": False, "outsideRoot": True}
-            continue
+        # Blender's own Bfont and unset paths are no files.
+        if stored and stored != "<builtin>" and path not in unused:
+            places[stored] = path
+    seen = set(places.values())
+    places.update({path: path for path in caches if path not in seen})
+    for stored, path in places.items():
         kind = known.get(path, "other")
+        if WINDOWS_PATH.match(stored) or not path.startswith(prefix):
+            found[stored] = {"path": stored, "kind": kind, "exists": False, "outsideRoot": True}
+            continue
         for file in expand(path, kind):
             inside = file[len(prefix) :]
             found[inside] = {"path": inside, "kind": kind, "exists": os.path.exists(file), "outsideRoot": False}

@@ -8,7 +8,7 @@ from typing import Any
 
 import bpy
 
-from . import compositing, denoising
+from . import caches, compositing, denoising, simulations
 from .failure import Failure
 from .files import scene_files
 from .loading import loaded
@@ -17,6 +17,11 @@ from .region import border_rect, full_size, picture_rect
 
 # The list is for a person to read; a rig with 500 scripted drivers is one problem, not 500.
 MAX_NAMED = 3
+# One file per eye, or both squeezed into one: neither is what a tile, a receipt or a check of this farm is about.
+STEREO = (
+    "The scene is stereoscopic (multiview), so that a frame is more than one picture: switch off Stereoscopy in the "
+    "Output properties and submit the scene once per eye, each with its own camera."
+)
 
 
 def uses_sequencer(scene: bpy.types.Scene) -> bool:
@@ -62,11 +67,13 @@ def unsupported(scene: bpy.types.Scene) -> list[str]:
     if scene.render.engine != "CYCLES":
         reasons.append(f"The render engine is {scene.render.engine}; only Cycles renders without a display.")
     if scene.render.use_multiview:
-        reasons.append("The scene is stereoscopic (multiview).")
+        reasons.append(STEREO)
     if scene.render.use_freestyle:
         reasons.append("The scene draws Freestyle lines.")
     if uses_sequencer(scene):
         reasons.append("The picture comes from the video sequencer.")
+    for name in simulations.unreadable_bakes(scene)[:MAX_NAMED]:
+        reasons.append(f"The bake of {name!r} lies on disk and Blender cannot read it here: pack it into the file.")
     return reasons + compositing.foreign_scenes(scene)
 
 
@@ -101,7 +108,7 @@ def inspect(_arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
     scene = bpy.context.scene
     render, image = scene.render, scene.render.image_settings
     width, height = full_size(scene)
-    files = scene_files(loaded["root"])
+    files = scene_files(loaded["root"], list(caches.cache_files(scene)), caches.unused_folders(scene))
     reasons = unsupported(scene)
     try:
         region, picture = border_rect(scene), picture_rect(scene)
@@ -140,5 +147,6 @@ def inspect(_arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
         "missingFiles": [file for file in files if not file["exists"]],
         "unsupported": reasons,
         "untileable": untileable(scene),
+        "unbaked": simulations.unbaked(scene),
         "warnings": warnings(scene),
     }

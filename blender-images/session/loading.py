@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 import OpenImageIO as oiio
 
+from . import simulations
 from .devices import use_device
 from .failure import Failure
 
@@ -70,4 +71,5 @@ def open_scene(arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
         # Stopping at the clock makes every run another picture.
         scene.cycles.time_limit = 0
         use_device(scene, arguments.get("device"))
+    simulations.pack_bakes(scene)
     return {"scene": scene.name, "viewLayers": [layer.name for layer in scene.view_layers if layer.use]}

@@ -13,7 +13,7 @@ import bpy
 
 from . import denoising, merging, pixels
 from .failure import Failure
-from .inspection import samples_of
+from .inspection import STEREO, samples_of
 from .memory import peak_bytes, reset_peak
 from .overriding import image_format, overridden
 from .region import Rect, border_rect, bordered, check_inside, grown
@@ -32,7 +32,7 @@ def check_renderable(scene: bpy.types.Scene) -> None:
     if scene.camera is None:
         raise Failure("SCENE_NO_CAMERA", f"scene {scene.name!r} has no camera")
     if scene.render.use_multiview:
-        raise Failure("SCENE_UNSUPPORTED", "the scene is stereoscopic (multiview)")
+        raise Failure("SCENE_UNSUPPORTED", STEREO)
 
 
 def margin_of(scene: bpy.types.Scene, samples: int | None) -> int:

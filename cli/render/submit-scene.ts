@@ -2,14 +2,14 @@
  * Brings a scene to a farm: the .blend, then whatever inspection says it refers to, until nothing is missing. Only
  * bytes that the farm does not have travel.
  */
-import { realpath, stat } from 'node:fs/promises';
-import { dirname, join, relative, resolve, sep } from 'node:path';
+import { realpath } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { HttpBlobs } from '../../platform/blobs/http-blobs.ts';
-import { errorCode } from '../../platform/files.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { MissingFile, SceneReply } from '../../protocol/http.ts';
 import type { SceneFile } from '../../protocol/job.ts';
 import type { FarmClient } from '../farm-client.ts';
+import { inside, ownFiles } from './own-files.ts';
 
 export type SubmittedScene = SceneReply & { files: SceneFile[]; sentBytes: number };
 
@@ -65,10 +65,15 @@ async function findAll(
   const found: string[] = [];
   for (const { path, stored } of missing) {
     if (path === null) lost.push(`${stored} (outside ${root})`);
-    else if (known.has(path) || !(await isOwnFile(root, path))) lost.push(stored);
-    else found.push(path);
+    else {
+      const files = known.has(path) ? [] : await ownFiles(root, path);
+      const fresh = files.filter((file) => !known.has(file));
+      if (fresh.length === 0) lost.push(stored);
+      found.push(...fresh);
+    }
   }
-  if (lost.length === 0) return found;
+  // A folder and a file in it may both be missing.
+  if (lost.length === 0) return [...new Set(found)];
   throw new FarmError(
     'SCENE_FILES_MISSING',
     `the scene needs ${lost.length} file(s) that cannot be sent: ${lost.join(', ')}`,
@@ -77,24 +82,4 @@ async function findAll(
       details: { missing: lost },
     },
   );
-}
-
-/** A regular file whose real place lies inside the root: a link that leads out of it is not followed. */
-async function isOwnFile(root: string, path: string): Promise<boolean> {
-  try {
-    const real = await realpath(join(root, path));
-    return inside(root, real) !== null && (await stat(real)).isFile();
-  } catch (error) {
-    // Not there, not ours to read, or a link that leads nowhere: for the scene it is missing all the same.
-    if (['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'EACCES'].includes(errorCode(error) ?? ''))
-      return false;
-    throw error;
-  }
-}
-
-/** `path` relative to `root` with forward slashes, or null when it lies outside. */
-function inside(root: string, path: string): string | null {
-  const way = relative(root, path);
-  if (way === '' || way === '..' || way.startsWith(`..${sep}`) || resolve(root, way) !== path) return null;
-  return way.split(sep).join('/');
 }

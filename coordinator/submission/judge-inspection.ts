@@ -4,6 +4,7 @@ import type { SceneInspection } from '../../platform/render/runtime.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { MissingFile, SceneSummary } from '../../protocol/http.ts';
 import { sceneFormat } from './choose-output.ts';
+import { unbakedWarning } from './require-baked.ts';
 
 /** Files that a client still has to send (or that nobody can). Missing sounds change no pixel. */
 export function missingFiles(scene: SceneInspection): MissingFile[] {
@@ -35,6 +36,8 @@ export function warningsFor(scene: SceneInspection): string[] {
       `The scene's output format is ${scene.outputFormat.fileFormat}, which the farm does not write: frames come as PNG unless another format is asked for.`,
     );
   }
+  const unbaked = unbakedWarning(scene);
+  if (unbaked !== null) warnings.push(unbaked);
   for (const reason of scene.untileable) warnings.push(`Frames are rendered whole: ${reason}`);
   return warnings;
 }

@@ -10,6 +10,7 @@ import type { Rect } from '../../protocol/rect.ts';
 import { autoGrid, tileRects } from '../splitting/tile-grid.ts';
 import { chooseOutput } from './choose-output.ts';
 import { taskPrice } from './quote.ts';
+import { requireBaked } from './require-baked.ts';
 
 export type PlannedTask = {
   kind: TaskKind;
@@ -33,7 +34,7 @@ export type JobPlan = {
 const MAX_TASKS = 200_000;
 
 /**
- * Plans a job. Throws FRAMES_OUTSIDE_SCENE, SAMPLES_INVALID, TILES_INVALID, BUDGET_TOO_LOW or TOO_LARGE with the value
+ * Plans a job. Throws FRAMES_OUTSIDE_SCENE, SCENE_NOT_BAKED, SAMPLES_INVALID, TILES_INVALID, BUDGET_TOO_LOW or TOO_LARGE with the value
  * that would work; in each case nothing has been changed.
  */
 export function planJob(
@@ -43,6 +44,7 @@ export function planJob(
 ): JobPlan {
   const frames = request.frames ?? sceneFrames(scene);
   checkFrames(frames, scene);
+  requireBaked(frames, scene);
   const samples = request.samples ?? scene.samples;
   checkSamples(samples);
   const region = scene.region;

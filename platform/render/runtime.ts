@@ -50,6 +50,15 @@ export type ViewLayerInfo = {
   passes: string[];
 };
 
+/** A simulation that needs the frames before, since nobody has baked it. */
+export type UnbakedSimulation = {
+  object: string;
+  /** For people: `cloth`, `particles`, … */
+  kind: string;
+  /** The last frame that needs none before it. */
+  firstFrame: number;
+};
+
 export type SceneInspection = {
   /** The Blender that saved the file. */
   savedWith?: SavedWith | undefined;
@@ -91,6 +100,8 @@ export type SceneInspection = {
   unsupported: string[];
   /** Why its frames cannot be cut into tiles, one sentence each; empty when they can. */
   untileable: string[];
+  /** Simulations whose frames are not all kept with the scene; inspections of earlier versions have no such list. */
+  unbaked?: UnbakedSimulation[] | undefined;
   /** What the artist should know, though Blender alone would do the same: scripts that are not run, no denoiser. */
   warnings: string[];
 };

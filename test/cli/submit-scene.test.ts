@@ -98,6 +98,30 @@ describe('bringing a scene to a farm', () => {
     expect(farm.received).toEqual(['BLENDER scene', 'BLENDER props', 'wood']);
   });
 
+  it('sends of a folder what simulations keep in it, and nothing else', async () => {
+    await put('project/cache/data/fluid_data_0001.vdb', 'liquid');
+    await put('project/cache/mesh/fluid_mesh_0001.bobj.gz', 'mesh');
+    await put('project/cache/notes.txt', 'SECRET notes');
+    await symlink(at('secret.txt'), at('project/cache/leak.vdb'));
+    farm.asks = [[inside('cache')]];
+    const { files } = await submit();
+    expect(files.map((file) => file.path)).toEqual([
+      'scene.blend',
+      'cache/data/fluid_data_0001.vdb',
+      'cache/mesh/fluid_mesh_0001.bobj.gz',
+    ]);
+    expect(farm.received.join()).not.toContain('SECRET');
+  });
+
+  it.each(['empty', 'nowhere'])('says that a cache is missing whose folder is %s', async (path) => {
+    await put('project/empty/notes.txt', 'no cache');
+    farm.asks = [[inside(path)]];
+    await expect(submit()).rejects.toMatchObject({
+      code: 'SCENE_FILES_MISSING',
+      details: { missing: [`//${path}`] },
+    });
+  });
+
   it('sends only bytes that the farm does not have', async () => {
     await put('project/a.png', 'same bytes');
     await put('project/b.png', 'same bytes');

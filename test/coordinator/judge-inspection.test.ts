@@ -87,6 +87,14 @@ describe('what the artist is told', () => {
     expect(warningsFor(inspection({ outputFormat }))).toEqual([expect.stringContaining('FFMPEG')]);
   });
 
+  it.each([
+    [1, 'No frame after 1 can be rendered until this is baked: cloth of "Flag".'],
+    [0, 'No frame can be rendered until this is baked: cloth of "Flag".'],
+  ])('says which frames cannot be had of a simulation that is not baked', (firstFrame, sentence) => {
+    const unbaked = [{ object: 'Flag', kind: 'cloth', firstFrame }];
+    expect(warningsFor(inspection({ unbaked }))).toEqual([sentence]);
+  });
+
   it('passes on what the renderer itself found worth knowing', () => {
     const sentence = 'The script autorun.py would run when the file is opened; it is never run.';
     expect(warningsFor(inspection({ warnings: [sentence] }))).toContain(sentence);

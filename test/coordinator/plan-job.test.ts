@@ -146,3 +146,34 @@ describe('planning a job', () => {
     expect(error.code).toBe('TOO_LARGE');
   });
 });
+
+describe('planning frames of simulations', () => {
+  const flag = { object: 'Flag', kind: 'cloth', firstFrame: 5 };
+  const brick = { object: 'Brick', kind: 'rigid body', firstFrame: 1 };
+  const frames = (wanted: number[], ...unbaked: (typeof flag)[]) =>
+    planJob(request({ frames: wanted }), inspection({ unbaked }), engine).spec.frames;
+
+  it('takes every frame where all is baked, and of scenes that were inspected before this was looked at', () => {
+    expect(frames([9, 3])).toEqual([9, 3]);
+    expect(planJob(request({ frames: [9] }), inspection(), engine).spec.frames).toEqual([9]);
+  });
+
+  it('takes the first frame of a simulation, and those before it', () => {
+    expect(frames([1, 5], flag)).toEqual([1, 5]);
+    expect(frames([1], flag, brick)).toEqual([1]);
+  });
+
+  it('refuses a later one, with what is to be baked and how', () => {
+    const error = refusal(() => frames([1, 2], flag, brick));
+    expect(error.code).toBe('SCENE_NOT_BAKED');
+    expect(error.message).toContain('frame 2 needs the frames before it');
+    expect(error.message).toContain('cloth of "Flag", rigid body of "Brick"');
+    expect(error.kept).toBe('nothing was submitted, no money moved');
+    expect(error.help).toContain('Bake');
+    expect(error.details).toEqual({ simulations: [flag, brick], lastFreeFrame: 1 });
+  });
+
+  it('names three and counts the rest', () => {
+    expect(refusal(() => frames([9], flag, brick, flag, brick, flag)).message).toMatch(/ and 2 more$/);
+  });
+});

@@ -243,6 +243,9 @@ def refused() -> None:
     scene.render.engine = "BLENDER_EEVEE_NEXT" if bpy.app.version >= (4, 2, 0) else "BLENDER_EEVEE"
     save("eevee.blend")
     scene = base()
+    scene.render.use_multiview = True
+    save("stereo.blend")
+    scene = base()
     other = bpy.data.scenes.new("other")
     other.camera = scene.camera
     scene.use_nodes = True

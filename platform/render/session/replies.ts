@@ -29,6 +29,9 @@ const fileSchema = z.strictObject({
   outsideRoot: z.boolean(),
 });
 
+/** As in blender-images/session/simulations.py. */
+const MAX_UNBAKED = 1_000;
+
 export const inspectionSchema = z.strictObject({
   savedWith: z.strictObject({ major: z.int().min(0), minor: z.int().min(0) }),
   frameStart: z.int(),
@@ -55,6 +58,7 @@ export const inspectionSchema = z.strictObject({
   missingFiles: z.array(fileSchema),
   unsupported: z.array(text),
   untileable: z.array(text),
+  unbaked: z.array(z.strictObject({ object: text, kind: text, firstFrame: z.int() })).max(MAX_UNBAKED),
   warnings: z.array(text),
 });
 

@@ -21,7 +21,8 @@ export function createSyntheticRuntime(): RenderRuntime {
   const engine: EngineInfo = {
     id: `${NAME}-${VERSION}`,
     version: VERSION,
-    deviceClass: NAME,
+    // It runs where no GPU is, and none is to be looked for.
+    deviceClass: `cpu-${NAME}`,
     runtime: 'synthetic',
   };
   return {

@@ -13,14 +13,25 @@ export function refusalConformance(bench: Bench): void {
     it.each([
       ['no-camera', 'SCENE_NO_CAMERA'],
       ['eevee', 'ENGINE_NOT_HEADLESS'],
+      ['stereo', 'SCENE_UNSUPPORTED'],
     ] as const)('to render %s, and lives on', async (scene, expected) => {
       await using session = await open(scene);
       const inspection = await session.inspect({ signal });
       expect(inspection.hasCamera).toBe(scene !== 'no-camera');
       const output = fresh('.exr');
       await expect(session.render({ frame: 1, rect, output }, { signal })).rejects.toEqual(code(expected));
+      const frame = { frame: 1, region: inspection.region, picture: inspection.picture };
+      const outputs = { exrOutput: output, pictureOutput: fresh('.png') };
+      await expect(session.renderFrame({ ...frame, ...outputs }, { signal })).rejects.toEqual(code(expected));
       await expect(stat(output)).rejects.toThrow();
       expect(await session.inspect({ signal })).toEqual(inspection);
+    });
+
+    it('stereo with the way out', async () => {
+      await using session = await open('stereo');
+      const { unsupported, usesMultiview } = await session.inspect({ signal });
+      expect(usesMultiview).toBe(true);
+      expect(unsupported).toEqual([expect.stringContaining('once per eye')]);
     });
 
     it('the render of another scene in the compositor', async () => {
