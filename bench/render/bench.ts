@@ -18,17 +18,23 @@ import { type MeasuredEngine, measuredEngines } from './engines.ts';
 import { farmRun } from './farm-run.ts';
 import { delivered, type Figures, goalsOf, type Pair, ratio, row } from './figures.ts';
 
-/** Of each pair; the mean of their ratios is what counts. */
+/** Of each pair unless --runs says otherwise; the mean of their ratios is what counts. */
 const RUNS = 2;
 const STILL = { width: 960, height: 540 };
 const GRID = { columns: 8, rows: 8 };
 
 type Say = (line: string) => void;
 
-export async function run(signal: AbortSignal, say: Say): Promise<Report> {
+/** `runtime` leaves the others out; `runs` is how often each pair is measured. */
+export async function run(
+  signal: AbortSignal,
+  say: Say,
+  { runtime, runs = RUNS }: { runtime?: string | undefined; runs?: number | undefined } = {},
+): Promise<Report> {
   const folder = await mkdtemp(join(tmpdir(), 'tessera-bench-'));
   try {
-    const engines = await measuredEngines(folder, signal, say);
+    const found = await measuredEngines(folder, signal, say);
+    const engines = found.filter((engine) => runtime === undefined || engine.runtime === runtime);
     const [first] = engines;
     if (first === undefined) throw new FarmError('BLENDER_NOT_FOUND', 'there is no Blender to measure');
     say('making the scenes');
@@ -46,7 +52,7 @@ export async function run(signal: AbortSignal, say: Say): Promise<Report> {
     await copyFile(join(samples, 'still/still.blend'), join(folder, 'still.blend'));
     const rows: Row[] = [];
     const measured: Figures[] = [];
-    for (const engine of engines) measured.push(await measure(engine, folder, rows, signal, say));
+    for (const engine of engines) measured.push(await measure(engine, folder, rows, runs, signal, say));
     return { bench: 'render', machine: thisMachine(), goals: goalsOf(measured), rows };
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -57,6 +63,7 @@ async function measure(
   { name: runtime, runtime: choice, bare: engine }: MeasuredEngine,
   folder: string,
   rows: Row[],
+  runs: number,
   signal: AbortSignal,
   say: Say,
 ): Promise<Figures> {
@@ -67,8 +74,8 @@ async function measure(
     tiles: { columns: number; rows: number },
   ): Promise<Pair[]> => {
     const measured: Pair[] = [];
-    for (let round = 0; round < RUNS; round++) {
-      say(`${runtime}: ${scene}, bare Blender, then the farm (${round + 1} of ${RUNS})`);
+    for (let round = 0; round < runs; round++) {
+      say(`${runtime}: ${scene}, bare Blender, then the farm (${round + 1} of ${runs})`);
       const bareSeconds = await bare();
       // A farm of its own each time: a session left over from the round before would be a head start.
       await using farm = await startFarm({
@@ -82,7 +89,10 @@ async function measure(
         onNote: say,
       });
       const path = join(folder, `${scene}.blend`);
-      measured.push({ bareSeconds, run: await farmRun(farm, path, { tiles }, join(folder, 'farm'), signal) });
+      const run = await farmRun(farm, path, { tiles }, join(folder, 'farm'), signal);
+      // At once: a run that is stopped half-way has still said something.
+      say(`  bare ${bareSeconds.toFixed(2)} s, farm ${run.deliveredSeconds.toFixed(2)} s`);
+      measured.push({ bareSeconds, run });
     }
     return measured;
   };
@@ -94,6 +104,7 @@ async function measure(
   const frames = animation[0]?.run.files.map((file) => file.frame) ?? [];
   say(`${runtime}: animation, one Blender per frame`);
   const perFrame = await processPerFrame(engine, scene('animation'), frames, `${out}-single`, signal);
+  say(`  ${perFrame.toFixed(2)} s`);
   const heavy = await pairs('heavy-sync', animated('heavy-sync'), whole);
   const still = await pairs(
     'still',
@@ -104,6 +115,7 @@ async function measure(
   const rects = tileRects({ x: 0, y: 0, ...STILL }, GRID);
   const perTile = await processPerTile(engine, scene('still'), STILL, rects, `${out}-tile`, signal);
 
+  say(`  ${perTile.toFixed(2)} s`);
   let differing = 0;
   for (const [name, measured] of Object.entries({ animation, 'heavy-sync': heavy, still })) {
     for (const { frame, picture } of measured.at(-1)?.run.files ?? [])

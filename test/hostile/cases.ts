@@ -183,7 +183,7 @@ export function hostileTable(): string {
   );
   return `# Hostile scenes
 
-Made from \`test/hostile/cases.ts\`, whose suite runs every line with real Blender against every runtime. After each one
+Made from \`test/hostile/cases.ts\`, whose suite runs every line with real Blender in the sandbox of the local one. After each one
 the same node renders a good scene, with the same pixels as before.
 
 A .blend file is a program in disguise. Scripts in it are never run; the lines that begin with "script:" switch them on in
