@@ -15,31 +15,23 @@ import { packageRoot } from '../platform/package-root.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
 import { findEngines } from '../platform/render/engines.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
-import { pause } from '../platform/wait.ts';
 import { FarmError } from '../protocol/errors.ts';
 import { createApp } from './api/app.ts';
 import type { CoordinatorConfig, CoordinatorSecrets } from './config.ts';
 import type { CoordinatorContext } from './context.ts';
 import type { FarmTables } from './database/schema.ts';
 import { EventLog } from './event-log.ts';
-import { endHopelessJobs } from './scheduling/able-nodes.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { Dispatcher } from './scheduling/dispatcher.ts';
-import { graceLeases, requeueLostLeases } from './scheduling/lost-leases.ts';
-import { forgetPublished, publishQueued, republishLost } from './scheduling/publish-queued.ts';
+import { graceLeases } from './scheduling/lost-leases.ts';
+import { forgetPublished } from './scheduling/publish-queued.ts';
 import { serveNodes } from './scheduling/serve-nodes.ts';
-import { closeBatches } from './settlement/open-batch.ts';
 import { SettlementLoop } from './settlement/settlement-loop.ts';
 import { Scenes } from './submission/scenes.ts';
 import { requireNoSynthetic } from './synthetic-engines.ts';
 import { graceHandOvers, HandOver } from './verification/hand-over.ts';
 import { serveVerifiers } from './verification/serve-verifiers.ts';
 import { VerifierDesk } from './verification/verifier-desk.ts';
-
-/** How often time alone can change something: leases that run out, batches that grow old. */
-const HOUSEKEEPING_MS = 500;
-
-/** How often the list is compared with what was published. */
-const REPUBLISH_CHECK_MS = 10_000;
 
 export async function runCoordinator(
   config: CoordinatorConfig,
@@ -106,7 +98,10 @@ export async function runCoordinator(
   const handOver = new HandOver(context, () => desk.wake());
   const desk = new VerifierDesk(context, handOver, () => wakeAll());
   const settlement = new SettlementLoop(context, () => wakeAll());
-  const housekeeping = new Housekeeping(context, dispatcher, settlement);
+  const housekeeping = new Housekeeping(context, {
+    onTasks: () => dispatcher.wake(),
+    onMoney: () => settlement.wake(),
+  });
   const wakeAll = (): void => {
     housekeeping.wake();
     settlement.wake();
@@ -125,7 +120,7 @@ export async function runCoordinator(
   await untilOneEnds(signal, [
     (stop) => housekeeping.run(stop),
     (stop) => settlement.run(stop),
-    (stop) => serveNodes(context, nats, dispatcher, handOver, wakeAll, stop),
+    (stop) => serveNodes(context, nats, dispatcher, handOver, housekeeping, wakeAll, stop),
     (stop) => serveVerifiers(context, nats, desk, stop),
   ]);
 }
@@ -142,53 +137,4 @@ async function untilOneEnds(
   if (failed !== undefined) throw failed.reason;
   if (!signal.aborted)
     throw new FarmError('FARM_UNREACHABLE', 'the connection to the message server was closed');
-}
-
-/** What has to be looked at again and again: publication, leases, batches that can be closed. */
-class Housekeeping {
-  readonly #context: CoordinatorContext;
-  readonly #dispatcher: Dispatcher;
-  readonly #settlement: SettlementLoop;
-  #woken = false;
-  #nudge: (() => void) | undefined;
-
-  constructor(context: CoordinatorContext, dispatcher: Dispatcher, settlement: SettlementLoop) {
-    this.#context = context;
-    this.#dispatcher = dispatcher;
-    this.#settlement = settlement;
-  }
-
-  wake(): void {
-    this.#woken = true;
-    this.#nudge?.();
-  }
-
-  async run(signal: AbortSignal): Promise<void> {
-    const { db, clock, config, queue, log } = this.#context;
-    let checkedMs = clock.now();
-    while (!signal.aborted) {
-      this.#woken = false;
-      try {
-        const lost = await requeueLostLeases(this.#context);
-        if ((await endHopelessJobs(this.#context)) > 0) this.#settlement.wake();
-        if (clock.now() - checkedMs > REPUBLISH_CHECK_MS) {
-          checkedMs = clock.now();
-          if (await republishLost(db, queue))
-            log.warn('the to-do list had lost tasks; they are published again');
-        }
-        const published = await publishQueued(db, queue);
-        if (lost + published > 0) this.#dispatcher.wake();
-        if ((await closeBatches(db, new Date(clock.now()), config.batchMaxAgeMs)) > 0)
-          this.#settlement.wake();
-      } catch (error) {
-        if (signal.aborted) return;
-        log.warn({ err: error }, 'housekeeping could not go on; trying again');
-      }
-      if (this.#woken) continue;
-      const ending = new AbortController();
-      this.#nudge = () => ending.abort();
-      await pause(HOUSEKEEPING_MS, AbortSignal.any([signal, ending.signal]));
-      this.#nudge = undefined;
-    }
-  }
 }

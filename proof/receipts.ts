@@ -85,9 +85,12 @@ export function receiptLeaf(receipt: Receipt): Bytes32 {
 
 /** Receipts with their leaves in ascending order of the leaf: the order that the draw's indexes count in. */
 export function sortByLeaf(receipts: readonly Receipt[]): { receipt: Receipt; leaf: Bytes32 }[] {
-  return receipts
-    .map((receipt) => ({ receipt, leaf: receiptLeaf(receipt) }))
-    .sort((a, b) => (a.leaf < b.leaf ? -1 : a.leaf > b.leaf ? 1 : 0));
+  return inLeafOrder(receipts.map((receipt) => ({ receipt, leaf: receiptLeaf(receipt) })));
+}
+
+/** The same order for whoever has the leaves already: making one takes longer than all the rest here. */
+export function inLeafOrder<T extends { leaf: Bytes32 }>(entries: readonly T[]): T[] {
+  return [...entries].sort((a, b) => (a.leaf < b.leaf ? -1 : a.leaf > b.leaf ? 1 : 0));
 }
 
 function treeOf(leaves: readonly Bytes32[]): SimpleMerkleTree {

@@ -1,6 +1,5 @@
 /** A verifier: asks what is next, reveals its secrets one by one, renders what is drawn, signs what it finds. */
 import { mkdir, rm } from 'node:fs/promises';
-import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import type { NatsConnection } from 'nats';
 import { HttpBlobs } from '../platform/blobs/http-blobs.ts';
@@ -14,6 +13,7 @@ import { createLog, type Log } from '../platform/log.ts';
 import { connectNats } from '../platform/nats/connection.ts';
 import { ask } from '../platform/nats/exchange.ts';
 import { inboxPrefix } from '../platform/nats/server.ts';
+import { giveWay } from '../platform/process/priority.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
 import { findEngines, runtimeOf } from '../platform/render/engines.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
@@ -62,7 +62,7 @@ export async function runVerifier(
 ): Promise<void> {
   const { signal } = life;
   const log = createLog(config.verifierId, config.logLevel);
-  setPriority(config.niceness);
+  giveWay(config.niceness);
   const workFolder = join(config.dataFolder, 'work');
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
@@ -71,6 +71,7 @@ export async function runVerifier(
     choice: config.runtime,
     blenderPath: config.blenderPath,
     tempFolder: workFolder,
+    niceness: config.niceness,
     gpus: true,
     onNote: (note) => log.warn(note),
   });

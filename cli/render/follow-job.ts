@@ -13,8 +13,8 @@ import { type ProgressLine, progressText } from '../progress-line.ts';
 import { ExtraPlaces, frameNumber } from './extra-places.ts';
 import { type FetchedExtra, fetchExtraFiles, removeExtraFiles } from './fetch-extra-files.ts';
 
-/** Fast enough that a short job does not wait for it, slow enough to cost nothing. */
-const LOOK_MS = 200;
+/** Fast enough that nobody waits for it, slow enough that the farm renders meanwhile and does not answer questions. */
+const LOOK_MS = 500;
 
 /** `exr` is null where the job was not asked for EXRs. */
 export type FrameFiles = { frame: number; picture: string; exr: string | null; extraFiles: FetchedExtra[] };
@@ -43,11 +43,14 @@ export async function followJob(
   const { client, progress, signal } = options;
   const files = new Map<number, Here>();
   let places: ExtraPlaces | undefined;
+  let seen = '';
   for (;;) {
     const job = await client.job(id, signal);
     progress.show(progressText(job, options.now()));
     places ??= new ExtraPlaces(picturesOf(job));
-    if (files.size < job.spec.frames.length || job.escrow === 'closed') {
+    let counts = JSON.stringify([job.tasks, job.framesDone]);
+    // Pictures come, and go when a check fails, with tasks that change their state; the end is looked at whole.
+    if (counts !== seen || job.escrow === 'closed') {
       for (const frame of await client.frames(id, signal)) {
         const here = files.get(frame.frame);
         if (frame.picture === null) {
@@ -58,12 +61,16 @@ export async function followJob(
         if (isHere(frame, here)) continue;
         const extraFiles = await replaceExtraFiles(job, frame, here, places, options);
         // Replaced while it was looked at; the next look has the new one.
-        if (extraFiles === null) continue;
+        if (extraFiles === null) {
+          counts = '';
+          continue;
+        }
         const fetched = { ...(await download(job, frame, options)), extraFiles };
         files.set(frame.frame, { ...fetched, digest: frame.picture, list: frame.extraFiles });
         options.onFrame?.(frame.frame);
       }
     }
+    seen = counts;
     if (job.escrow === 'closed' && files.size >= job.framesDone) {
       progress.clear();
       if (job.state === 'completed') return { job, files: sorted(files) };

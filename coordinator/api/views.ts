@@ -15,6 +15,7 @@ import type { JobRow } from '../settlement/job-escrow.ts';
 import { readEvidence } from '../verification/read-evidence.ts';
 
 type Counts = {
+  frames_done: number;
   queued: number;
   leased: number;
   delivered: number;
@@ -44,12 +45,11 @@ async function viewOf(context: CoordinatorContext, row: JobRow): Promise<JobView
            count(*) filter (where state = 'delivered')::int as delivered,
            count(*) filter (where state = 'verified')::int as verified,
            count(*)::int as total,
+           (select count(*)::int from frames where job_id = ${row.id} and state = 'done') as frames_done,
            coalesce(sum(price * case state when 'delivered' then 1 when 'verified' then 1 when 'leased' then progress::numeric
                                 else 0 end) / nullif(sum(price), 0), 0)::float8 as done
     from tasks where job_id = ${row.id}`.execute(context.db);
   const counts = rows[0];
-  const frames = await sql<{ done: number }>`
-    select count(*)::int as done from frames where job_id = ${row.id} and state = 'done'`.execute(context.db);
   return {
     id: row.id,
     name: row.spec.name,
@@ -64,7 +64,7 @@ async function viewOf(context: CoordinatorContext, row: JobRow): Promise<JobView
       delivered: counts?.delivered ?? 0,
       verified: counts?.verified ?? 0,
     },
-    framesDone: frames.rows[0]?.done ?? 0,
+    framesDone: counts?.frames_done ?? 0,
     progress: row.state === 'completed' ? 1 : Number(counts?.done ?? 0),
     escrow: row.escrow,
     quote: BigInt(row.quote),

@@ -27,7 +27,8 @@ export async function completeTask(
   message: Complete,
 ): Promise<{ moved: LeaseGrant['batch'] | null }> {
   const { receipt } = message;
-  for (const digest of filesToDeliver(receipt, await wantsExr(context, message.taskId))) {
+  const { spec, ...node } = await jobAndNode(context, message.taskId, nodeId);
+  for (const digest of filesToDeliver(receipt, spec.exr === true)) {
     if (digest !== null && !(await context.blobs.has(digest))) {
       throw new FarmError('MESSAGE_INVALID', `the result ${digest} was not delivered`);
     }
@@ -37,12 +38,6 @@ export async function completeTask(
   const now = new Date(context.clock.now());
   return await context.db.transaction().execute(async (tx) => {
     const task = await leasedTask(tx, nodeId, message);
-    const node = await tx.selectFrom('nodes').selectAll().where('id', '=', nodeId).executeTakeFirstOrThrow();
-    const { spec } = await tx
-      .selectFrom('jobs')
-      .select('spec')
-      .where('id', '=', task.job_id)
-      .executeTakeFirstOrThrow();
     const rendered = { engine: spec.engine, device_class: deviceClassOf(node, spec) };
     requireReceiptFits(receipt, task, { address: node.address, ...rendered });
     const key = { jobId: task.job_id, nodeId, address: node.address, kind: task.kind };
@@ -107,14 +102,24 @@ export async function completeTask(
   });
 }
 
-async function wantsExr(context: CoordinatorContext, taskId: TaskRow['id']): Promise<boolean> {
+/** What of a task's job and of the node that delivers it does not change while it is delivered. */
+async function jobAndNode(context: CoordinatorContext, taskId: TaskRow['id'], nodeId: NodeId) {
   const row = await context.db
-    .selectFrom('jobs')
-    .innerJoin('tasks', 'tasks.job_id', 'jobs.id')
-    .select('jobs.spec')
+    .selectFrom('tasks')
+    .innerJoin('jobs', 'jobs.id', 'tasks.job_id')
+    .innerJoin('nodes', (join) => join.on('nodes.id', '=', nodeId))
+    .select([
+      'jobs.spec',
+      'nodes.address',
+      'nodes.engine',
+      'nodes.device_class',
+      'nodes.engines',
+      'nodes.gpus',
+    ])
     .where('tasks.id', '=', taskId)
     .executeTakeFirst();
-  return row?.spec.exr === true;
+  if (row === undefined) throw new FarmError('LEASE_LOST', `there is no task ${taskId} for ${nodeId}`);
+  return row;
 }
 
 /** The task, if this node still holds it under this token. */

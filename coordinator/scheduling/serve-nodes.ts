@@ -5,6 +5,7 @@ import { isFarmError } from '../../protocol/errors.ts';
 import { nodeIdSchema } from '../../protocol/ids.ts';
 import { NODE_EXCHANGES } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
+import type { Housekeeping } from '../housekeeping.ts';
 import type { HandOver } from '../verification/hand-over.ts';
 import { completeTask } from './complete-task.ts';
 import type { Dispatcher } from './dispatcher.ts';
@@ -23,6 +24,7 @@ export async function serveNodes(
   nats: NatsConnection,
   dispatcher: Dispatcher,
   handOver: HandOver,
+  housekeeping: Pick<Housekeeping, 'delivered'>,
   onProgress: () => void,
   signal: AbortSignal,
 ): Promise<void> {
@@ -51,7 +53,7 @@ export async function serveNodes(
       heartbeat: async (from, { leases }) => ({ lost: await extendLeases(context, from, leases) }),
       complete: async (from, message) => {
         const reply = await completeTask(context, from, message);
-        if (reply.moved === null) onProgress();
+        if (reply.moved === null) housekeeping.delivered();
         return reply;
       },
       kept: (from, { kept }) => handOver.answer(from, kept, signal),

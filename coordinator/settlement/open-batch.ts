@@ -1,6 +1,7 @@
 /** The batch that a node is filling in a job: one for tiles, one for finishing. */
 import { sql } from 'kysely';
 import { newIdBody } from '../../platform/new-id.ts';
+import { FarmError } from '../../protocol/errors.ts';
 import type { Address, BatchId, Bytes32, JobId, NodeId } from '../../protocol/ids.ts';
 import { type LeaseGrant, MAX_RECEIPTS } from '../../protocol/messages.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
@@ -10,6 +11,8 @@ export type OpenBatchKey = { jobId: JobId; nodeId: NodeId; address: string; kind
 
 /** The id of the open batch, made where there is none. The unique index keeps two from being made at once. */
 export async function openBatch(db: FarmQuery, key: OpenBatchKey, now: Date): Promise<BatchId> {
+  const open = await findOpen(db, key);
+  if (open !== undefined) return open;
   await db
     .insertInto('batches')
     .values({
@@ -25,6 +28,12 @@ export async function openBatch(db: FarmQuery, key: OpenBatchKey, now: Date): Pr
       conflict.columns(['job_id', 'node_id', 'kind']).where('state', '=', 'open').doNothing(),
     )
     .execute();
+  const made = await findOpen(db, key);
+  if (made === undefined) throw new FarmError('INTERNAL', 'a batch was closed as soon as it was opened');
+  return made;
+}
+
+async function findOpen(db: FarmQuery, key: OpenBatchKey): Promise<BatchId | undefined> {
   const row = await db
     .selectFrom('batches')
     .select('id')
@@ -32,8 +41,8 @@ export async function openBatch(db: FarmQuery, key: OpenBatchKey, now: Date): Pr
     .where('node_id', '=', key.nodeId)
     .where('kind', '=', key.kind)
     .where('state', '=', 'open')
-    .executeTakeFirstOrThrow();
-  return row.id;
+    .executeTakeFirst();
+  return row?.id;
 }
 
 /** What a node has to sign on top of: the leaves so far, in the order they came, and their price. */

@@ -7,7 +7,7 @@ import { closeEscrow, type JobRow, openEscrow } from './job-escrow.ts';
 import { settleBatches } from './settle-batches.ts';
 
 /** A look at everything unsettled at least this often, for what no event announced (a chain that came back). */
-const LOOK_AGAIN_MS = 1_000;
+const LOOK_AGAIN_MS = 2_000;
 
 export class SettlementLoop {
   readonly #context: CoordinatorContext;
@@ -52,11 +52,13 @@ export class SettlementLoop {
 
   async #round(signal: AbortSignal): Promise<boolean> {
     let moved = false;
-    for (const job of await this.#jobs(['opening'], ['none'])) {
+    const jobs = await this.#jobs();
+    for (const job of jobs.filter(({ state, escrow }) => state === 'opening' && escrow === 'none')) {
       moved = (await this.#apart(job, () => this.#open(job, signal), signal)) || moved;
     }
     moved = (await settleBatches(this.#context, signal)) || moved;
-    for (const job of await this.#jobs(['completed', 'failed', 'cancelled'], ['none', 'open'])) {
+    // A job that ended just now is looked at in the next round, which follows at once.
+    for (const job of jobs.filter(({ state }) => state !== 'opening')) {
       if (await this.#hasUnsettled(job)) continue;
       moved = (await this.#apart(job, () => closeEscrow(this.#context, job, signal), signal)) || moved;
     }
@@ -101,12 +103,13 @@ export class SettlementLoop {
     return row !== undefined;
   }
 
-  async #jobs(states: JobRow['state'][], escrow: JobRow['escrow'][]): Promise<JobRow[]> {
+  /** Those that begin or have ended, and whose money is not where it belongs yet. */
+  async #jobs(): Promise<JobRow[]> {
     return await this.#context.db
       .selectFrom('jobs')
       .selectAll()
-      .where('state', 'in', states)
-      .where('escrow', 'in', escrow)
+      .where('state', '<>', 'active')
+      .where('escrow', '<>', 'closed')
       .orderBy('seq')
       .execute();
   }

@@ -2,7 +2,7 @@
 
 import { drawChallenge } from '../../proof/draw.ts';
 import { RECEIPTS_PER_CHALLENGE } from '../../proof/policy.ts';
-import { sortByLeaf } from '../../proof/receipts.ts';
+import { inLeafOrder, receiptLeaf } from '../../proof/receipts.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
 import type { Rect } from '../../protocol/rect.ts';
 import type { Challenge, ChallengeItem } from '../../protocol/verdict.ts';
@@ -16,8 +16,16 @@ export async function batchReceipts(
   context: CoordinatorContext,
   batchId: BatchRow['id'],
 ): Promise<Receipt[]> {
-  const rows = await context.db.selectFrom('tasks').selectAll().where('batch_id', '=', batchId).execute();
-  return sortByLeaf(rows.map(receiptOf)).map((entry) => entry.receipt);
+  const rows = await context.db
+    .selectFrom('tasks')
+    .select(['id', 'receipt', 'leaf'])
+    .where('batch_id', '=', batchId)
+    .execute();
+  const entries = rows.map((row) => {
+    const receipt = receiptOf(row);
+    return { receipt, leaf: row.leaf ?? receiptLeaf(receipt) };
+  });
+  return inLeafOrder(entries).map((entry) => entry.receipt);
 }
 
 /** What the batch's seed draws from it. */

@@ -26,6 +26,8 @@ export type FindEnginesOptions = {
   tempFolder: string;
   /** The most one session may hold; left out: each runtime's default. */
   memoryLimitBytes?: number | undefined;
+  /** 0, or up to 19 for sessions that give way to all else on this machine. */
+  niceness?: number | undefined;
   /** The engine's socket, in place of the usual one. */
   dockerSocketPath?: string;
   /** Whether GPUs are looked for as well; it takes seconds where there are any. */
@@ -57,7 +59,7 @@ export async function findEngines(options: FindEnginesOptions): Promise<RenderRu
 }
 
 async function findContainers(options: FindEnginesOptions): Promise<RenderRuntime[]> {
-  const { signal, choice, tempFolder, memoryLimitBytes, dockerSocketPath, onNote } = options;
+  const { signal, choice, tempFolder, memoryLimitBytes, niceness, dockerSocketPath, onNote } = options;
   const limits = memoryLimitBytes === undefined ? {} : { memoryBytes: memoryLimitBytes };
   try {
     const docker = await connectDocker({ signal, socketPath: dockerSocketPath });
@@ -72,7 +74,9 @@ async function findContainers(options: FindEnginesOptions): Promise<RenderRuntim
         onNote?.(`${engineIdOf(image)} is left out: ${why}`);
         continue;
       }
-      runtimes.push(await createDockerRuntime({ docker, image, owner: tempFolder, limits, tempFolder }));
+      runtimes.push(
+        await createDockerRuntime({ docker, image, owner: tempFolder, limits, tempFolder, niceness }),
+      );
     }
     return runtimes.sort((a, b) => compareVersions(b.engine.version, a.engine.version));
   } catch (error) {
@@ -82,9 +86,9 @@ async function findContainers(options: FindEnginesOptions): Promise<RenderRuntim
 }
 
 async function findLocal(options: FindEnginesOptions, hasOthers: boolean): Promise<RenderRuntime | null> {
-  const { signal, choice, blenderPath, tempFolder, memoryLimitBytes } = options;
+  const { signal, choice, blenderPath, tempFolder, memoryLimitBytes, niceness } = options;
   try {
-    return await createProcessRuntime({ signal, blenderPath, tempFolder, memoryLimitBytes });
+    return await createProcessRuntime({ signal, blenderPath, tempFolder, memoryLimitBytes, niceness });
   } catch (error) {
     const isMissing = isFarmError(error, 'BLENDER_NOT_FOUND') || isFarmError(error, 'SANDBOX_NOT_FOUND');
     // Named by the operator, it has to be there.

@@ -83,6 +83,7 @@ describe('the request for a container', () => {
     limits: { memoryBytes: 2 ** 30, scratchBytes: 2 ** 20, fileBytes: 1000, processes: 64 },
     labels: { 'org.tessera.owner': '/data' },
     withoutAvx2: false,
+    niceness: 0,
     devices: [],
   };
 
@@ -114,6 +115,12 @@ describe('the request for a container', () => {
       ['/out', false],
     ]);
     expect(request.HostConfig).not.toHaveProperty('DeviceRequests');
+  });
+
+  it('gives a container that gives way the share that Linux gives to its niceness', () => {
+    expect(containerRequest(spec).HostConfig).not.toHaveProperty('CpuShares');
+    // The kernel's own table has 15 of 1024 for it (sched_prio_to_weight).
+    expect(containerRequest({ ...spec, niceness: 19 }).HostConfig?.CpuShares).toBe(15);
   });
 
   it('asks for exactly one NVIDIA card by its id, and for no other maker', () => {

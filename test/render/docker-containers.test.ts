@@ -56,6 +56,7 @@ describe('a container', () => {
       limits: { memoryBytes: 512 * MIB, scratchBytes: MIB, fileBytes: 1000, processes: 50 },
       labels: await ownerLabels(folder.path),
       withoutAvx2: false,
+      niceness: 0,
       devices: [],
     });
     const probe = launchContainer(docker, { ...request, Entrypoint: ['python3'], Cmd: ['-c', PROBE] });

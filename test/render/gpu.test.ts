@@ -124,6 +124,7 @@ describe('what a sandbox is given', () => {
       limits: { fileBytes: 1, scratchBytes: 1 },
       prlimitPath: undefined,
       withoutAvx2: false,
+      niceness: 0,
     };
     const onGpu = sandboxArguments({ ...options, gpu: { files: ['/dev/nvidia0'], uuid: UUIDS[0] } }, []).join(
       ' ',

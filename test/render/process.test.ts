@@ -94,6 +94,26 @@ describe('process runtime', { timeout: TIMEOUT_MS }, () => {
     await expect.poll(() => processesIn(exchange), { timeout: 30_000 }).toEqual([]);
   });
 
+  it('lets a session give way where it is told to, in the eyes of Linux and not in number only', async () => {
+    await using folder = await temporaryFolder();
+    const [scenes, exchange] = [join(folder.path, 'scenes'), join(folder.path, 'exchange')];
+    await mkdir(exchange);
+    await makeFixtures(scenes);
+    const runtime = await createProcessRuntime({ signal, tempFolder: exchange, niceness: 19 });
+    const opening = runtime.open({ root: scenes, main: 'plain.blend' }, { signal, threads: 1 });
+    await using _session = await opening;
+    const weights = async (): Promise<string[]> =>
+      await Promise.all(
+        (await processesIn(exchange)).map(async (pid) =>
+          // Without this file the kernel has no autogroups, and the usual niceness is all there is.
+          (await readFile(`/proc/${pid}/autogroup`, 'utf8').catch(() => 'nice 19'))
+            .replace(/^.*nice/s, 'nice')
+            .trim(),
+        ),
+      );
+    await expect.poll(async () => [...new Set(await weights())], { timeout: 30_000 }).toEqual(['nice 19']);
+  });
+
   it('gives the sandbox nothing but the scene', async () => {
     await using folder = await temporaryFolder();
     const folders = {

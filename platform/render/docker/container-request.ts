@@ -27,6 +27,8 @@ export type ContainerSpec = {
   limits: ContainerLimits;
   labels: Record<string, string>;
   withoutAvx2: boolean;
+  /** Above 0 the container gives way to all else on this machine. */
+  niceness: number;
   devices: DeviceRequest[];
   /** What Cycles is to render on; left out: the CPU. */
   deviceType?: DeviceType | undefined;
@@ -68,6 +70,8 @@ export function containerRequest(spec: ContainerSpec): ContainerCreateOptions {
       Memory: limits.memoryBytes,
       // Memory and swap together: the same number means no swap.
       MemorySwap: limits.memoryBytes,
+      // Between containers shares count, not niceness; a step of it is this factor (sched(7)), and 1024 the usual share.
+      ...(spec.niceness > 0 && { CpuShares: Math.round(1024 / 1.25 ** spec.niceness) }),
       NanoCpus: Math.min(spec.threads, spec.processors) * 1e9,
       Ulimits: [
         { Name: 'core', Soft: 0, Hard: 0 },

@@ -27,6 +27,8 @@ export type DockerRuntimeOptions = {
   limits?: Partial<ContainerLimits>;
   /** Where exchange folders go; best on the disk of the outputs. */
   tempFolder?: string | undefined;
+  /** 0, or up to 19 for sessions that give way to all else on this machine. */
+  niceness?: number | undefined;
 };
 
 const GIB = 1024 ** 3;
@@ -47,7 +49,7 @@ function userInside(): { user: Guest; guest: Guest | undefined } {
 
 /** The runtime of one image. */
 export async function createDockerRuntime(options: DockerRuntimeOptions): Promise<RenderRuntime> {
-  const { docker, image, withoutAvx2 = false, tempFolder } = options;
+  const { docker, image, withoutAvx2 = false, tempFolder, niceness = 0 } = options;
   const cpuInfo = await readFile('/proc/cpuinfo', 'utf8').catch(() => '');
   const engine: EngineInfo = {
     id: engineIdOf(image),
@@ -71,7 +73,10 @@ export async function createDockerRuntime(options: DockerRuntimeOptions): Promis
       const { processors } = docker;
       const { id: imageId } = image;
       const spec = { imageId, folders, pythonFolder, threads, processors, user, limits, labels };
-      return launchContainer(docker, containerRequest({ ...spec, withoutAvx2, devices, deviceType }));
+      return launchContainer(
+        docker,
+        containerRequest({ ...spec, withoutAvx2, niceness, devices, deviceType }),
+      );
     };
   const runtimeOn = (engine: EngineInfo, launch: Launch): RenderRuntime => ({
     engine,

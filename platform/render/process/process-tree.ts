@@ -3,6 +3,7 @@
  * while they are read, so there is no disk to wait for, and a tree that forks meanwhile is not given time to hide.
  */
 import { readdirSync, readFileSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import { lowerSession } from '../../process/priority.ts';
 import type { Usage } from '../session/launcher.ts';
 
 /** Where nobody asks for fewer: a fork bomb must not keep the host busy with counting. */
@@ -97,16 +98,31 @@ export function preferAsVictim(rootPid: number): void {
   write(`/proc/${rootPid}/oom_score_adj`, FIRST_VICTIM);
 }
 
-/** Starts a new measurement of the largest resident size: inside, /proc is read-only. */
-export function resetPeaks(rootPid: number): void {
+/** All below a process, itself left out; no more than the farm would ever count. */
+function* below(rootPid: number): Generator<string> {
   const waiting = childrenOf(String(rootPid));
   for (
     let pid = waiting.pop(), seen = 0;
     pid !== undefined && seen < MAX_PROCESSES;
     pid = waiting.pop(), seen++
   ) {
-    write(`/proc/${pid}/clear_refs`, RESET_PEAK);
+    yield pid;
     waiting.push(...childrenOf(pid));
+  }
+}
+
+/** Starts a new measurement of the largest resident size: inside, /proc is read-only. */
+export function resetPeaks(rootPid: number): void {
+  for (const pid of below(rootPid)) write(`/proc/${pid}/clear_refs`, RESET_PEAK);
+}
+
+/**
+ * Lets a tree give way to the rest of the machine: the sandbox runs in a session of its own, which does not inherit
+ * that (process/priority.ts). `done` remembers for which processes it is.
+ */
+export function lowerTree(rootPid: number, niceness: number, done: Set<string>): void {
+  for (const pid of [String(rootPid), ...below(rootPid)]) {
+    if (!done.has(pid) && lowerSession(pid, niceness)) done.add(pid);
   }
 }
 

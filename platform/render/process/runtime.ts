@@ -15,7 +15,7 @@ import { reportDevices, tryDevice } from '../session/probe.ts';
 import { openSession } from '../session/session.ts';
 import { Tail } from '../session/words.ts';
 import { cpuDeviceClass } from './device-class.ts';
-import { preferAsVictim, resetPeaks, treeUsage } from './process-tree.ts';
+import { lowerTree, preferAsVictim, resetPeaks, treeUsage } from './process-tree.ts';
 import { findBlender, findProgram, findSandbox } from './programs.ts';
 import { type BubbleGpu, blenderArguments, type Limits, sandboxArguments } from './sandbox.ts';
 
@@ -37,6 +37,8 @@ export type ProcessRuntimeOptions = {
   pythonFolder?: string | undefined;
   /** Where exchange folders go; best on the disk of the outputs. */
   tempFolder?: string | undefined;
+  /** 0, or up to 19 for sessions that give way to all else on this machine. */
+  niceness?: number | undefined;
   /** What a sandbox on a GPU is given of /dev, in place of this machine's NVIDIA devices. */
   gpuDeviceFiles?: readonly string[];
 };
@@ -74,8 +76,10 @@ function launchProcess(
   parameters: readonly string[],
   outputFolder: string,
   maxProcesses: number | undefined,
+  niceness: number,
 ): Launched {
   const output = new Tail();
+  const lowered = new Set<string>();
   // An own process group, so that Ctrl-C in a terminal reaches the farm and not Blender behind its back.
   const child = spawn(program, parameters, { stdio: ['ignore', 'pipe', 'pipe'], env: {}, detached: true });
   if (child.pid !== undefined) preferAsVictim(child.pid);
@@ -94,10 +98,12 @@ function launchProcess(
   return {
     exited,
     output,
-    usage: () =>
-      child.pid === undefined
-        ? { memoryBytes: 0, processes: 0, deletedBytes: 0 }
-        : treeUsage(child.pid, outputFolder, maxProcesses),
+    usage: () => {
+      if (child.pid === undefined) return { memoryBytes: 0, processes: 0, deletedBytes: 0 };
+      // Here, because it is asked several times a second from the start: loading the scene is to give way as well.
+      if (niceness > 0) lowerTree(child.pid, niceness, lowered);
+      return treeUsage(child.pid, outputFolder, maxProcesses);
+    },
     resetPeak: () => {
       if (child.pid !== undefined) resetPeaks(child.pid);
     },
@@ -160,6 +166,7 @@ export async function createProcessRuntime(options: ProcessRuntimeOptions): Prom
         ),
         folders.output,
         sessionLimits.processes,
+        options.niceness ?? 0,
       );
     };
   const runtimeOn = (engine: EngineInfo, launch: Launch): RenderRuntime => ({

@@ -1,0 +1,98 @@
+/** What has to be looked at again and again: leases that run out, publication, batches that can be closed. */
+import { pause } from '../platform/wait.ts';
+import type { CoordinatorContext } from './context.ts';
+import { endHopelessJobs } from './scheduling/able-nodes.ts';
+import { requeueLostLeases } from './scheduling/lost-leases.ts';
+import { publishQueued, republishLost } from './scheduling/publish-queued.ts';
+import { closeBatches } from './settlement/open-batch.ts';
+
+/** How often time alone can change something: leases that run out, batches that grow old. */
+const LOOK_MS = 500;
+
+/** How often it is asked which jobs nobody can do any more; these are given minutes before. */
+const HOPELESS_CHECK_MS = 5_000;
+
+/** How often the list is compared with what was published. */
+const REPUBLISH_CHECK_MS = 10_000;
+
+type Others = {
+  /** Tasks were published, or came back. */
+  onTasks: () => void;
+  /** Batches were closed, or jobs ended. */
+  onMoney: () => void;
+};
+
+export class Housekeeping {
+  readonly #context: CoordinatorContext;
+  readonly #others: Others;
+  #everything = true;
+  #batches = true;
+  #nudge: (() => void) | undefined;
+  #checkedMs: number;
+
+  constructor(context: CoordinatorContext, others: Others) {
+    this.#context = context;
+    this.#others = others;
+    this.#checkedMs = context.clock.now();
+  }
+
+  /** Something changed that tasks may wait for. */
+  wake(): void {
+    this.#everything = true;
+    this.delivered();
+  }
+
+  /** A task was delivered: its batch may be full now, and nothing else has changed. */
+  delivered(): void {
+    this.#batches = true;
+    this.#nudge?.();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    let timedMs = Number.NEGATIVE_INFINITY;
+    let hopelessMs = Number.NEGATIVE_INFINITY;
+    while (!signal.aborted) {
+      const now = this.#context.clock.now();
+      // Also after the clock was set back.
+      const timed = Math.abs(now - timedMs) >= LOOK_MS;
+      if (timed) timedMs = now;
+      const hopeless = this.#everything || Math.abs(now - hopelessMs) >= HOPELESS_CHECK_MS;
+      if (hopeless) hopelessMs = now;
+      const everything = this.#everything || timed;
+      this.#everything = false;
+      this.#batches = false;
+      try {
+        if (timed) await this.#whatTimeBrings();
+        if (hopeless && (await endHopelessJobs(this.#context)) > 0) this.#others.onMoney();
+        if (everything && (await publishQueued(this.#context.db, this.#context.queue)) > 0)
+          this.#others.onTasks();
+        await this.#closeBatches();
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#context.log.warn({ err: error }, 'housekeeping could not go on; trying again');
+      }
+      await this.#sleep(signal);
+    }
+  }
+
+  async #whatTimeBrings(): Promise<void> {
+    const { db, queue, clock, log } = this.#context;
+    if ((await requeueLostLeases(this.#context)) > 0) this.#others.onTasks();
+    if (Math.abs(clock.now() - this.#checkedMs) <= REPUBLISH_CHECK_MS) return;
+    this.#checkedMs = clock.now();
+    if (await republishLost(db, queue)) log.warn('the to-do list had lost tasks; they are published again');
+  }
+
+  async #closeBatches(): Promise<void> {
+    const { db, clock, config } = this.#context;
+    if ((await closeBatches(db, new Date(clock.now()), config.batchMaxAgeMs)) > 0) this.#others.onMoney();
+  }
+
+  async #sleep(signal: AbortSignal): Promise<void> {
+    if (this.#everything || this.#batches) return;
+    const ending = new AbortController();
+    this.#nudge = () => ending.abort();
+    await pause(LOOK_MS, AbortSignal.any([signal, ending.signal]));
+    this.#nudge = undefined;
+  }
+}
