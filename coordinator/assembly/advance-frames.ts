@@ -1,4 +1,4 @@
-/** Verified tiles make a frame ready to be finished; a verified finish, or a whole frame, makes it done; the last one ends the job. */
+/** Verified tiles are counted; a verified finish, or a whole frame, makes a frame done; the last one ends the job. */
 
 import type { Selectable } from 'kysely';
 import { sql } from 'kysely';
@@ -6,6 +6,7 @@ import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery, FarmTables } from '../database/schema.ts';
 import { endJob } from '../scheduling/end-job.ts';
 import { receiptOf } from '../settlement/receipts.ts';
+import { queueParked } from './early-finish.ts';
 
 type BatchRow = Selectable<FarmTables['batches']>;
 
@@ -24,11 +25,7 @@ async function countTiles(tx: FarmQuery, batch: BatchRow): Promise<void> {
     update frames f set tiles_verified = tiles_verified + n.tiles
     from (select frame, count(*)::int as tiles from tasks where batch_id = ${batch.id} group by frame) n
     where f.job_id = ${batch.job_id} and f.frame = n.frame`.execute(tx);
-  await sql`
-    update tasks t set state = 'queued', published = false
-    from frames f
-    where t.job_id = ${batch.job_id} and t.kind = 'finish' and t.state = 'waiting'
-      and f.job_id = t.job_id and f.frame = t.frame and f.tiles_verified = f.tiles_total`.execute(tx);
+  await queueParked(tx, batch.job_id);
 }
 
 async function deliverFrames(context: CoordinatorContext, tx: FarmQuery, batch: BatchRow): Promise<void> {

@@ -57,6 +57,8 @@ type Tables = {
     position: number;
     tiles_total: number;
     tiles_verified: Generated<number>;
+    /** Checked or not. */
+    tiles_delivered: Generated<number>;
     state: Generated<FrameState>;
     exr: Digest | null;
     picture: Digest | null;

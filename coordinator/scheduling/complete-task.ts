@@ -6,6 +6,7 @@ import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { NodeId } from '../../protocol/ids.ts';
 import { type Complete, type LeaseGrant, MAX_RECEIPTS } from '../../protocol/messages.ts';
+import { countDelivered } from '../assembly/early-finish.ts';
 import { requireExtraFiles } from '../assembly/extra-files.ts';
 import { showFrame } from '../assembly/show-frames.ts';
 import type { CoordinatorContext } from '../context.ts';
@@ -18,14 +19,14 @@ import type { TaskRow } from './claim-task.ts';
 import { deviceClassOf } from './nodes.ts';
 
 /**
- * Takes a result. Answers with the batch to sign for when it is not the one the node signed (it was closed or grew);
+ * Takes a result; `queued` says that others have something to do because of it. Answers with the batch to sign for when it is not the one the node signed (it was closed or grew);
  * the lease is kept then. Throws LEASE_LOST for an old token, MESSAGE_INVALID for a receipt that does not fit.
  */
 export async function completeTask(
   context: CoordinatorContext,
   nodeId: NodeId,
   message: Complete,
-): Promise<{ moved: LeaseGrant['batch'] | null }> {
+): Promise<{ moved: LeaseGrant['batch'] | null; queued: boolean }> {
   const { receipt } = message;
   const { spec, ...node } = await jobAndNode(context, message.taskId, nodeId);
   for (const digest of filesToDeliver(receipt, spec.exr === true)) {
@@ -53,7 +54,7 @@ export async function completeTask(
       signed.amount !== amount ||
       signed.count !== leaves.length
     ) {
-      return { moved: batch };
+      return { moved: batch, queued: false };
     }
     requireSignature(context, node.address, task, signed);
     await tx
@@ -83,6 +84,7 @@ export async function completeTask(
       })
       .where('id', '=', batch.batchId)
       .execute();
+    const queued = task.kind === 'render' && (await countDelivered(tx, task.job_id, task.frame));
     await showFrame(tx, receipt);
     await context.events.add(
       tx,
@@ -98,7 +100,7 @@ export async function completeTask(
       },
       now,
     );
-    return { moved: null };
+    return { moved: null, queued };
   });
 }
 

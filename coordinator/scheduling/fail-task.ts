@@ -1,6 +1,7 @@
 /** A node gives a task back. */
 import type { NodeId } from '../../protocol/ids.ts';
 import type { Fail } from '../../protocol/messages.ts';
+import { parked } from '../assembly/early-finish.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { leasedTask } from './complete-task.ts';
 import { endJob } from './end-job.ts';
@@ -14,6 +15,7 @@ export async function failTask(context: CoordinatorContext, nodeId: NodeId, mess
   const now = new Date(context.clock.now());
   await context.db.transaction().execute(async (tx) => {
     const task = await leasedTask(tx, nodeId, message);
+    if (await parked(tx, task)) return;
     await tx
       .insertInto('task_failures')
       .values({

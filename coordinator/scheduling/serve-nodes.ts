@@ -24,7 +24,7 @@ export async function serveNodes(
   nats: NatsConnection,
   dispatcher: Dispatcher,
   handOver: HandOver,
-  housekeeping: Pick<Housekeeping, 'delivered'>,
+  housekeeping: Pick<Housekeeping, 'delivered' | 'wake'>,
   onProgress: () => void,
   signal: AbortSignal,
 ): Promise<void> {
@@ -52,9 +52,10 @@ export async function serveNodes(
       },
       heartbeat: async (from, { leases }) => ({ lost: await extendLeases(context, from, leases) }),
       complete: async (from, message) => {
-        const reply = await completeTask(context, from, message);
-        if (reply.moved === null) housekeeping.delivered();
-        return reply;
+        const { moved, queued } = await completeTask(context, from, message);
+        if (queued) housekeeping.wake();
+        else if (moved === null) housekeeping.delivered();
+        return { moved };
       },
       kept: (from, { kept }) => handOver.answer(from, kept, signal),
       fail: async (from, message) => {

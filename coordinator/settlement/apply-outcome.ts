@@ -4,6 +4,7 @@ import type { Selectable } from 'kysely';
 import { sql } from 'kysely';
 import type { Outcome } from '../../protocol/verdict.ts';
 import { advanceFrames } from '../assembly/advance-frames.ts';
+import { withdrawFinishes } from '../assembly/early-finish.ts';
 import { withdrawFrames } from '../assembly/show-frames.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery, FarmTables } from '../database/schema.ts';
@@ -90,6 +91,14 @@ async function requeue(
       now,
     );
   }
+  if (batch.kind === 'render')
+    await withdrawFinishes(
+      context,
+      tx,
+      batch.job_id,
+      rows.map((task) => task.frame),
+      now,
+    );
   // A verdict that never came says nothing about the node.
   if (!failed && whose === 'verifier') return;
   if (!failed) return await leaveToOthers(context, tx, batch, rows, reason, now);

@@ -5,6 +5,7 @@ import { MAX_COMMITS_PER_TX } from '../../platform/chain/chain.ts';
 import { batchKey, jobKey } from '../../platform/chain/keys.ts';
 import { assertNever, isFarmError } from '../../protocol/errors.ts';
 import type { Bytes32 } from '../../protocol/ids.ts';
+import { waitsForTiles } from '../assembly/early-finish.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { applyOutcome, type BatchRow } from './apply-outcome.ts';
 import { openEscrow } from './job-escrow.ts';
@@ -25,6 +26,7 @@ export async function settleBatches(context: CoordinatorContext, signal: AbortSi
     .selectFrom('batches')
     .selectAll()
     .where('state', 'in', ['closed', 'committed', 'drawn', 'judged'])
+    .where((is) => is.not(waitsForTiles))
     .orderBy('seq')
     .limit(MAX_BATCHES)
     .execute();

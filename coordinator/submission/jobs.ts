@@ -81,7 +81,7 @@ function taskRows(job: JobId, plan: JobPlan, now: Date) {
     ...{ x: task.rect.x, y: task.rect.y, width: task.rect.width, height: task.rect.height },
     samples: task.samples,
     price: task.price.toString(),
-    // A frame is finished from verified tiles only; its finish task waits for them.
+    // Its finish task waits for the tiles of the frame.
     state: task.kind === 'finish' ? ('waiting' as const) : ('queued' as const),
   }));
 }

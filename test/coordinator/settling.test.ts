@@ -185,14 +185,10 @@ const frameOf = (job: JobId, frame: number) =>
     .executeTakeFirstOrThrow();
 
 describe('a batch that passed', () => {
-  it('verifies its tasks, counts the money once, and queues the finish task of each complete frame', async () => {
+  it('verifies its tasks and counts the money once', async () => {
     const { node, job, batch } = await delivered({ frames: [1], tilesPerFrame: 2 });
     await applyOutcome(farm.context, batch, 'pass');
     for (const tile of job.tiles) expect((await farm.task(tile.id)).state).toBe('verified');
-    expect(await farm.task(job.finishes[0]?.id as TaskId)).toMatchObject({
-      state: 'queued',
-      published: false,
-    });
     expect(await frameOf(job.id, 1)).toMatchObject({ tiles_verified: 2, state: 'pending' });
     expect((await farm.job(job.id)).spent).toBe('2000');
     expect((await farm.node(node.id)).tasks_verified).toBe(2);
@@ -229,22 +225,6 @@ describe('a batch that passed', () => {
     const { job, batch } = await delivered();
     await Promise.all([applyOutcome(farm.context, batch, 'pass'), applyOutcome(farm.context, batch, 'pass')]);
     expect((await farm.job(job.id)).spent).toBe('2000');
-  });
-
-  it('queues no finish task before all tiles of its frame are verified', async () => {
-    const [a, b] = [await farm.addNode(), await farm.addNode()];
-    const job = await farm.addJob({ frames: [1, 2], tilesPerFrame: 2 });
-    const [one0, one1, two0, two1] = job.tiles as [TaskRow, TaskRow, TaskRow, TaskRow];
-    await deliver(farm, a, [one0, two0, two1]);
-    const batchOfA = await farm.batchOf(job.id);
-    await deliver(farm, b, [one1]);
-    const batchOfB = await farm.batchOf(job.id);
-    const finishStates = async () =>
-      Promise.all(job.finishes.map(async (task) => (await farm.task(task.id)).state));
-    await applyOutcome(farm.context, batchOfA, 'pass');
-    expect(await finishStates()).toEqual(['waiting', 'queued']);
-    await applyOutcome(farm.context, batchOfB, 'pass');
-    expect(await finishStates()).toEqual(['queued', 'queued']);
   });
 
   it('gives the finish task the verified tiles in order', async () => {
