@@ -1,8 +1,9 @@
 /**
  * What a farm costs beside bare Blender on the same machine: an animation of short frames, a scene in which handing
  * the scene to Cycles dominates, a still in 8x8 tiles. One node with all cores; the verifier runs beside it at the
- * lowest priority, as `tessera up` starts it. Each farm run follows its bare run at once, {@link RUNS} times. All of
- * it with the local Blender as a process, then with the engine image in containers; a goal is met when both meet it.
+ * lowest priority, as `tessera up` starts it; the farm has done one other, small job before. Each farm run follows its
+ * bare run at once, {@link RUNS} times. All of it with the local Blender as a process, then with the engine image in
+ * containers; a goal is met when both meet it.
  */
 import { copyFile, cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -88,6 +89,9 @@ async function measure(
         signal,
         onNote: say,
       });
+      // A farm runs for days and bare Blender for one job: both are measured as they are used. Neither its scene nor its
+      // session is of use to the job that counts.
+      await farmRun(farm, join(folder, 'warm-up.blend'), {}, join(folder, 'farm'), signal);
       const path = join(folder, `${scene}.blend`);
       const run = await farmRun(farm, path, { tiles }, join(folder, 'farm'), signal);
       // At once: a run that is stopped half-way has still said something.

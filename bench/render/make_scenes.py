@@ -12,6 +12,7 @@ ANIMATION_FRAMES = 48
 # About half a second a frame on two cores: what short frames of real jobs take on a GPU.
 ANIMATION_SAMPLES = 2
 HEAVY_FRAMES = 24
+WARM_UP_FRAMES = 24
 # Enough separate meshes that handing them to Cycles takes longer than tracing two samples.
 HEAVY_SIDE = 30
 
@@ -26,6 +27,16 @@ def animation(samples_folder: str, out: str) -> None:
         for curve in action.fcurves:
             curve.extrapolation = "LINEAR"
     bpy.ops.wm.save_as_mainfile(filepath=os.path.join(out, "animation.blend"), compress=True)
+
+
+def warm_up(samples_folder: str, out: str) -> None:
+    """Another scene, small and quick: what a farm has done before it is measured."""
+    bpy.ops.wm.open_mainfile(filepath=os.path.join(samples_folder, "turntable", "turntable.blend"))
+    scene = bpy.context.scene
+    scene.render.resolution_percentage = 25
+    scene.frame_end = scene.frame_start + WARM_UP_FRAMES - 1
+    scene.cycles.samples = 1
+    bpy.ops.wm.save_as_mainfile(filepath=os.path.join(out, "warm-up.blend"), compress=True)
 
 
 def heavy_sync(out: str) -> None:
@@ -62,4 +73,5 @@ def heavy_sync(out: str) -> None:
 if __name__ == "__main__":
     folder, target = sys.argv[sys.argv.index("--") + 1 :]
     animation(folder, target)
+    warm_up(folder, target)
     heavy_sync(target)

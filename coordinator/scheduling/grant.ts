@@ -45,7 +45,7 @@ export async function grantOf(db: FarmDb, task: TaskRow, address: string, now: D
   };
 }
 
-/** The verified tiles of a frame, as a finish task merges them. */
+/** The tiles of a frame, as a finish task merges them. */
 export async function finishInputs(
   db: FarmQuery,
   jobId: TaskRow['job_id'],
