@@ -30,8 +30,8 @@ export default defineConfig({
     // Tests with a whole farm, or with real Blender, on two cores that other tests use as well.
     testTimeout: 600_000,
     hookTimeout: 600_000,
-    // On two cores: each file waits half of its time, for its farm's timers, a container, or Blender's single thread
-    // that loads a scene. Two at a time left almost half of both cores unused; more than three would only queue.
+    // For two cores. A file often waits: for its farm's timers, a container, or the one thread in which Blender loads a
+    // scene. Two at a time used 23 of the 51 processor minutes of a whole run (containers come on top).
     maxWorkers: 3,
     sequence: { sequencer: LongFirst },
     reporters: ['default'],
