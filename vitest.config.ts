@@ -1,27 +1,38 @@
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** What starts Blender or a farm takes minutes; begun last it would run alone while a processor waits. */
+/** Begun last, a file of minutes would run alone while a processor waits. These take longest, in this order. */
+const LONGEST = [
+  ...['render/docker', 'hostile/docker', 'render/simulations', 'render/process', 'hostile/process'],
+  ...['farm/samples-equal-blender', 'render/odd-cases', 'render/samples', 'farm/killed', 'farm/up'],
+  ...['farm/whole-frames', 'farm/extra-files', 'farm/two-engines', 'farm/bad-input'],
+].map((name) => `/test/${name}.test.ts`);
+/** Of the rest, what starts Blender or a farm. */
 const LONG = /\/test\/(farm|render|hostile)\//;
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const rank = (file: TestSpecification): number =>
-      file.moduleId.includes('/render/docker.') ? 0 : LONG.test(file.moduleId) ? 1 : 2;
-    return sorted.toSorted((a, b) => rank(a) - rank(b));
+    return sorted.toSorted((a, b) => rankOf(a.moduleId) - rankOf(b.moduleId));
   }
+}
+
+function rankOf(file: string): number {
+  const place = LONGEST.findIndex((one) => file.endsWith(one));
+  if (place >= 0) return place;
+  return LONG.test(file) ? LONGEST.length : LONGEST.length + 1;
 }
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    globalSetup: ['test/support/build-programs.ts'],
+    globalSetup: ['test/support/build-programs.ts', 'test/support/run-folder.ts'],
     // Tests with a whole farm, or with real Blender, on two cores that other tests use as well.
     testTimeout: 600_000,
     hookTimeout: 600_000,
-    // Each file has processes of its own (Blender, chain, message server); more files at a time would only queue.
-    maxWorkers: 2,
+    // For two cores. A file often waits: for its farm's timers, a container, or the one thread in which Blender loads a
+    // scene. Two at a time used 23 of the 51 processor minutes of a whole run (containers come on top).
+    maxWorkers: 3,
     sequence: { sequencer: LongFirst },
     reporters: ['default'],
   },

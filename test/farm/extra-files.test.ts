@@ -1,10 +1,11 @@
 /** Files of File Output nodes, from the scene through the farm to the artist's folder. */
 import { execFile } from 'node:child_process';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { packageRoot } from '../../platform/package-root.ts';
+import { compareLayers } from '../render/compare-layers.ts';
 import { differingValues, makeFixtures, temporaryFolder } from '../render/support.ts';
 import { adversary, startTestFarm, type TestFarm } from '../support/farm.ts';
 
@@ -32,14 +33,6 @@ beforeAll(async () => {
   await run('blender', [...BARE, scene('outputs'), '-o', join(folder.path, 'bare', '####'), ...frames]);
 }, 300_000);
 afterAll(() => folder[Symbol.asyncDispose]());
-
-/** Whether Blender, reading both EXRs, finds any value or layer that differs. */
-async function compareLayers(first: string, second: string): Promise<unknown> {
-  const [source, target] = [join(folder.path, 'pairs.json'), join(folder.path, 'differences.json')];
-  await writeFile(source, JSON.stringify([{ first, second }]));
-  await run('blender', [...BARE, '--python', join(SCRIPTS, 'compare-exr.py'), '--', source, target]);
-  return JSON.parse(await readFile(target, 'utf8'));
-}
 
 /** All files below a folder, relative to it. */
 async function filesIn(path: string): Promise<string[]> {
@@ -74,7 +67,9 @@ describe('files of File Output nodes', () => {
       for (const { name, path } of extraFiles) {
         const bare = join(folder.path, name);
         if (name.endsWith('.exr'))
-          expect(await compareLayers(bare, path)).toMatchObject([{ differing: 0, missing: [] }]);
+          expect(await compareLayers([{ first: bare, second: path }], folder.path)).toMatchObject([
+            { differing: 0, missing: [] },
+          ]);
         else expect(await differingValues(bare, path)).toMatchObject({ differing: 0 });
       }
       // The API lists them, under the digest that the receipt has.

@@ -77,7 +77,7 @@ describe('tessera up', () => {
       '--tiles',
       '3x2',
       '--samples',
-      '32',
+      '4',
       '--data',
       data,
       '--json',

@@ -20,9 +20,8 @@ export async function testImage(): Promise<{ docker: DockerEngine; image: Engine
 }
 
 /** `docker run` of the same image, with nothing of the farm. `scenes` is seen besides the folder that is written to. */
-export const blenderInImage =
-  (...visible: string[]): BareBlender =>
-  async (parameters, folder) => {
+export function blenderInImage(...visible: string[]): BareBlender {
+  const blender = async (parameters: string[], folder: string): Promise<void> => {
     const { docker, image } = await testImage();
     let output = '';
     const sink = new Writable({
@@ -41,3 +40,5 @@ export const blenderInImage =
     })) as [{ StatusCode: number }];
     if (result.StatusCode !== 0) throw new Error(`Blender ended with ${result.StatusCode}:\n${output}`);
   };
+  return Object.assign(blender, { madeBy: 'image' } as const);
+}

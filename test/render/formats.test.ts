@@ -1,6 +1,6 @@
 /** Finished frames in every format, and the files of File Output nodes, against bare Blender with the same settings. */
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -9,7 +9,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createProcessRuntime } from '../../platform/render/process/runtime.ts';
 import type { FinishedFrame, RenderRuntime, RenderSession } from '../../platform/render/runtime.ts';
 import type { OutputSettings } from '../../protocol/output.ts';
-import { cut, differingValues, makeFixtures, temporaryFolder } from './support.ts';
+import { compareLayers, EQUAL } from './compare-layers.ts';
+import { referencePictures } from './references.ts';
+import { cut, differingValues, localBlender, makeFixtures, temporaryFolder } from './support.ts';
 
 const run = promisify(execFile);
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -38,11 +40,25 @@ const OUTPUTS: [string, OutputSettings & { format: keyof typeof BLENDER_NAMES }]
   ['plain', { format: 'png', colorMode: 'BW' }],
 ];
 
+/** Python that makes the choices of a job in Blender's own menu. */
+function choosing(output: OutputSettings | null): string {
+  const choices: string[] = [];
+  if (output !== null && output.format !== 'scene') {
+    choices.push(`file_format='${BLENDER_NAMES[output.format]}'`);
+    if (output.colorMode !== undefined) choices.push(`color_mode='${output.colorMode}'`);
+    if (output.depth !== undefined) choices.push(`color_depth='${output.depth}'`);
+    if (output.quality !== undefined) choices.push(`quality=${output.quality}`);
+  }
+  const set = choices.map((choice) => `i.${choice}`).join('; ') || 'pass';
+  return `import bpy; i = bpy.context.scene.render.image_settings; ${set}`;
+}
+
 describe('finished frames', { timeout: TIMEOUT_MS }, () => {
   const { signal } = new AbortController();
   let folder: Awaited<ReturnType<typeof temporaryFolder>>;
   let runtime: RenderRuntime;
   let counter = 0;
+  let rendered: Promise<string[]> | undefined;
   const scenes = () => join(folder.path, 'scenes');
   const fresh = (extension = '') => join(folder.path, `${++counter}${extension}`);
   const open = (scene: string) =>
@@ -68,32 +84,18 @@ describe('finished frames', { timeout: TIMEOUT_MS }, () => {
     ] satisfies FinishedFrame[];
   }
 
-  /** Bare Blender with the same choices in its menu; the folder that it wrote to. */
+  /** Bare Blender with the same choices in its menu; the first to ask has all of them rendered. */
   async function bare(scene: string, output: OutputSettings | null): Promise<string> {
-    const own = fresh();
-    await mkdir(own);
-    const choices: string[] = [];
-    if (output !== null && output.format !== 'scene') {
-      choices.push(`file_format='${BLENDER_NAMES[output.format]}'`);
-      if (output.colorMode !== undefined) choices.push(`color_mode='${output.colorMode}'`);
-      if (output.depth !== undefined) choices.push(`color_depth='${output.depth}'`);
-      if (output.quality !== undefined) choices.push(`quality=${output.quality}`);
-    }
-    const set = choices.map((choice) => `i.${choice}`).join('; ') || 'pass';
-    const expression = `import bpy; i = bpy.context.scene.render.image_settings; ${set}`;
-    const path = join(scenes(), `${scene}.blend`);
-    await run('blender', [
-      ...[...BARE, '-t', '2', path, '--python-expr', expression],
-      ...['-o', join(own, 'frame-####'), '-f', String(FRAME)],
-    ]);
-    return own;
-  }
-
-  async function compareLayers(first: string, seconds: string[]): Promise<unknown[]> {
-    const [source, target] = [fresh('.json'), fresh('.json')];
-    await writeFile(source, JSON.stringify(seconds.map((second) => ({ first, second }))));
-    await run('blender', [...BARE, '--python', join(HERE, 'compare-exr.py'), '--', source, target]);
-    return JSON.parse(await readFile(target, 'utf8'));
+    const all = [...OUTPUTS, ['outputs', null] as const];
+    const wanted = all.map(([name, settings]) => ({
+      scene: join(scenes(), `${name}.blend`),
+      frame: FRAME,
+      expression: choosing(settings),
+    }));
+    rendered ??= referencePictures(localBlender, wanted, folder.path);
+    const path = (await rendered)[all.findIndex((one) => one[0] === scene && one[1] === output)];
+    if (path === undefined) throw new Error(`no reference of ${scene}`);
+    return path;
   }
 
   beforeAll(async () => {
@@ -107,17 +109,15 @@ describe('finished frames', { timeout: TIMEOUT_MS }, () => {
   afterAll(() => folder[Symbol.asyncDispose]());
 
   it.each(OUTPUTS)('of %s as %o', async (scene, output) => {
-    const own = await bare(scene, output);
-    const [name] = await readdir(own);
-    const reference = join(own, name ?? '');
+    const reference = await bare(scene, output);
     await using session = await open(scene);
     const before = await session.inspect({ signal });
     expect(before.writableFormats).toContain(output.format);
     const frames = await bothWays(session, output);
     const paths = frames.map((frame) => frame.picturePath);
     if (output.format.startsWith('exr')) {
-      const exact = { differing: 0, missing: [], formats: [], attributes: [] };
-      expect(await compareLayers(reference, paths)).toMatchObject([exact, exact]);
+      const pairs = paths.map((second) => ({ first: reference, second }));
+      expect(await compareLayers(pairs, folder.path)).toMatchObject([EQUAL, EQUAL]);
     } else {
       for (const path of paths) {
         expect((await sharp(path).metadata()).format).toBe(output.format);
@@ -129,8 +129,8 @@ describe('finished frames', { timeout: TIMEOUT_MS }, () => {
   });
 
   it('come with the files of File Output nodes, as Blender names them', async () => {
-    const own = await bare('outputs', null);
-    expect(await readdir(own)).toHaveLength(1);
+    // Bare Blender writes its own of them beside the scene, and one picture.
+    await bare('outputs', null);
     const renders = join(scenes(), 'renders');
     await using session = await open('outputs');
     const names = [
@@ -143,7 +143,8 @@ describe('finished frames', { timeout: TIMEOUT_MS }, () => {
       for (const file of extraFiles) {
         const reference = join(scenes(), file.name);
         if (file.name.endsWith('.exr')) {
-          expect(await compareLayers(reference, [file.path])).toMatchObject([{ differing: 0, missing: [] }]);
+          const pairs = [{ first: reference, second: file.path }];
+          expect(await compareLayers(pairs, folder.path)).toMatchObject([{ differing: 0, missing: [] }]);
         } else {
           expect(await differingValues(reference, file.path)).toMatchObject({ differing: 0 });
         }

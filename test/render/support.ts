@@ -1,11 +1,12 @@
 /** Scenes, references and comparisons that the tests of every render runtime share. */
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import sharp from 'sharp';
+import { inject } from 'vitest';
 import type { Rect } from '../../protocol/rect.ts';
 
 const run = promisify(execFile);
@@ -19,16 +20,40 @@ export async function temporaryFolder(): Promise<{ path: string } & AsyncDisposa
 }
 
 /** Runs a Blender without any farm. It sees `folder` under its own name, and the scripts of the tests. */
-export type BareBlender = (parameters: string[], folder: string) => Promise<void>;
-
-export const localBlender: BareBlender = async (parameters) => {
-  await run('blender', parameters);
+export type BareBlender = {
+  (parameters: string[], folder: string): Promise<void>;
+  /** Tells what one Blender made from what another did. */
+  readonly madeBy: 'local' | 'image';
 };
 
-/** Makes all test scenes in a folder. */
+export const localBlender: BareBlender = Object.assign(
+  async (parameters: string[]) => {
+    await run('blender', parameters);
+  },
+  { madeBy: 'local' } as const,
+);
+
+/** Puts all test scenes in a folder. They are made once in a run; each caller has copies of its own. */
 export async function makeFixtures(folder: string, blender: BareBlender = localBlender): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  await blender([...BARE, '--python', FIXTURES, '--', folder], folder);
+  const made = join(inject('runFolder'), `fixtures-${blender.madeBy}`);
+  if (!(await isThere(made))) {
+    // Not the folder of mkdtemp itself, which a sandbox's user may not enter.
+    const own = join(await mkdtemp(`${made}-`), 'scenes');
+    await mkdir(own);
+    await blender([...BARE, '--python', FIXTURES, '--', own], own);
+    // Complete or not there. Another file's tests may have made the same meanwhile.
+    await rename(own, made).catch(async (error: unknown) => {
+      if (!(await isThere(made))) throw error;
+    });
+  }
+  await cp(made, folder, { recursive: true });
+}
+
+function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** What Blender alone writes for a frame, in a format that sharp reads. */

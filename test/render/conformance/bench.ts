@@ -88,6 +88,8 @@ export function makeBench(makeRuntime: RuntimeMaker, { make: makeScenes, slow }:
     get runtime() {
       return runtime;
     },
+    /** Everything of this bench lies in it; it goes away at the end. */
+    folder: () => folder.path,
     scenes,
     exchange,
     fresh,

@@ -1,7 +1,8 @@
 /** Finished pictures against what Blender alone writes. */
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type BareBlender, differingValues, referencePicture, temporaryFolder } from '../support.ts';
+import { referencePictures } from '../references.ts';
+import { type BareBlender, differingValues } from '../support.ts';
 import { type Bench, FRAME } from './bench.ts';
 
 /** One piece and many: what lies between shares its borders with them. */
@@ -29,11 +30,21 @@ const PICTURES = [
 
 export function picturesConformance(bench: Bench, bare: BareBlender): void {
   const { signal, open, scenes, renderTiles, finish } = bench;
+  let rendered: Promise<string[]> | undefined;
+
+  /** What bare Blender writes; the first to ask has all of them rendered. */
+  async function reference(scene: string): Promise<string> {
+    const names = PICTURES.map(([name]) => name);
+    const wanted = names.map((name) => ({ scene: join(scenes(), `${name}.blend`), frame: FRAME }));
+    rendered ??= referencePictures(bare, wanted, bench.folder());
+    const path = (await rendered)[names.findIndex((name) => name === scene)];
+    if (path === undefined) throw new Error(`no reference of ${scene}`);
+    return path;
+  }
 
   describe('pictures are what Blender alone writes, value for value', () => {
     it.each(PICTURES)('%s (%i x %i)', async (scene, width, height) => {
-      await using own = await temporaryFolder();
-      const reference = await referencePicture(bare, join(scenes(), `${scene}.blend`), FRAME, own.path);
+      const expected = await reference(scene);
       await using session = await open(scene);
       const inspection = await session.inspect({ signal });
       expect(inspection.picture).toMatchObject({ width, height });
@@ -41,12 +52,11 @@ export function picturesConformance(bench: Bench, bare: BareBlender): void {
       for (const grid of GRIDS) {
         const tiles = await renderTiles(session, inspection.region, grid);
         const finished = await finish(session, inspection, tiles);
-        expect(
-          await differingValues(reference, finished.picturePath),
-          `grid ${grid.join('x')}`,
-        ).toMatchObject({
-          differing: 0,
-        });
+        expect(await differingValues(expected, finished.picturePath), `grid ${grid.join('x')}`).toMatchObject(
+          {
+            differing: 0,
+          },
+        );
         expect(finished).toMatchObject({ width, height });
         digests.add(finished.pixelDigest);
       }
