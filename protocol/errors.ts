@@ -192,6 +192,12 @@ export const ERRORS = {
     retryable: true,
     help: 'Blender took another device than the one its session was opened on; another node gets the task. On the node look at the driver (nvidia-smi), or keep it from GPU work by removing the image or the Blender that the message names.',
   },
+  VERIFIER_LACKS_DEVICE: {
+    httpStatus: 503,
+    exitCode: 7,
+    retryable: true,
+    help: "No node did anything wrong. On the verifier's machine bring back what is gone (the driver of the card, the engine's image, the kind of CPU) and start the farm again; or render on what the message says the verifier has (--engine, --device).",
+  },
   PROGRAM_NOT_FOUND: {
     httpStatus: 503,
     exitCode: 4,

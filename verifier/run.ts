@@ -15,18 +15,19 @@ import { ask } from '../platform/nats/exchange.ts';
 import { inboxPrefix } from '../platform/nats/server.ts';
 import { giveWay } from '../platform/process/priority.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
-import { findEngines, runtimeOf } from '../platform/render/engines.ts';
+import { findEngines } from '../platform/render/engines.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
 import { SessionPool, sessionKey } from '../platform/render/session-pool.ts';
 import { whileUnreachable } from '../platform/retry.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { backoffMs, pause } from '../platform/wait.ts';
 import { RECEIPTS_PER_CHALLENGE } from '../proof/policy.ts';
-import { assertNever, FarmError, toFarmError } from '../protocol/errors.ts';
-import type { BatchId, Bytes32 } from '../protocol/ids.ts';
+import { assertNever, FarmError, isFarmError, toFarmError } from '../protocol/errors.ts';
+import type { BatchId, Bytes32, Digest } from '../protocol/ids.ts';
 import { VERIFIER_EXCHANGES, verifierSubject } from '../protocol/messages.ts';
 import type { Challenge } from '../protocol/verdict.ts';
 import type { VerifierConfig, VerifierSecrets } from './config.ts';
+import { giveUpBatch, runtimeFor } from './give-up.ts';
 import { verifyBatch } from './verify-batch.ts';
 
 /** The coordinator answers within 15 s even when there is nothing. */
@@ -165,35 +166,32 @@ async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSig
   const { batchId } = challenge;
   try {
     const onChain = await chain.batch(batchKey(batchId), signal);
-    const folder = await verifier.scenes.folderOf(challenge.scene, challenge.manifest, signal);
-    const runtime = runtimeOf(engines, challenge.engine, challenge.deviceClass);
-    const verified = await verifier.sessions.use(
-      sessionKey(runtime.engine, challenge.scene),
-      (stop) => runtime.open(folder, { signal: stop, threads: config.threads }),
-      signal,
-      (session) =>
-        verifyBatch(challenge, {
-          session,
-          blobs,
-          signal,
-          onChain,
-          challengeCount: RECEIPTS_PER_CHALLENGE,
-          engine: runtime.engine,
-          workFolder: join(config.dataFolder, 'work'),
-          lastTry: (verifier.failures.get(batchId) ?? 0) >= MAX_FAILURES,
-          commit: (cropDigests) => {
-            const rendered = verifierSubject(config.verifierId, 'rendered');
-            return ask(
-              nats,
-              VERIFIER_EXCHANGES.rendered,
-              rendered,
-              { batchId, cropDigests },
-              REQUEST_TIMEOUT_MS,
-            );
-          },
-        }),
-    );
-    const { outcome, evidence } = verified;
+    const lastTry = (verifier.failures.get(batchId) ?? 0) >= MAX_FAILURES;
+    const commit = (cropDigests: Digest[]) => {
+      const rendered = verifierSubject(config.verifierId, 'rendered');
+      return ask(nats, VERIFIER_EXCHANGES.rendered, rendered, { batchId, cropDigests }, REQUEST_TIMEOUT_MS);
+    };
+    const ports = { blobs, signal, onChain, challengeCount: RECEIPTS_PER_CHALLENGE, commit };
+    const check = async (runtime: RenderRuntime) => {
+      const folder = await verifier.scenes.folderOf(challenge.scene, challenge.manifest, signal);
+      return await verifier.sessions.use(
+        sessionKey(runtime.engine, challenge.scene),
+        (stop) => runtime.open(folder, { signal: stop, threads: config.threads }),
+        signal,
+        (session) => {
+          const { engine } = runtime;
+          const workFolder = join(config.dataFolder, 'work');
+          return verifyBatch(challenge, { ...ports, session, engine, workFolder, lastTry });
+        },
+      );
+    };
+    const runtime = runtimeFor(engines, challenge);
+    // Not at the first try: another verifier of the farm may have what this one lacks.
+    if (isFarmError(runtime) && !lastTry) throw runtime;
+    if (isFarmError(runtime)) log.error({ err: runtime, batchId }, `given up unchecked. ${runtime.help}`);
+    const { outcome, evidence } = isFarmError(runtime)
+      ? await giveUpBatch(challenge, ports, runtime)
+      : await check(runtime);
     const terms = { batchKey: batchKey(batchId), outcome, evidence: `0x${evidence}` as Bytes32 };
     const signature = signVerdict(escrowDomain(chain.chainId, chain.escrowAddress), terms, verifier.key);
     const subject = verifierSubject(config.verifierId, 'verdict');

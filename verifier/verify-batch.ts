@@ -3,14 +3,14 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestBytes } from '../platform/blobs/digest-file.ts';
 import type { ChainBatch } from '../platform/chain/chain.ts';
-import { toJson } from '../platform/json.ts';
 import { sceneDigest } from '../platform/scenes/manifest.ts';
 import { FarmError, toFarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Receipt } from '../protocol/receipt.ts';
-import type { Challenge, ChallengeItem, Claim, Comparison, Evidence, Outcome } from '../protocol/verdict.ts';
+import type { Challenge, ChallengeItem, Claim, Comparison, Outcome } from '../protocol/verdict.ts';
 import { requireHonestDraw } from './check-draw.ts';
 import { brokenReceipt, compareClaim, unclear } from './compare-claim.ts';
+import { storeEvidence } from './evidence.ts';
 import { BrokenClaim, fetchClaim, readPicture } from './read-claim.ts';
 import { makeReference, type Reference } from './reference.ts';
 import type { VerifyTools } from './tools.ts';
@@ -54,18 +54,8 @@ export async function verifyBatch(
     }
     comparisons.push(...(await findBroken(challenge, receipts, references, ports, tools)));
     const outcome = overall(comparisons);
-    const evidence: Evidence = {
-      version: 1,
-      batchId: challenge.batchId,
-      seed: challenge.seed,
-      root: ports.onChain.root,
-      outcome,
-      engine: ports.engine.id,
-      deviceClass: ports.engine.deviceClass,
-      comparisons,
-    };
-    const stored = await ports.blobs.putBytes(new TextEncoder().encode(toJson(evidence)), ports.signal);
-    return { outcome, evidence: stored, comparisons };
+    const evidence = await storeEvidence(challenge, ports, { ...ports.engine, outcome, comparisons });
+    return { outcome, evidence, comparisons };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

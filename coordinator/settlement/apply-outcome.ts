@@ -10,7 +10,7 @@ import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery, FarmTables } from '../database/schema.ts';
 import { endJob } from '../scheduling/end-job.ts';
 import { whyHopeless } from '../scheduling/why-hopeless.ts';
-import { quarantine, whyFailed } from './quarantine.ts';
+import { quarantine, whyFailed, whyUnclear } from './quarantine.ts';
 
 export type BatchRow = Selectable<FarmTables['batches']>;
 
@@ -66,9 +66,10 @@ async function requeue(
   now: Date,
 ): Promise<void> {
   const failed = outcome === 'fail';
+  const why = failed ? await whyFailed(context, batch) : await whyUnclear(context, batch);
   const reason = failed
-    ? await whyFailed(context, batch)
-    : 'the check was not conclusive; it is rendered again';
+    ? why
+    : `the check was not conclusive${why === '' ? '' : ` (${why})`}; it is rendered again`;
   await withdrawFrames(tx, batch.id);
   const { rows } = await sql<Pick<Selectable<FarmTables['tasks']>, 'id' | 'kind' | 'frame' | 'tile'>>`
     update tasks t set state = case when j.state = 'active' then 'queued' else 'dropped' end, published = false,

@@ -34,6 +34,13 @@ export async function quarantine(
   );
 }
 
+/** Why nobody could tell, in the verifier's words; empty where it left none. */
+export async function whyUnclear(context: CoordinatorContext, batch: BatchRow): Promise<string> {
+  if (batch.evidence === null) return '';
+  const evidence = await readEvidence(context.blobs, batch.evidence).catch(() => null);
+  return evidence?.comparisons.find((comparison) => comparison.outcome === 'inconclusive')?.reason ?? '';
+}
+
 /** The sentence that the operator, the artist and the node read: which tile, which test, which number. */
 export async function whyFailed(context: CoordinatorContext, batch: BatchRow): Promise<string> {
   if (batch.evidence === null) return 'the verdict was fail';

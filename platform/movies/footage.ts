@@ -2,6 +2,7 @@
 import { FarmError } from '../../protocol/errors.ts';
 import { type PictureHeader, readPictureHeader } from '../looks/picture-header.ts';
 import type { Footage } from './formats.ts';
+import { requireReadableTiff } from './tiff-frame.ts';
 
 export type MovieFrame = { frame: number; path: string };
 
@@ -30,7 +31,10 @@ export async function checkFootage(frames: readonly MovieFrame[], signal: AbortS
     for (let index = next++; index < frames.length; index = next++) {
       if (signal.aborted) throw new FarmError('INTERRUPTED', 'stopped while looking at the frames');
       const frame = frames[index];
-      if (frame !== undefined) headers[index] = await readPictureHeader(frame.path);
+      if (frame === undefined) continue;
+      const header = await readPictureHeader(frame.path);
+      if (header.format === 'tiff') await requireReadableTiff(frame);
+      headers[index] = header;
     }
   };
   await Promise.all(Array.from({ length: READERS }, read));

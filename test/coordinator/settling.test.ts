@@ -7,7 +7,7 @@ import { applyOutcome } from '../../coordinator/settlement/apply-outcome.ts';
 import { batchState, closeBatches, openBatch } from '../../coordinator/settlement/open-batch.ts';
 import { toJson } from '../../platform/json.ts';
 import { type BatchId, type JobId, moneySchema, type TaskId } from '../../protocol/ids.ts';
-import type { Evidence } from '../../protocol/verdict.ts';
+import type { Evidence, Outcome } from '../../protocol/verdict.ts';
 import {
   type BatchRow,
   ENGINE,
@@ -145,13 +145,17 @@ async function delivered(options: Parameters<TestCoordinator['addJob']>[0] = {})
   return { node, job, batch: await farm.batchOf(job.id) };
 }
 
-async function evidenceOf(batch: BatchRow): Promise<BatchRow> {
+async function evidenceOf(
+  batch: BatchRow,
+  outcome: Outcome = 'fail',
+  reason = '12 % of the pixels match, 98 % are needed',
+): Promise<BatchRow> {
   const evidence: Evidence = {
     version: 1,
     batchId: batch.id,
     seed: someBytes32(),
     root: batch.root ?? someBytes32(),
-    outcome: 'fail',
+    outcome,
     engine: ENGINE,
     deviceClass: 'cpu-avx2',
     comparisons: [
@@ -161,9 +165,9 @@ async function evidenceOf(batch: BatchRow): Promise<BatchRow> {
         frame: 1,
         rect: { x: 32, y: 0, width: 32, height: 32 },
         crop: { x: 32, y: 0, width: 16, height: 16 },
-        outcome: 'fail',
+        outcome,
         decidedBy: 'pixelMatch',
-        reason: '12 % of the pixels match, 98 % are needed',
+        reason,
         pixelMatchFraction: 0.12,
         perceptualHashDistance: 0,
         perceptualHashAloneWouldPay: true,
@@ -407,6 +411,17 @@ describe('a batch that could not be judged', () => {
     });
     for (const tile of job.tiles) expect((await farm.task(tile.id)).state).toBe('dropped');
     expect((await farm.batchOf(job.id)).state).toBe('settled');
+  });
+
+  it('says what the verifier lacked, to the artist and in the record of the task', async () => {
+    const { node, job, batch } = await delivered();
+    const lacking = 'VERIFIER_LACKS_DEVICE: this verifier cannot check what was rendered there';
+    await applyOutcome(farm.context, await evidenceOf(batch, 'inconclusive', lacking), 'inconclusive');
+    expect(await farm.job(job.id)).toMatchObject({
+      state: 'failed',
+      reason: expect.stringContaining(`the check was not conclusive (${lacking})`),
+    });
+    expect(await farm.node(node.id)).toMatchObject({ quarantined_until: null, tasks_forfeited: 0 });
   });
 
   it('ends the job when the only other node is excluded from it', async () => {

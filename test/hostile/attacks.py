@@ -31,6 +31,18 @@ def send_datagram(address):
         return client.sendto(b"x", address)
 
 
+def read(path):
+    """With the file's identity: a sandbox may have a file of its own where the host has one."""
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        return f"{status.st_dev}:{status.st_ino} {file.read(64)!r}"
+
+
+def entries(path):
+    status = os.stat(path)
+    return f"{status.st_dev}:{status.st_ino} {os.listdir(path)}"
+
+
 def write(path):
     with open(path, "w") as file:
         file.write("x")
@@ -42,13 +54,14 @@ def open_to_write(path):
 
 
 def writable_below(folder):
-    """Raises unless something there could be written to."""
+    """Raises unless something there could be written to. What a sandbox hides in /proc is /dev/null."""
+    hidden = os.stat("/dev/null").st_rdev
     for parent, folders, names in os.walk(folder):
         if parent == folder:
             folders[:] = [name for name in folders if not name.isdigit() and name not in ("self", "thread-self")]
         for name in names:
             path = os.path.join(parent, name)
-            if os.access(path, os.W_OK):
+            if os.access(path, os.W_OK) and os.stat(path).st_rdev != hidden:
                 return path
     raise PermissionError("nothing")
 
@@ -73,11 +86,11 @@ def escape(facts):
             "name": tried(lambda: socket.getaddrinfo("example.org", 80)),
         },
         "read": {
-            path: tried(lambda path=path: open(path, "rb").read(64))
+            path: tried(lambda path=path: read(path))
             for path in ["/etc/shadow", "/etc/passwd", facts["home"] + "/.bashrc", facts["secret"],
                          f"/proc/{pid}/environ", "/proc/1/environ", "/proc/kcore", "/dev/mem", "/sys/kernel/notes"]
         },
-        "list": {path: tried(lambda path=path: os.listdir(path)) for path in ["/root", "/home", facts["home"], outside]},
+        "list": {path: tried(lambda path=path: entries(path)) for path in ["/root", "/home", facts["home"], outside]},
         "write": {
             path: tried(lambda path=path: write(path))
             for path in [outside + "/written-by-script", "/scene/x", "/in/x", "/tessera/session/x", "/usr/x", "/etc/x",

@@ -4,10 +4,14 @@
  */
 import type { ErrorCode } from '../../protocol/errors.ts';
 
+/** How Blender is kept in: bubblewrap around the machine's own, or a container of an engine image. */
+export type Sandbox = 'process' | 'docker';
+
 export type HostileCase = {
   scene: string;
   tried: string;
-  stopped: string;
+  /** One text where both sandboxes stop it in the same way. */
+  stopped: string | Record<Sandbox, string>;
   /** What the artist is told, by code, and words that the message must have. */
   fault?: { code: ErrorCode; or?: ErrorCode; words: RegExp };
   /** Where it goes wrong. */
@@ -48,6 +52,11 @@ const MEMORY = {
   code: 'MEMORY_LIMIT',
   words: /than the farm gives a session \(limit of 1\.0 GiB\)/,
 } as const;
+/** The kernel ends a container that is over its limit; the watch may come first, with a figure. */
+const MEMORY_STOP = {
+  process: 'memory limit of the session',
+  docker: 'memory limit of the container',
+} as const;
 const OUTPUT = { code: 'OUTPUT_LIMIT', words: /the scene w(rote|rites)/ } as const;
 
 /** Scenes that the farm opens or renders until a limit stops them. */
@@ -55,21 +64,24 @@ export const LIMITED: readonly HostileCase[] = [
   {
     scene: 'subdivision-bomb',
     tried: 'a cube subdivided 18 times: 10^11 faces',
-    stopped: 'memory limit of the session',
+    stopped: MEMORY_STOP,
     fault: MEMORY,
     during: 'render',
   },
   {
     scene: 'array-bomb',
     tried: 'four arrays of 100 around each other: 10^8 cubes',
-    stopped: 'memory limit of the session',
+    stopped: MEMORY_STOP,
     fault: MEMORY,
     during: 'render',
   },
   {
     scene: 'texture-bomb',
     tried: 'a texture of 30,000 x 30,000 float pixels: 14 GB in one piece',
-    stopped: 'limit of mapped memory: the kernel refuses it at once, and the render is stopped for it',
+    stopped: {
+      process: 'limit of mapped memory: the kernel refuses it at once, and the render is stopped for it',
+      docker: MEMORY_STOP.docker,
+    },
     fault: MEMORY,
     during: 'render',
   },
@@ -110,17 +122,20 @@ export const WITH_SCRIPTS: readonly HostileCase[] = [
     stopped: 'process limit: threads count',
     fault: { code: 'PROCESS_LIMIT', words: /processes and threads, \d+ are allowed/ },
   },
-  { scene: 'run-memory', tried: 'script: allocate for ever', stopped: 'memory limit', fault: MEMORY },
+  { scene: 'run-memory', tried: 'script: allocate for ever', stopped: MEMORY_STOP, fault: MEMORY },
   {
     scene: 'run-memory-without-name',
     tried: 'script: fill a file that exists in memory only (memfd)',
-    stopped: 'memory limit: open files without a name count',
+    stopped: {
+      process: 'memory limit: open files without a name count',
+      docker: MEMORY_STOP.docker,
+    },
     fault: MEMORY,
   },
   {
     scene: 'run-scratch',
     tried: 'script: fill /tmp, which is memory',
-    stopped: 'memory limit: scratch space counts',
+    stopped: { process: 'memory limit: scratch space counts', docker: MEMORY_STOP.docker },
     fault: MEMORY,
   },
   {
@@ -161,30 +176,51 @@ export const WITH_SCRIPTS: readonly HostileCase[] = [
   },
 ];
 
-export const ESCAPE: HostileCase = {
+export const ESCAPE: HostileCase & { ownFiles: Record<Sandbox, readonly string[]> } = {
   scene: 'run-escape',
   tried:
     'script: connect to the host and the internet, read /etc/shadow, $HOME and the host’s files, write everywhere, kill the host, become root, mount, trace, leave symlinks as output',
-  stopped:
-    'own network, process, mount and user namespaces, no capabilities, read-only root; only plain files are taken out',
+  stopped: {
+    process:
+      'own network, process, mount and user namespaces, no capabilities, read-only root; only plain files are taken out',
+    docker:
+      'own network, process and mount namespaces, a user who owns nothing, no capabilities, seccomp, read-only root; only plain files are taken out',
+  },
+  // An image brings a system of its own.
+  ownFiles: { process: [], docker: ['/etc/passwd', '/home'] },
 };
+
+/** Of them, half still open. */
+export const FUZZED_FILES = 12;
 
 export const FUZZ: HostileCase = {
   scene: 'good',
-  tried: '12 copies of a .blend with bytes changed at random',
+  tried: `${FUZZED_FILES} copies of a .blend with bytes changed at random`,
   stopped: 'each renders or gives an error of the table; none outlives its limit',
 };
+
+/** What stopped it in this sandbox. */
+export function stoppedIn(sandbox: Sandbox, { stopped }: HostileCase): string {
+  return typeof stopped === 'string' ? stopped : stopped[sandbox];
+}
 
 /** The page. */
 export function hostileTable(): string {
   const rows = [...Object.values(SCENES), ...LIMITED, ESCAPE, ...WITH_SCRIPTS, FUZZ].map(
-    ({ tried, stopped, ...row }: HostileCase) =>
-      `| ${tried} | ${stopped} | ${row.fault === undefined ? 'none: it renders, or is refused by name before' : row.fault.code} |`,
+    (row: HostileCase) => {
+      const stops = new Set([stoppedIn('process', row), stoppedIn('docker', row)]);
+      const [process, docker] = [...stops];
+      const stopped = docker === undefined ? process : `process: ${process}; docker: ${docker}`;
+      const { fault, tried } = row;
+      const codes = [fault?.code, fault?.or].filter((code) => code !== undefined).join(' or ');
+      return `| ${tried} | ${stopped} | ${codes || 'none: it renders, or is refused by name before'} |`;
+    },
   );
   return `# Hostile scenes
 
-Made from \`test/hostile/cases.ts\`, whose suite runs every line with real Blender in the sandbox of the local one. After each one
-the same node renders a good scene, with the same pixels as before.
+Made from \`test/hostile/cases.ts\`, whose suite runs every line with real Blender in both sandboxes: \`process\` (this machine's
+Blender under bubblewrap) and \`docker\` (that of an engine image, in a container). After each one the same node renders a good
+scene, with the same pixels as before. Where the second column names no sandbox, both stopped it in the same way.
 
 A .blend file is a program in disguise. Scripts in it are never run; the lines that begin with "script:" switch them on in
 a copy of the session's Python, to show what the sandbox alone stops. The tests set the limits low (1 GiB of memory, 24 MiB
@@ -195,7 +231,8 @@ and 2,000 files of output); a node's own are in \`platform/render/\`.
 ${rows.join('\n')}
 
 What is over a limit is noticed up to 0.2 s later: a limit of memory or disk is exceeded by what can be written in that
-time. Not counted: System V shared memory, and files in flight between processes of one sandbox; both need a script that
-runs.
+time. Not counted under \`process\`: System V shared memory, and files in flight between processes of one sandbox; both need a
+script that runs. The kernel counts both to a container. What it does not count is deleted files on disk: the host's watch
+does, unless the farm itself lives in a container, from where it cannot see the processes of another one.
 `;
 }

@@ -103,7 +103,9 @@ describe('the request for a container', () => {
         Privileged: false,
         Memory: 2 ** 30,
         MemorySwap: 2 ** 30,
-        PidsLimit: 64,
+        // Above the limit that is watched, so that a scene is seen to be over it.
+        PidsLimit: 128,
+        ReadonlyPaths: expect.arrayContaining(['/proc/sys', '/proc/pressure']),
         NanoCpus: 4e9,
         LogConfig: { Type: 'none' },
       },
@@ -114,6 +116,7 @@ describe('the request for a container', () => {
       ['/in', true],
       ['/out', false],
     ]);
+    expect(Object.keys(request.HostConfig?.Tmpfs ?? {})).toEqual(['/tmp', '/sys']);
     expect(request.HostConfig).not.toHaveProperty('DeviceRequests');
   });
 
@@ -125,6 +128,8 @@ describe('the request for a container', () => {
 
   it('asks for exactly one NVIDIA card by its id, and for no other maker', () => {
     const devices = deviceRequests('OPTIX', UUID);
+    // A driver looks for its card below /sys.
+    expect(Object.keys(containerRequest({ ...spec, devices }).HostConfig?.Tmpfs ?? {})).toEqual(['/tmp']);
     expect(containerRequest({ ...spec, devices }).HostConfig?.DeviceRequests).toEqual([
       { Driver: 'nvidia', DeviceIDs: [UUID], Capabilities: [['gpu', 'compute', 'utility', 'graphics']] },
     ]);

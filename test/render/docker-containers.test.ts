@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it, vi } from 'vitest';
 import { launchContainer } from '../../platform/render/docker/container.ts';
 import { containerRequest } from '../../platform/render/docker/container-request.ts';
+import { containerUsage } from '../../platform/render/docker/container-usage.ts';
 import { LABEL_OWNER, ownerLabels } from '../../platform/render/docker/owner.ts';
 import { createDockerRuntime } from '../../platform/render/docker/runtime.ts';
 import { sweepContainers } from '../../platform/render/docker/sweep.ts';
@@ -92,6 +93,11 @@ describe('a container', () => {
       code: 'MEMORY_LIMIT',
       message: expect.stringContaining('needs more memory'),
     });
+  });
+
+  it('is not mistaken for another process that has its number here', () => {
+    const watched = { outputFolder: '/tmp', maxProcesses: 10 };
+    expect(containerUsage('f'.repeat(64), process.pid, watched)).toBeUndefined();
   });
 
   async function containersOf(owner: string): Promise<string[]> {

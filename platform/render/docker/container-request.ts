@@ -11,7 +11,7 @@ export type ContainerLimits = {
   scratchBytes: number;
   /** Largest file Blender may write. */
   fileBytes: number;
-  /** Processes and threads. */
+  /** Processes and threads, as the host's watch counts them; the kernel's own limit is a little above. */
   processes: number;
 };
 
@@ -34,6 +34,18 @@ export type ContainerSpec = {
   deviceType?: DeviceType | undefined;
 };
 
+/**
+ * What the kernel allows above the limit that is watched. A scene whose processes are only refused hangs until its time
+ * is over; one that is seen to be over the limit is ended, and the artist reads why.
+ */
+const PROCESSES_ABOVE_LIMIT = 64;
+
+/**
+ * The engine's default, and one more: the kernel lets everybody write to /proc/pressure, which starts kernel threads of
+ * the host.
+ */
+const READ_ONLY_IN_PROC = ['bus', 'fs', 'irq', 'pressure', 'sys', 'sysrq-trigger'];
+
 /** The request. Everything not listed here is the engine's default, its seccomp profile above all. */
 export function containerRequest(spec: ContainerSpec): ContainerCreateOptions {
   const { folders, limits, user } = spec;
@@ -54,7 +66,12 @@ export function containerRequest(spec: ContainerSpec): ContainerCreateOptions {
       // No /dev/shm: the one writable place besides /tmp and the output.
       IpcMode: 'none',
       ReadonlyRootfs: true,
-      Tmpfs: { '/tmp': `rw,nosuid,nodev,noexec,size=${limits.scratchBytes},mode=1777` },
+      Tmpfs: {
+        '/tmp': `rw,nosuid,nodev,noexec,size=${limits.scratchBytes},mode=1777`,
+        // The machine's hardware and its kernel are none of the scene's business; a driver may look for its card there.
+        ...(spec.devices.length === 0 && { '/sys': 'ro,nosuid,nodev,noexec,size=4k,mode=555' }),
+      },
+      ReadonlyPaths: READ_ONLY_IN_PROC.map((name) => `/proc/${name}`),
       Mounts: [
         bind(folders.scene, INSIDE.scene, true),
         bind(spec.pythonFolder, INSIDE.python, true),
@@ -66,7 +83,7 @@ export function containerRequest(spec: ContainerSpec): ContainerCreateOptions {
       Privileged: false,
       // Reaps what a scene may start and leave behind.
       Init: true,
-      PidsLimit: limits.processes,
+      PidsLimit: limits.processes + PROCESSES_ABOVE_LIMIT,
       Memory: limits.memoryBytes,
       // Memory and swap together: the same number means no swap.
       MemorySwap: limits.memoryBytes,

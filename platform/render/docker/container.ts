@@ -7,14 +7,24 @@ import { pause } from '../../wait.ts';
 import type { Exit, Launched } from '../session/launcher.ts';
 import { Tail } from '../session/words.ts';
 import { type DockerEngine, statusOf } from './connect.ts';
+import { containerUsage, type Watched } from './container-usage.ts';
 
 /** The last words are on their way when a container ends; a stream that stays open longer has none. */
 const LAST_WORDS_MS = 1_000;
 
-/** Starts a container. It is removed when it ends, however it ends, and `exited` resolves after that. */
-export function launchContainer(docker: DockerEngine, request: ContainerCreateOptions): Launched {
+/**
+ * Starts a container. It is removed when it ends, however it ends, and `exited` resolves after that. With `watched` the
+ * host can ask what it holds: the kernel does not count files on disk that nobody sees, and says nothing when it
+ * refuses a process.
+ */
+export function launchContainer(
+  docker: DockerEngine,
+  request: ContainerCreateOptions,
+  watched?: Watched,
+): Launched {
   const output = new Tail();
   let container: Container | undefined;
+  let pid = 0;
   let killed = false;
 
   async function live(): Promise<Exit> {
@@ -24,6 +34,7 @@ export function launchContainer(docker: DockerEngine, request: ContainerCreateOp
       const drained = readInto(docker, stream, output);
       if (!killed) await container.start();
       if (killed) return { code: null, signal: 'SIGKILL' };
+      if (watched !== undefined) pid = (await container.inspect()).State.Pid;
       const { StatusCode } = (await container.wait()) as { StatusCode: number };
       await Promise.race([drained, pause(LAST_WORDS_MS, new AbortController().signal)]);
       const { State } = await container.inspect();
@@ -40,6 +51,10 @@ export function launchContainer(docker: DockerEngine, request: ContainerCreateOp
   return {
     exited,
     output,
+    usage: () =>
+      watched === undefined || container === undefined || pid === 0
+        ? undefined
+        : containerUsage(container.id, pid, watched),
     kill() {
       if (killed) return;
       killed = true;

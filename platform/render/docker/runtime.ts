@@ -25,6 +25,10 @@ export type DockerRuntimeOptions = {
   owner: string;
   withoutAvx2?: boolean;
   limits?: Partial<ContainerLimits>;
+  /** What the host watches over. */
+  sessionLimits?: Partial<Pick<SessionLimits, 'outputBytes' | 'outputFiles'>>;
+  /** The Python that runs inside, where it is not the package's own. */
+  pythonFolder?: string | undefined;
   /** Where exchange folders go; best on the disk of the outputs. */
   tempFolder?: string | undefined;
   /** 0, or up to 19 for sessions that give way to all else on this machine. */
@@ -60,22 +64,26 @@ export async function createDockerRuntime(options: DockerRuntimeOptions): Promis
   const { user, guest } = userInside();
   const memoryBytes = Math.floor(docker.memoryBytes * MEMORY_SHARE);
   const limits: ContainerLimits = { memoryBytes, ...DEFAULT_LIMITS, ...options.limits };
-  // The kernel holds the container to it; this only says whose limit it was.
+  // The kernel holds the container to memory and processes as well; the watch says sooner, and in whose name.
   const sessionLimits: Partial<SessionLimits> = {
     memoryBytes: limits.memoryBytes,
+    processes: limits.processes,
     memoryLimitOf: options.limits?.memoryBytes === undefined ? 'machine' : 'farm',
+    ...options.sessionLimits,
   };
   const labels = await ownerLabels(options.owner);
-  const pythonFolder = join(packageRoot(), 'blender-images', 'session');
+  const pythonFolder = options.pythonFolder ?? join(packageRoot(), 'blender-images', 'session');
   const launchWith =
     (devices: DeviceRequest[], deviceType?: DeviceType): Launch =>
     (folders, { threads }) => {
       const { processors } = docker;
       const { id: imageId } = image;
       const spec = { imageId, folders, pythonFolder, threads, processors, user, limits, labels };
+      const watched = { outputFolder: folders.output, maxProcesses: limits.processes };
       return launchContainer(
         docker,
         containerRequest({ ...spec, withoutAvx2, niceness, devices, deviceType }),
+        watched,
       );
     };
   const runtimeOn = (engine: EngineInfo, launch: Launch): RenderRuntime => ({

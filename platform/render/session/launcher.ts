@@ -49,8 +49,8 @@ export type Launched = {
   readonly output: Tail;
   /** Ends all of it at once. */
   kill(): void;
-  /** For launchers whose sandbox has no memory and process limit of its own: the host then watches. */
-  usage?(): Usage;
+  /** For the host's watch; undefined while there is nothing to see, or where this program cannot see it. */
+  usage?(): Usage | undefined;
   /** Starts a new measurement of the largest resident size, where the renderer itself may not. */
   resetPeak?(): void;
 };

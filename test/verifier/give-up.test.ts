@@ -1,0 +1,64 @@
+import { expect, it, vi } from 'vitest';
+import type { RenderRuntime } from '../../platform/render/runtime.ts';
+import { FarmError, isFarmError } from '../../protocol/errors.ts';
+import type { Digest } from '../../protocol/ids.ts';
+import { evidenceSchema } from '../../protocol/verdict.ts';
+import { giveUpBatch, runtimeFor } from '../../verifier/give-up.ts';
+import type { VerifyTools } from '../../verifier/tools.ts';
+import { delivery, drawFrom, ENGINE, FakeBlobs, makeReceipts } from './batch.ts';
+
+const { signal } = new AbortController();
+const runtimeOn = (deviceClass: string, id = ENGINE.id) =>
+  ({ engine: { ...ENGINE, id, deviceClass } }) as unknown as RenderRuntime;
+
+function drawn() {
+  const blobs = new FakeBlobs();
+  const receipts = makeReceipts(blobs, delivery);
+  const { challenge, onChain } = drawFrom(receipts);
+  const commit = vi.fn(async (_digests: Digest[]) => ({ receipts }));
+  const ports = {
+    ...{ blobs: blobs as unknown as VerifyTools['blobs'], signal, onChain, commit },
+    challengeCount: 2,
+  };
+  return { blobs, challenge, commit, ports };
+}
+
+it('only the very device class of a batch checks it, also where the engine is there on another', () => {
+  const mine = runtimeOn('cpu-avx2');
+  const { challenge } = drawn();
+  expect(runtimeFor([runtimeOn('cpu-sse42'), mine], challenge)).toBe(mine);
+  const missing = runtimeFor([runtimeOn('cpu-sse42'), runtimeOn('cpu-avx2', 'blender-4.3.2')], challenge);
+  expect(isFarmError(missing) && missing.code).toBe('VERIFIER_LACKS_DEVICE');
+  expect(isFarmError(missing) && missing.message).toBe(
+    'this verifier cannot check what was rendered with blender-3.4.1 on cpu-avx2; it has blender-3.4.1 on cpu-sse42, blender-4.3.2 on cpu-avx2',
+  );
+});
+
+it('a batch that is given up is not conclusive, and its evidence says what is missing', async () => {
+  const { blobs, challenge, commit, ports } = drawn();
+  const why = new FarmError('VERIFIER_LACKS_DEVICE', 'no such card any more');
+  const { outcome, evidence } = await giveUpBatch(challenge, ports, why);
+  expect(outcome).toBe('inconclusive');
+  expect(commit).toHaveBeenCalledOnce();
+  expect(commit.mock.calls[0]?.[0]).toHaveLength(challenge.items.length);
+  const stored = evidenceSchema.parse(JSON.parse(Buffer.from(blobs.stored.get(evidence) ?? []).toString()));
+  expect(stored).toMatchObject({ outcome: 'inconclusive', batchId: challenge.batchId, seed: challenge.seed });
+  expect(stored.comparisons).toHaveLength(challenge.items.length);
+  for (const comparison of stored.comparisons) {
+    expect(comparison).toMatchObject({
+      outcome: 'inconclusive',
+      reason: 'VERIFIER_LACKS_DEVICE: no such card any more',
+    });
+  }
+});
+
+it("a draw that is not the chain's gets no verdict, not even that one", async () => {
+  const { blobs, challenge, ports } = drawn();
+  const [, ...items] = challenge.items;
+  const why = new FarmError('VERIFIER_LACKS_DEVICE', 'no such card any more');
+  const before = blobs.stored.size;
+  await expect(giveUpBatch({ ...challenge, items }, ports, why)).rejects.toMatchObject({
+    code: 'MESSAGE_INVALID',
+  });
+  expect(blobs.stored.size).toBe(before);
+});

@@ -1,0 +1,23 @@
+/** What a verdict rests on, kept where everybody who is concerned can read it. */
+import type { ChainBatch } from '../platform/chain/chain.ts';
+import { toJson } from '../platform/json.ts';
+import type { Digest } from '../protocol/ids.ts';
+import type { Challenge, Comparison, Evidence, Outcome } from '../protocol/verdict.ts';
+import type { VerifyTools } from './tools.ts';
+
+/** Stores it; gives the digest that the verdict signs. */
+export async function storeEvidence(
+  challenge: Challenge,
+  { blobs, onChain, signal }: Pick<VerifyTools, 'blobs' | 'signal'> & { onChain: Pick<ChainBatch, 'root'> },
+  found: { outcome: Outcome; comparisons: Comparison[]; id: string; deviceClass: string },
+): Promise<Digest> {
+  const { outcome, comparisons, id, deviceClass } = found;
+  const evidence: Evidence = {
+    version: 1,
+    batchId: challenge.batchId,
+    seed: challenge.seed,
+    root: onChain.root,
+    ...{ outcome, engine: id, deviceClass, comparisons },
+  };
+  return await blobs.putBytes(new TextEncoder().encode(toJson(evidence)), signal);
+}

@@ -1,0 +1,47 @@
+/** What happens to a batch of an engine or a device class that this verifier does not have, or has no more. */
+import { digestBytes } from '../platform/blobs/digest-file.ts';
+import type { RenderRuntime } from '../platform/render/runtime.ts';
+import { FarmError } from '../protocol/errors.ts';
+import type { Digest } from '../protocol/ids.ts';
+import type { Challenge, Outcome } from '../protocol/verdict.ts';
+import { requireHonestDraw } from './check-draw.ts';
+import { unclear } from './compare-claim.ts';
+import { storeEvidence } from './evidence.ts';
+import type { VerifyPorts } from './verify-batch.ts';
+
+/** The runtime that the batch was rendered on: no other one of the engine will do, its noise is another. */
+export function runtimeFor(
+  runtimes: readonly RenderRuntime[],
+  { engine, deviceClass }: Pick<Challenge, 'engine' | 'deviceClass'>,
+): RenderRuntime | FarmError {
+  const found = runtimes.find((one) => one.engine.id === engine && one.engine.deviceClass === deviceClass);
+  if (found !== undefined) return found;
+  const there = runtimes.map((one) => `${one.engine.id} on ${one.engine.deviceClass}`).join(', ') || 'none';
+  return new FarmError(
+    'VERIFIER_LACKS_DEVICE',
+    `this verifier cannot check what was rendered with ${engine} on ${deviceClass}; it has ${there}`,
+  );
+}
+
+export type GiveUpPorts = Pick<VerifyPorts, 'blobs' | 'signal' | 'onChain' | 'challengeCount' | 'commit'>;
+
+/**
+ * Ends the batch without a clear outcome, which pays nothing and punishes nobody. Nothing was rendered: the commitment
+ * is to the reason. Throws MESSAGE_INVALID, and gives no verdict, where the draw is not the chain's.
+ */
+export async function giveUpBatch(
+  challenge: Challenge,
+  ports: GiveUpPorts,
+  why: FarmError,
+): Promise<{ outcome: Outcome; evidence: Digest }> {
+  const reason = `${why.code}: ${why.message}`;
+  const claim = await ports.commit(challenge.items.map(() => digestBytes(reason)));
+  requireHonestDraw(challenge, claim.receipts, ports.onChain, ports.challengeCount);
+  const outcome = 'inconclusive';
+  const comparisons = challenge.items.map((item) => unclear(item, reason));
+  const { engine: id, deviceClass } = challenge;
+  return {
+    outcome,
+    evidence: await storeEvidence(challenge, ports, { outcome, comparisons, id, deviceClass }),
+  };
+}
