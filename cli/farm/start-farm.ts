@@ -64,8 +64,11 @@ export type Farm = {
 
 /** A render task without a sign of life for this long goes to another node. */
 const DEFAULT_LEASE_MS = 15_000;
-/** How long a node may wait for its batch to be closed while others still work on the job. */
-const DEFAULT_BATCH_MAX_AGE_MS = 15_000;
+/**
+ * How long a node may wait for its batch to be closed while others still work on the job. A check costs as much for a
+ * small batch as for a full one: at 15 s an animation of half-second frames was checked three times, in place of once.
+ */
+const DEFAULT_BATCH_MAX_AGE_MS = 60_000;
 /** A node behind a slow line sends a large frame in this time; a node that was restarted is back in it. */
 const DEFAULT_HAND_OVER_MS = 600_000;
 /** Out for an hour after a failed verdict: long enough to hurt, short enough to come back after a mended driver. */
