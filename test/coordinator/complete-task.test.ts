@@ -28,7 +28,7 @@ describe('delivering a task', () => {
   it('takes a right receipt: task, batch and event in one step', async () => {
     const { node, job, task } = await leased();
     const message = await completionOf(farm, node, task);
-    expect(await completeTask(farm.context, node.id, message)).toEqual({ moved: null });
+    expect(await completeTask(farm.context, node.id, message)).toMatchObject({ moved: null });
     const row = await farm.task(task.id);
     const leaf = receiptLeaf(message.receipt);
     expect(row).toMatchObject({
@@ -162,7 +162,7 @@ describe('delivering a task', () => {
       ...early,
       batch: signBatch(farm, node.key, node, second.job_id, moved, leaf, early.receipt.price),
     };
-    expect(await completeTask(farm.context, node.id, again)).toEqual({ moved: null });
+    expect(await completeTask(farm.context, node.id, again)).toMatchObject({ moved: null });
   });
 
   it('asks to sign a new batch when the old one was closed meanwhile', async () => {

@@ -44,7 +44,7 @@ describe('the extra files of a delivered frame', () => {
     const list = await stored({ version: 1, files: [FILE] });
     const { job, done } = await delivering(list);
     expect(await frameDetail(farm.context, job.id, 1)).toMatchObject({ extraFiles: null, files: [] });
-    expect(await done()).toEqual({ moved: null });
+    expect(await done()).toMatchObject({ moved: null });
     const shown = { frame: 1, state: 'unverified', extraFiles: list };
     expect(await frameViews(farm.context, job.id)).toEqual([expect.objectContaining(shown)]);
     expect(await frameDetail(farm.context, job.id, 1)).toMatchObject({ ...shown, files: [FILE] });

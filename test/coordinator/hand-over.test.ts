@@ -226,7 +226,7 @@ describe('delivering a whole frame', () => {
   it('is taken without its EXR', async () => {
     const { node, task, message } = await leased(false);
     expect(await farm.context.blobs.has(message.receipt.exrDigest)).toBe(false);
-    expect(await completeTask(farm.context, node.id, message)).toEqual({ moved: null });
+    expect(await completeTask(farm.context, node.id, message)).toMatchObject({ moved: null });
     expect((await farm.task(task.id)).state).toBe('delivered');
   });
 
@@ -238,7 +238,7 @@ describe('delivering a whole frame', () => {
     });
     expect((await farm.task(task.id)).state).toBe('leased');
     await farm.context.blobs.putBytes(exrOf(node, task));
-    expect(await completeTask(farm.context, node.id, message)).toEqual({ moved: null });
+    expect(await completeTask(farm.context, node.id, message)).toMatchObject({ moved: null });
   });
 
   it.each([

@@ -83,7 +83,7 @@ describe('a job that every node is excluded from', () => {
   it('goes on when nothing of it is left to be handed out', async () => {
     const [cheat, honest] = [await farm.addNode(), await farm.addNode()];
     const job = await farm.addJob();
-    await deliver(farm, honest, job.tiles);
+    await deliver(farm, honest, [...job.tiles, ...job.finishes]);
     await exclude(job, cheat);
     await farm.everybodyLeaves();
     expect(await endHopelessJobs(farm.context)).toBe(0);

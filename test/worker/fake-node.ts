@@ -130,8 +130,10 @@ export async function fakeNode(farm: TestCoordinator, dataFolder: string): Promi
   const asked: string[] = [];
   let network: Network = () => 'pass';
   const answer = async (verb: string, message: unknown): Promise<unknown> => {
-    if (verb === 'complete')
-      return await completeTask(context, known.id, NODE_EXCHANGES.complete.request.parse(message));
+    if (verb === 'complete') {
+      const { moved } = await completeTask(context, known.id, NODE_EXCHANGES.complete.request.parse(message));
+      return { moved };
+    }
     if (verb === 'heartbeat') {
       const { leases } = NODE_EXCHANGES.heartbeat.request.parse(message);
       return { lost: await extendLeases(context, known.id, leases) };
