@@ -14,6 +14,7 @@ import { openTaskQueue } from '../platform/nats/task-queue.ts';
 import { packageRoot } from '../platform/package-root.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
 import { findEngines } from '../platform/render/engines.ts';
+import { Spares } from '../platform/render/spares.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { FarmError } from '../protocol/errors.ts';
 import { createApp } from './api/app.ts';
@@ -53,7 +54,7 @@ export async function runCoordinator(
   // Whatever fails from here on, an open connection would keep the process from ending.
   await using _connection = { [Symbol.asyncDispose]: () => nats.close() };
   await using queue = await openTaskQueue(nats);
-  const engines = await findEngines({
+  const found = await findEngines({
     signal,
     choice: config.runtime,
     blenderPath: config.blenderPath,
@@ -61,6 +62,11 @@ export async function runCoordinator(
     gpus: true,
     onNote: (note) => log.warn(note),
   });
+  await using spares = new Spares({
+    threads: config.threads,
+    onError: (error) => log.warn({ err: error }, 'a renderer could not be started ahead'),
+  });
+  const engines = found.map((one) => spares.around(one));
   const [runtime] = engines;
   if (runtime === undefined) throw new FarmError('ENGINE_NOT_FOUND', 'this machine has no engine');
   requireNoSynthetic(
@@ -117,6 +123,8 @@ export async function runCoordinator(
   await using http = await listen(createApp(context, scenes, wakeAll, signal), config.httpPort);
   log.info({ url: http.url, engines: engines.map((one) => one.engine.id) }, 'the coordinator works');
   life.ready({ url: http.url });
+  const [first] = found;
+  if (first !== undefined) spares.prepare(first);
   await untilOneEnds(signal, [
     (stop) => housekeeping.run(stop),
     (stop) => settlement.run(stop),

@@ -13,6 +13,7 @@ import { classKey } from '../platform/render/device-choice.ts';
 import { findEngines } from '../platform/render/engines.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
 import { SessionPool } from '../platform/render/session-pool.ts';
+import { Spares } from '../platform/render/spares.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { backoffMs, pause } from '../platform/wait.ts';
 import { isFarmError } from '../protocol/errors.ts';
@@ -49,7 +50,11 @@ export async function runWorker(
     gpus: true,
     onNote: (note) => log.warn(note),
   });
-  const engines = found.map(wrapRuntime);
+  await using spares = new Spares({
+    threads: config.threads,
+    onError: (error) => log.warn({ err: error }, 'a renderer could not be started ahead'),
+  });
+  const engines = found.map((runtime) => wrapRuntime(spares.around(runtime)));
   const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
   const nats = await connectNats(
     { url: config.natsUrl, user: config.nodeId, password: secrets.natsPassword },
@@ -85,6 +90,8 @@ export async function runWorker(
       'the node works',
     );
     life.ready();
+    const [first] = found;
+    if (first !== undefined) spares.prepare(first);
     await Promise.all([
       ...nodes.map((node) => workUntilStopped(node, welcome, signal)),
       handOverUntilStopped(shared, signal),

@@ -47,7 +47,7 @@ export async function openEscrow(
     );
     const signature = signOpenJob(escrowDomain(chain.chainId, chain.escrowAddress), terms, requesterKey);
     const write = await chain.openJob(terms, signature, permit, signal);
-    await chain.waitUntilDurable(write.blockNumber, signal);
+    await chain.waitUntilFunded(write.blockNumber, signal);
     txHash = write.txHash;
   }
   const now = new Date(clock.now());

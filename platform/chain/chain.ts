@@ -151,6 +151,11 @@ export type FarmChain = {
    * second); elsewhere, when enough blocks lie on top. Until then a kill -9 of the chain can undo the write.
    */
   waitUntilDurable(blockNumber: bigint, signal?: AbortSignal): Promise<void>;
+  /**
+   * Resolves when work may begin on a job that was opened in this block: when the write is durable; embedded at once,
+   * since an opening that a kill -9 has undone is done again before the job's first batch is committed.
+   */
+  waitUntilFunded(blockNumber: bigint, signal?: AbortSignal): Promise<void>;
 };
 
 /** Together about 7 million gas: within a block, and the limit of a transaction, on any chain. */

@@ -68,6 +68,17 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
   const blockNumber = async (signal?: AbortSignal): Promise<bigint> =>
     quantity(await rpc.call('eth_blockNumber', [], signal));
 
+  const waitUntilDurable = async (block: bigint, signal: AbortSignal = never): Promise<void> => {
+    if (embedded !== null) {
+      // A chain that was killed and came back shorter has forgotten the write: waiting would never end.
+      const head = await blockNumber(signal);
+      if (head < block)
+        throw new FarmError('CHAIN_UNAVAILABLE', `the chain lost block ${block}; it ends at ${head}`);
+      return waitUntilCopied(embedded.stateFile, block, signal);
+    }
+    while ((await blockNumber(signal)) < block + BigInt(confirmations)) await pausedOrAborted(signal);
+  };
+
   return {
     chainId,
     tokenAddress,
@@ -171,15 +182,9 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
     },
 
     blockNumber,
-    async waitUntilDurable(block, signal = never) {
-      if (embedded !== null) {
-        // A chain that was killed and came back shorter has forgotten the write: waiting would never end.
-        const head = await blockNumber(signal);
-        if (head < block)
-          throw new FarmError('CHAIN_UNAVAILABLE', `the chain lost block ${block}; it ends at ${head}`);
-        return waitUntilCopied(embedded.stateFile, block, signal);
-      }
-      while ((await blockNumber(signal)) < block + BigInt(confirmations)) await pausedOrAborted(signal);
+    waitUntilDurable,
+    async waitUntilFunded(block, signal = never) {
+      if (embedded === null) await waitUntilDurable(block, signal);
     },
   };
 }

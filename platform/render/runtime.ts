@@ -293,12 +293,23 @@ export type OpenOptions = {
   threads: number;
   /** For starting the renderer and loading the scene. */
   loadTimeoutMs?: number;
+  /** One of {@link RenderRuntime.start} to load the scene in; it belongs to the session from here on, or is ended. */
+  started?: StartedRenderer | undefined;
 };
+
+/** A renderer that runs and has no scene yet. */
+export interface StartedRenderer extends AsyncDisposable {
+  /** False once it has ended for whatever reason. */
+  readonly alive: boolean;
+  close(): Promise<void>;
+}
 
 export interface RenderRuntime {
   readonly engine: EngineInfo;
   /** Starts a renderer and loads the scene. SCENE_UNREADABLE when the file is broken. */
   open(scene: SceneFolder, options: OpenOptions): Promise<RenderSession>;
+  /** Starts a renderer for a scene that is not known yet. Left out by runtimes in which that saves nothing. */
+  start?(options: { signal: AbortSignal; threads: number }): Promise<StartedRenderer>;
   /** Left out by runtimes that have the CPU only, and by those that are bound to a GPU already. */
   readonly gpus?: GpuAccess;
 }

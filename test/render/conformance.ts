@@ -7,6 +7,7 @@ import { inspectConformance } from './conformance/inspecting.ts';
 import { picturesConformance } from './conformance/pictures.ts';
 import { refusalConformance } from './conformance/refusing.ts';
 import { renderConformance } from './conformance/rendering.ts';
+import { startingConformance } from './conformance/starting.ts';
 import { type BareBlender, localBlender, makeFixtures } from './support.ts';
 
 /** The tests of one runtime. `bare` is the same Blender without the farm: it makes the scenes and the references. */
@@ -24,5 +25,6 @@ export function renderRuntimeConformance(
     renderConformance(bench);
     refusalConformance(bench);
     endingConformance(bench);
+    startingConformance(bench);
   });
 }

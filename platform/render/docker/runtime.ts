@@ -11,7 +11,7 @@ import type { EngineInfo, GpuAccess, RenderRuntime } from '../runtime.ts';
 import type { Guest, Launch } from '../session/launcher.ts';
 import type { SessionLimits } from '../session/limits.ts';
 import { reportDevices, tryDevice } from '../session/probe.ts';
-import { openSession } from '../session/session.ts';
+import { openSession, startRenderer } from '../session/session.ts';
 import type { DockerEngine } from './connect.ts';
 import { launchContainer } from './container.ts';
 import { type ContainerLimits, containerRequest } from './container-request.ts';
@@ -88,6 +88,8 @@ export async function createDockerRuntime(options: DockerRuntimeOptions): Promis
     };
   const runtimeOn = (engine: EngineInfo, launch: Launch): RenderRuntime => ({
     engine,
+    start: (startOptions) =>
+      startRenderer({ ...startOptions, launch, tempFolder, guest, limits: sessionLimits }),
     async open(scene, openOptions) {
       const root = await realpath(scene.root).catch((error: unknown) => {
         throw new FarmError('SCENE_NOT_FOUND', `there is no folder ${scene.root}`, { cause: error });

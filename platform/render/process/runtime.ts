@@ -12,7 +12,7 @@ import type { EngineInfo, GpuAccess, RenderRuntime } from '../runtime.ts';
 import type { Exit, Launch, Launched } from '../session/launcher.ts';
 import type { SessionLimits } from '../session/limits.ts';
 import { reportDevices, tryDevice } from '../session/probe.ts';
-import { openSession } from '../session/session.ts';
+import { openSession, startRenderer } from '../session/session.ts';
 import { Tail } from '../session/words.ts';
 import { cpuDeviceClass } from './device-class.ts';
 import { lowerTree, preferAsVictim, resetPeaks, treeUsage } from './process-tree.ts';
@@ -171,6 +171,7 @@ export async function createProcessRuntime(options: ProcessRuntimeOptions): Prom
     };
   const runtimeOn = (engine: EngineInfo, launch: Launch): RenderRuntime => ({
     engine,
+    start: (startOptions) => startRenderer({ ...startOptions, launch, tempFolder, limits: sessionLimits }),
     async open(scene, openOptions) {
       const root = await realpath(scene.root).catch((error: unknown) => {
         throw new FarmError('SCENE_NOT_FOUND', `there is no folder ${scene.root}`, { cause: error });

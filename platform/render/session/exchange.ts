@@ -26,6 +26,8 @@ const MAX_SOCKET_PATH_BYTES = 107;
 const PREFIX = 'tessera-';
 
 export type Exchange = {
+  /** Empty, for a scene that comes when the sandbox runs already. */
+  readonly scene: string;
   readonly input: string;
   readonly output: string;
   readonly socketPath: string;
@@ -81,11 +83,13 @@ export async function createExchange(
     await rm(root, { recursive: true });
     root = await mkdtemp(join('/tmp', PREFIX));
   }
+  const scene = join(root, 'scene');
   const input = join(root, 'in');
   const output = join(root, 'out');
   const taken = join(root, 'taken');
-  await Promise.all([input, output, taken].map((folder) => mkdir(folder)));
+  await Promise.all([scene, input, output, taken].map((folder) => mkdir(folder)));
   if (guest !== undefined) {
+    await chmod(scene, 0o755);
     await chmod(input, 0o755);
     await chown(output, guest.uid, guest.gid);
   }
@@ -97,6 +101,7 @@ export async function createExchange(
     join(inside.startsWith(`${INSIDE.input}/`) ? input : output, basename(inside));
 
   return {
+    scene,
     input,
     output,
     socketPath: join(input, SOCKET_NAME),

@@ -21,12 +21,13 @@ import type {
   SceneFolder,
   SceneInspection,
   SessionEnd,
+  StartedRenderer,
 } from '../runtime.ts';
-import { createExchange, type Exchange } from './exchange.ts';
+import type { Exchange } from './exchange.ts';
 import { requirePlainNames } from './extra-names.ts';
-import { type Guest, INSIDE, type Launch } from './launcher.ts';
-import { DEFAULT_SESSION_LIMITS, type SessionLimits } from './limits.ts';
+import { INSIDE } from './launcher.ts';
 import { deviceArgument, onDevice } from './on-device.ts';
+import { Renderer, type RendererOptions, rendererFor } from './renderer.ts';
 import {
   decodedSchema,
   devicesSchema,
@@ -38,22 +39,14 @@ import {
   renderedSchema,
 } from './replies.ts';
 import { sampleProgress } from './sample-progress.ts';
-import { Wire } from './wire.ts';
+import type { Wire } from './wire.ts';
 
 /** A cold disk and a scene of some GB; a small scene takes one second. */
 const DEFAULT_LOAD_TIMEOUT_MS = 300_000;
 /** Noise that does not show at the size of a thumbnail. */
 const PREVIEW_SAMPLES = 16;
 
-export type SessionOptions = OpenOptions & {
-  engine: EngineInfo;
-  launch: Launch;
-  /** Where the exchange folders go. Same disk as the outputs, and nothing has to be copied. */
-  tempFolder?: string;
-  limits?: Partial<SessionLimits>;
-  /** The user inside, where it is another one than this program's. */
-  guest?: Guest | undefined;
-};
+export type SessionOptions = OpenOptions & RendererOptions & { engine: EngineInfo };
 
 /** Names the host's file where the renderer complains about its own name for it. */
 function withHostPaths(error: unknown, hostPaths: ReadonlyMap<string, string>): unknown {
@@ -271,23 +264,14 @@ function openingError(error: unknown, wire: Wire, loading: boolean): unknown {
   });
 }
 
-/** Starts Blender, loads the scene, gives the session. Leaves nothing behind when that fails. */
+/** Starts Blender, or takes the one that was started, loads the scene, gives the session. Leaves nothing behind when that fails. */
 export async function openSession(scene: SceneFolder, options: SessionOptions): Promise<RenderSession> {
-  const { signal, threads, engine, launch, loadTimeoutMs = DEFAULT_LOAD_TIMEOUT_MS } = options;
-  if (signal.aborted) throw new FarmError('INTERRUPTED', 'stopped before it began');
-  const limits = { ...DEFAULT_SESSION_LIMITS, ...options.limits };
-  const exchange = await createExchange(options.tempFolder, {
-    maxBytes: limits.outputBytes,
-    guest: options.guest,
-  });
-  const folders = { scene: scene.root, input: exchange.input, output: exchange.output };
-  let wire: Wire;
-  try {
-    wire = await Wire.start(() => launch(folders, { threads }), exchange, limits);
-  } catch (error) {
-    await exchange.remove();
-    throw error;
+  const { signal, threads, engine, started, loadTimeoutMs = DEFAULT_LOAD_TIMEOUT_MS } = options;
+  if (signal.aborted) {
+    await started?.close();
+    throw new FarmError('INTERRUPTED', 'stopped before it began');
   }
+  const { wire, exchange } = await rendererFor(scene.root, options, started);
   const until = Date.now() + loadTimeoutMs;
   let loading = false;
   let viewLayers: readonly string[];
@@ -305,4 +289,18 @@ export async function openSession(scene: SceneFolder, options: SessionOptions): 
     throw openingError(error, wire, loading);
   }
   return new BlenderSession(engine, wire, exchange, viewLayers);
+}
+
+/** Starts Blender for a scene that is not known yet, and waits until it is ready for one. */
+export async function startRenderer(
+  options: RendererOptions & { signal: AbortSignal },
+): Promise<StartedRenderer> {
+  const renderer = await Renderer.start(null, options);
+  try {
+    await renderer.wire.ready({ signal: options.signal, timeoutMs: DEFAULT_LOAD_TIMEOUT_MS });
+    return renderer;
+  } catch (error) {
+    await renderer.close();
+    throw openingError(error, renderer.wire, false);
+  }
 }
