@@ -17,10 +17,11 @@ import { findEngines } from '../platform/render/engines.ts';
 import { Spares } from '../platform/render/spares.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { FarmError } from '../protocol/errors.ts';
+import type { JobState } from '../protocol/job.ts';
 import { createApp } from './api/app.ts';
 import type { CoordinatorConfig, CoordinatorSecrets } from './config.ts';
 import type { CoordinatorContext } from './context.ts';
-import type { FarmTables } from './database/schema.ts';
+import type { FarmDb, FarmTables } from './database/schema.ts';
 import { EventLog } from './event-log.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { Dispatcher } from './scheduling/dispatcher.ts';
@@ -64,6 +65,7 @@ export async function runCoordinator(
   });
   await using spares = new Spares({
     threads: config.threads,
+    busy: () => hasJobs(database.db),
     onError: (error) => log.warn({ err: error }, 'a renderer could not be started ahead'),
   });
   const engines = found.map((one) => spares.around(one));
@@ -131,6 +133,13 @@ export async function runCoordinator(
     (stop) => serveNodes(context, nats, dispatcher, handOver, housekeeping, wakeAll, stop),
     (stop) => serveVerifiers(context, nats, desk, stop),
   ]);
+}
+
+/** Whether some job is under way: its frames may be rendered on this machine. */
+async function hasJobs(db: FarmDb): Promise<boolean> {
+  const states: JobState[] = ['opening', 'active'];
+  const job = await db.selectFrom('jobs').select('id').where('state', 'in', states).executeTakeFirst();
+  return job !== undefined;
 }
 
 /** Runs parts side by side; when one ends, however it does, the others are stopped too: half a coordinator is none. */

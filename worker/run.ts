@@ -52,6 +52,7 @@ export async function runWorker(
   });
   await using spares = new Spares({
     threads: config.threads,
+    busy: () => sessions.inUse,
     onError: (error) => log.warn({ err: error }, 'a renderer could not be started ahead'),
   });
   const engines = found.map((runtime) => wrapRuntime(spares.around(runtime)));

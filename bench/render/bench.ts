@@ -1,8 +1,8 @@
 /**
  * What a farm costs beside bare Blender on the same machine: an animation of short frames, a scene in which handing
  * the scene to Cycles dominates, a still in 8x8 tiles. One node with all cores; the verifier runs beside it at the
- * lowest priority, as `tessera up` starts it; the farm has done one other, small job before. Each farm run follows its
- * bare run at once, {@link RUNS} times. All of it with the local Blender as a process, then with the engine image in
+ * lowest priority, as `tessera up` starts it; the farm has done one other, small job before and has rested for
+ * {@link REST_MS}. Each farm run follows its bare run at once, {@link RUNS} times. All of it with the local Blender as a process, then with the engine image in
  * containers; a goal is met when both meet it.
  */
 import { copyFile, cp, mkdtemp, rm } from 'node:fs/promises';
@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { startFarm } from '../../cli/farm/start-farm.ts';
 import { tileRects } from '../../coordinator/splitting/tile-grid.ts';
 import { packageRoot } from '../../platform/package-root.ts';
+import { pause } from '../../platform/wait.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import { differingValues } from '../lib/differing.ts';
 import { type Report, type Row, thisMachine } from '../lib/report.ts';
@@ -19,6 +20,8 @@ import { type MeasuredEngine, measuredEngines } from './engines.ts';
 import { farmRun } from './farm-run.ts';
 import { delivered, type Figures, goalsOf, type Pair, ratio, row } from './figures.ts';
 
+/** Between two jobs; a farm that is never idle starts its next renderer after a minute (platform/render/spares.ts). */
+const REST_MS = 6_000;
 /** Of each pair unless --runs says otherwise; the mean of their ratios is what counts. */
 const RUNS = 2;
 const STILL = { width: 960, height: 540 };
@@ -92,6 +95,7 @@ async function measure(
       // A farm runs for days and bare Blender for one job: both are measured as they are used. Neither its scene nor its
       // session is of use to the job that counts.
       await farmRun(farm, join(folder, 'warm-up.blend'), {}, join(folder, 'farm'), signal);
+      await pause(REST_MS, signal);
       const path = join(folder, `${scene}.blend`);
       const run = await farmRun(farm, path, { tiles }, join(folder, 'farm'), signal);
       // At once: a run that is stopped half-way has still said something.

@@ -87,6 +87,11 @@ export class SessionPool implements AsyncDisposable {
       .map(({ key: { engine, scene } }) => ({ engine, scene }));
   }
 
+  /** Whether something is being done in any of them, or one is opening. */
+  get inUse(): boolean {
+    return this.#living().some((one) => one.inUse);
+  }
+
   /**
    * Does `work` in the session of this key, opening one where there is none. Aborting `signal` ends the opening;
    * what `work` waits for is its own to abort.

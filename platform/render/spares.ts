@@ -4,14 +4,22 @@
  */
 import type { RenderRuntime, StartedRenderer } from './runtime.ts';
 
-/** The next spare is not started while the first frames of the job that took the last one are rendered. */
+/** How often a program without a spare is asked whether it is busy: between two tasks it may look idle for a moment. */
+const LOOK_MS = 1_000;
+
+/** So many looks in a row have to find it idle. */
+const IDLE_LOOKS = 2;
+
+/** A program that is busy all day gets its spare after this, so that the next scene finds one. */
 const REPLACE_AFTER_MS = 60_000;
 
 export type SparesOptions = {
   threads: number;
+  /** While this says true, the one that was taken is not replaced: starting takes a second of a processor. */
+  busy: () => boolean | Promise<boolean>;
   /** Hears why a spare could not be started. Nothing depends on it: the next open starts its own, or says the same. */
   onError: (error: unknown) => void;
-  replaceAfterMs?: number;
+  lookMs?: number;
 };
 
 /** At most one spare; about 100 MB of memory each. */
@@ -61,9 +69,21 @@ export class Spares implements AsyncDisposable {
   }
 
   #later(runtime: RenderRuntime): void {
+    const takenMs = performance.now();
+    let idle = 0;
+    const look = async (): Promise<void> => {
+      // A database that does not answer is busy.
+      const busy = await Promise.resolve(this.#options.busy()).catch(() => true);
+      // Taken again meanwhile: that one looks for both.
+      if (this.#closing.signal.aborted || this.#timer !== timer) return;
+      idle = busy ? 0 : idle + 1;
+      if (idle >= IDLE_LOOKS || performance.now() - takenMs >= REPLACE_AFTER_MS) this.prepare(runtime);
+      else timer.refresh();
+    };
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.prepare(runtime), this.#options.replaceAfterMs ?? REPLACE_AFTER_MS);
-    this.#timer.unref();
+    const timer = setTimeout(() => void look(), this.#options.lookMs ?? LOOK_MS);
+    timer.unref();
+    this.#timer = timer;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -36,13 +36,15 @@ function fakeRuntime(start: () => Promise<void> = async () => {}) {
   return { runtime, started, opened };
 }
 
+const busy = (): boolean => false;
+
 const never = (error: unknown): never => {
   throw error;
 };
 
 describe('a spare renderer', () => {
   it('is taken by the next session of its runtime, once', async () => {
-    await using spares = new Spares({ threads: 2, onError: never });
+    await using spares = new Spares({ threads: 2, busy, onError: never });
     const { runtime, started, opened } = fakeRuntime();
     const around = spares.around(runtime);
     spares.prepare(runtime);
@@ -54,7 +56,7 @@ describe('a spare renderer', () => {
   });
 
   it('is waited for while it starts, and left alone by other runtimes', async () => {
-    await using spares = new Spares({ threads: 2, onError: never });
+    await using spares = new Spares({ threads: 2, busy, onError: never });
     let go = (): void => {};
     const slow = fakeRuntime(() => new Promise((resolve) => (go = resolve)));
     const other = fakeRuntime();
@@ -69,7 +71,7 @@ describe('a spare renderer', () => {
 
   it('that has died or could not be started is not given to anybody', async () => {
     const errors: unknown[] = [];
-    await using spares = new Spares({ threads: 2, onError: (error) => errors.push(error) });
+    await using spares = new Spares({ threads: 2, busy, onError: (error) => errors.push(error) });
     const dead = fakeRuntime();
     spares.prepare(dead.runtime);
     await expect.poll(() => dead.started.length).toBe(1);
@@ -83,16 +85,38 @@ describe('a spare renderer', () => {
     expect(errors).toEqual([new Error('no Blender')]);
   });
 
-  it('is replaced a while after it was taken, and ended with the program', async () => {
+  it('is replaced as soon as the program is idle for a while, and ended with the program', async () => {
     const { runtime, started, opened } = fakeRuntime();
+    const answers = [true, true, false, true, false, false];
+    let asked = 0;
     {
-      await using spares = new Spares({ threads: 2, onError: never, replaceAfterMs: 1 });
+      await using spares = new Spares({
+        threads: 2,
+        busy: () => answers[asked++] ?? false,
+        onError: never,
+        lookMs: 1,
+      });
       spares.prepare(runtime);
       await spares.around(runtime).open(SCENE, { signal, threads: 2 });
       expect(opened).toEqual([started[0]]);
       await expect.poll(() => started.length).toBe(2);
+      expect(asked).toBe(answers.length);
       expect(started[1]?.alive).toBe(true);
     }
     expect(started[1]?.alive).toBe(false);
+  });
+
+  it('is not replaced while nobody can say whether the program is busy', async () => {
+    let asked = 0;
+    const { runtime, started } = fakeRuntime();
+    await using spares = new Spares({
+      threads: 2,
+      busy: () => (asked++ < 5 ? Promise.reject(new Error('no database')) : false),
+      onError: never,
+      lookMs: 1,
+    });
+    await spares.around(runtime).open(SCENE, { signal, threads: 2 });
+    await expect.poll(() => started.length).toBe(1);
+    expect(asked).toBe(7);
   });
 });
