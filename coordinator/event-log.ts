@@ -17,9 +17,15 @@ export class EventLog {
    * the same database and so see the event only once it is committed.
    */
   async add(query: FarmQuery, jobId: JobId, event: FarmEvent, now: Date): Promise<void> {
+    await this.addAll(query, jobId, [event], now);
+  }
+
+  /** In this order; none is nothing. */
+  async addAll(query: FarmQuery, jobId: JobId, events: readonly FarmEvent[], now: Date): Promise<void> {
+    if (events.length === 0) return;
     await query
       .insertInto('events')
-      .values({ job_id: jobId, at: now, event: JSON.stringify(event) })
+      .values(events.map((event) => ({ job_id: jobId, at: now, event: JSON.stringify(event) })))
       .execute();
     this.#news.emit('news');
   }

@@ -22,10 +22,13 @@ import { rectSchema } from './rect.ts';
 import { challengeSchema, claimSchema, finishInputSchema, verdictSchema } from './verdict.ts';
 
 /** Raised when a message changes in a way that an older program would misread. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 /** Receipts under one Merkle root (design, section 2): enough to make gas per tile small, few enough to settle soon. */
 export const MAX_RECEIPTS = 64;
+
+/** Short tasks that are leased, or handed in, in one message (docs/decisions/runs.md). */
+export const MAX_RUN = 16;
 
 const tokenSchema = z.number().int().min(1);
 
@@ -59,47 +62,61 @@ export const leaseRequestSchema = z.strictObject({
   warmScene: digestSchema.nullable(),
   /** Which of its GPUs is free, by the name in its hello; left out: the CPU. Each asks for itself. */
   device: deviceNameSchema.optional(),
+  /** What the device has just done, and how many more of these it would take at once; of anything else it gets one. */
+  run: z
+    .strictObject({ scene: digestSchema, kind: taskKindSchema, tasks: z.number().int().min(1).max(MAX_RUN) })
+    .optional(),
 });
-export const leaseGrantSchema = z.strictObject({
+export type LeaseRequest = z.infer<typeof leaseRequestSchema>;
+
+const leasedTaskSchema = z.strictObject({
   taskId: taskIdSchema,
   token: tokenSchema,
+  frame: frameNumberSchema,
+  rect: rectSchema,
+  samples: z.number().int().min(1),
+  price: moneySchema,
+  inputs: z.array(finishInputSchema),
+});
+/** Tasks of one job and kind. */
+export const leaseRunSchema = z.strictObject({
   jobId: jobIdSchema,
   kind: taskKindSchema,
   scene: digestSchema,
   manifest: sceneManifestSchema,
   engine: z.string(),
-  frame: frameNumberSchema,
-  rect: rectSchema,
-  samples: z.number().int().min(1),
-  price: moneySchema,
-  /** finish only: what the picture covers; the rectangle is what the tiles cover. */
+  /** finish only: what the picture covers; a task's rectangle is what its tiles cover. */
   picture: rectSchema,
-  inputs: z.array(finishInputSchema),
   /** finish and frame: whether the EXR is delivered too. */
   exr: z.boolean(),
   output: pictureOutputSchema,
   precision: precisionSchema,
   timeoutMs: z.number().int().min(1),
-  /** The batch this receipt will join, and the leaves it holds already. */
+  /** The batch these receipts will join, and the leaves it holds already. */
   batch: z.strictObject({
     batchId: batchIdSchema,
     leaves: z.array(bytes32Schema).max(MAX_RECEIPTS),
     amount: moneySchema,
   }),
+  tasks: z.array(leasedTaskSchema).min(1).max(MAX_RUN),
 });
-export type LeaseGrant = z.infer<typeof leaseGrantSchema>;
+export type LeaseRun = z.infer<typeof leaseRunSchema>;
+/** One task of a run with all that it has in common with the others. */
+export type LeaseGrant = Omit<LeaseRun, 'tasks'> & z.infer<typeof leasedTaskSchema>;
 export const leaseReplySchema = z.strictObject({
-  grant: leaseGrantSchema.nullable(),
+  run: leaseRunSchema.nullable(),
   /** Why there is nothing, and when asking again makes sense. 0 = at once. */
   reason: z.string(),
   retryAfterMs: z.number().int().min(0),
 });
 export type LeaseReply = z.infer<typeof leaseReplySchema>;
 
+/** Leases extended in one message; a node with more of them sends several. */
+export const MAX_BEATS = 64;
 export const heartbeatSchema = z.strictObject({
   leases: z
     .array(z.strictObject({ taskId: taskIdSchema, token: tokenSchema, progress: z.number().min(0).max(1) }))
-    .max(64),
+    .max(MAX_BEATS),
 });
 export const heartbeatReplySchema = z.strictObject({ lost: z.array(taskIdSchema) });
 
@@ -112,7 +129,7 @@ export const batchSignatureSchema = z.strictObject({
 });
 export type BatchSignature = z.infer<typeof batchSignatureSchema>;
 
-export const completeSchema = z.strictObject({
+export const deliverySchema = z.strictObject({
   taskId: taskIdSchema,
   token: tokenSchema,
   receipt: receiptSchema,
@@ -121,12 +138,22 @@ export const completeSchema = z.strictObject({
     .min(0)
     .max(2 ** 31 - 1),
   peakMemoryBytes: z.number().min(0),
-  /** Signed over the whole batch including this receipt, so the batch can go on chain even if the node dies now. */
+});
+export type Delivery = z.infer<typeof deliverySchema>;
+/** Results of one job and kind. All of them are taken or none. */
+export const completeSchema = z.strictObject({
+  deliveries: z.array(deliverySchema).min(1).max(MAX_RUN),
+  /** Signed over the whole batch including these receipts, so the batch can go on chain even if the node dies now. */
   batch: batchSignatureSchema,
 });
 export type Complete = z.infer<typeof completeSchema>;
-/** `moved` asks the node to sign once more over another batch state; see BATCH_MOVED. */
-export const completeReplySchema = z.strictObject({ moved: leaseGrantSchema.shape.batch.nullable() });
+export const completeReplySchema = z.strictObject({
+  /** Null: all were taken. Else the batch to sign for instead; see BATCH_MOVED. */
+  moved: leaseRunSchema.shape.batch.nullable(),
+  /** Leases that are over: the others can be handed in without them. */
+  lost: z.array(taskIdSchema),
+});
+export type CompleteReply = z.infer<typeof completeReplySchema>;
 
 /** Whose fault a failure is: the scene's, the node's, or nobody's (network, storage). Only `node` counts against it. */
 export const failureClassSchema = z.enum(['task', 'node', 'infrastructure']);

@@ -4,12 +4,20 @@ import { ask } from '../platform/nats/exchange.ts';
 import type { BoundDevice } from '../platform/render/device-choice.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
 import { backoffMs, pause, stoppable } from '../platform/wait.ts';
-import { NODE_EXCHANGES, nodeSubject, type Welcome } from '../protocol/messages.ts';
+import {
+  type LeaseGrant,
+  type LeaseRequest,
+  type LeaseRun,
+  MAX_RUN,
+  NODE_EXCHANGES,
+  nodeSubject,
+} from '../protocol/messages.ts';
+import { tasksPerRun } from './lookahead.ts';
 import type { Node, NodeDevice } from './node.ts';
 import { workOn } from './work-on-lease.ts';
 
-/** One that renders, one before it and one after it. */
-const IN_FLIGHT = 3;
+/** A run that is rendered and one on its way to the farm: a farm that takes nothing is not asked for more. */
+const MAX_IN_FLIGHT = 2 * MAX_RUN;
 
 /** The coordinator answers a lease request within 15 s even when there is nothing. */
 const LEASE_TIMEOUT_MS = 30_000;
@@ -34,44 +42,42 @@ export function devicesOf(engines: readonly RenderRuntime[]): NodeDevice[] {
     device,
     engines: own,
     turn: new Mutex(),
-    lastRenderMs: null,
+    last: null,
   }));
 }
 
 /**
- * Asks for tasks and has up to {@link IN_FLIGHT} of them under way: while one renders, the next one's scene is fetched
- * and the last one's result travels. Rendering itself is one at a time ({@link Node.turn}). Every device of a node
- * does this for itself.
+ * Asks for tasks and has a few of them under way: while one renders, the next one's scene is fetched and the last one's
+ * result travels. Rendering itself is one at a time ({@link Node.turn}). Every device of a node does this for itself.
  */
-export async function workUntilStopped(node: Node, welcome: Welcome, signal: AbortSignal): Promise<void> {
+export async function workUntilStopped(node: Node, signal: AbortSignal): Promise<void> {
   const inFlight = new Set<Promise<void>>();
   let attempt = 0;
   while (!signal.aborted) {
     try {
       await roomToKeep(node, signal);
       if (signal.aborted) break;
-      const { device } = node;
-      const warmScene = node.sessions.warm[0]?.scene ?? null;
-      const request = device === undefined ? { warmScene } : { warmScene, device };
       const subject = nodeSubject(node.config.nodeId, 'lease');
       // Not to be waited for when the node stops: the lease, should one come, runs out by itself.
       const reply = await stoppable(
-        ask(node.nats, NODE_EXCHANGES.lease, subject, request, LEASE_TIMEOUT_MS),
+        ask(node.nats, NODE_EXCHANGES.lease, subject, requestOf(node), LEASE_TIMEOUT_MS),
         signal,
       );
       attempt = 0;
       if (reply === null) break;
-      if (reply.grant !== null) {
-        const grant = reply.grant;
-        const nearlyDone = new Promise<void>((resolve) => {
-          const work = workOn(node, grant, welcome, resolve, signal).finally(() => {
-            inFlight.delete(work);
-            resolve();
+      if (reply.run !== null) {
+        const nearlyDone = grantsOf(reply.run).map((grant) => {
+          return new Promise<void>((resolve) => {
+            const work = workOn(node, grant, resolve, signal).finally(() => {
+              inFlight.delete(work);
+              resolve();
+            });
+            inFlight.add(work);
           });
-          inFlight.add(work);
         });
-        await nearlyDone;
-        while (inFlight.size >= IN_FLIGHT) await Promise.race(inFlight);
+        // The next run is asked for while the last but one renders: one more is at hand until the answer comes.
+        await (nearlyDone.at(-2) ?? nearlyDone.at(-1));
+        while (inFlight.size >= MAX_IN_FLIGHT) await Promise.race(inFlight);
       } else if (reply.retryAfterMs > 0) {
         node.log.warn({ reason: reply.reason }, 'the farm gives this node no work');
         await pause(reply.retryAfterMs, signal);
@@ -83,6 +89,20 @@ export async function workUntilStopped(node: Node, welcome: Welcome, signal: Abo
     }
   }
   await Promise.all(inFlight);
+}
+
+function requestOf({ device, sessions, last }: Node): LeaseRequest {
+  return {
+    warmScene: sessions.warm[0]?.scene ?? null,
+    ...(device !== undefined && { device }),
+    ...(last !== null && {
+      run: { scene: last.scene, kind: last.kind, tasks: tasksPerRun(last.renderMs) },
+    }),
+  };
+}
+
+function grantsOf({ tasks, ...common }: LeaseRun): LeaseGrant[] {
+  return tasks.map((task) => ({ ...common, ...task }));
 }
 
 /** A node whose disk is full of what may still be drawn takes no more work until some of it is settled. */

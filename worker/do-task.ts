@@ -64,7 +64,7 @@ export async function doTask(
             throw error;
           }),
       );
-      node.lastRenderMs = made.renderMs;
+      node.last = { scene: grant.scene, kind: grant.kind, renderMs: made.renderMs };
       return made;
     });
     return await handIn(grant, node, rendered, signal);

@@ -7,10 +7,12 @@ import type { Mutex } from '../platform/mutex.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
 import type { SessionPool } from '../platform/render/session-pool.ts';
 import type { SceneCache } from '../platform/scenes/scene-cache.ts';
-import type { LeaseGrant } from '../protocol/messages.ts';
+import type { Digest } from '../protocol/ids.ts';
+import type { TaskKind } from '../protocol/receipt.ts';
 import type { WorkerConfig } from './config.ts';
+import type { Deliveries } from './deliveries.ts';
+import type { HeldLeases } from './held-leases.ts';
 import type { KeptFiles } from './kept-files.ts';
-import type { ReceiptJournal } from './receipt-journal.ts';
 
 /** For questions that the coordinator answers at once. */
 export const REQUEST_TIMEOUT_MS = 10_000;
@@ -29,8 +31,8 @@ export type NodeDevice = {
   engines: readonly RenderRuntime[];
   /** Rendering takes all of the device: one command at a time, in the order of the leases. */
   turn: Mutex;
-  /** How long the last task rendered. */
-  lastRenderMs: number | null;
+  /** What was rendered last, and how long it took. */
+  last: { scene: Digest; kind: TaskKind; renderMs: number } | null;
 };
 
 type SharedNode = {
@@ -40,12 +42,9 @@ type SharedNode = {
   blobs: HttpBlobs;
   scenes: SceneCache;
   sessions: SessionPool;
-  /** Receipts join their batch one after the other: each signature covers the ones before. */
-  signing: Mutex;
-  /** The batch that the last receipt of a job and kind has joined, as this node knows it. */
-  batches: Map<string, LeaseGrant['batch']>;
+  leases: HeldLeases;
+  deliveries: Deliveries;
   /** EXRs of whole frames, until they are settled. */
   kept: KeptFiles;
-  journal: ReceiptJournal;
   log: Log;
 };

@@ -32,10 +32,11 @@ export class ReceiptJournal {
     );
   }
 
-  async add(leaf: Bytes32): Promise<void> {
-    if (this.#leaves.has(leaf)) return;
-    await appendFile(this.#path, `${leaf}\n`, { mode: 0o600 });
-    this.#leaves.add(leaf);
+  async add(leaves: readonly Bytes32[]): Promise<void> {
+    const news = leaves.filter((leaf) => !this.#leaves.has(leaf));
+    if (news.length === 0) return;
+    await appendFile(this.#path, news.map((leaf) => `${leaf}\n`).join(''), { mode: 0o600 });
+    for (const leaf of news) this.#leaves.add(leaf);
   }
 
   /** Whether every one of these was signed here. */

@@ -2,9 +2,8 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HttpBlobs } from '../platform/blobs/http-blobs.ts';
-import { addressOf, type PrivateKey } from '../platform/chain/signing.ts';
+import { addressOf, escrowDomain, type PrivateKey } from '../platform/chain/signing.ts';
 import { createLog } from '../platform/log.ts';
-import { Mutex } from '../platform/mutex.ts';
 import { connectNats } from '../platform/nats/connection.ts';
 import { ask } from '../platform/nats/exchange.ts';
 import { inboxPrefix } from '../platform/nats/server.ts';
@@ -19,8 +18,10 @@ import { backoffMs, pause } from '../platform/wait.ts';
 import { isFarmError } from '../protocol/errors.ts';
 import { NODE_EXCHANGES, nodeSubject, PROTOCOL_VERSION, type Welcome } from '../protocol/messages.ts';
 import type { WorkerConfig, WorkerSecrets } from './config.ts';
+import { Deliveries } from './deliveries.ts';
 import { deviceName, devicesOf, workUntilStopped } from './devices.ts';
 import { handOverUntilStopped } from './hand-over.ts';
+import { HeldLeases } from './held-leases.ts';
 import { KeptFiles } from './kept-files.ts';
 import { type Node, REQUEST_TIMEOUT_MS } from './node.ts';
 import { ReceiptJournal } from './receipt-journal.ts';
@@ -64,28 +65,34 @@ export async function runWorker(
   );
   const devices = devicesOf(engines);
   await using sessions = new SessionPool({ devices: devices.length });
-  const shared = {
-    config,
-    key: secrets.nodeKey as string as PrivateKey,
-    nats,
-    blobs,
-    scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path, stop) =>
-      blobs.fetchTo(digest, path, stop),
-    ),
-    sessions,
-    signing: new Mutex(),
-    batches: new Map(),
-    kept: await KeptFiles.open(join(config.dataFolder, 'kept'), config.keptBudgetBytes),
-    journal: await ReceiptJournal.open(join(config.dataFolder, 'receipts.log')),
-    log,
-  };
+  const identity = { key: secrets.nodeKey as string as PrivateKey, nats, config };
   try {
-    const nodes = devices.map((device): Node => ({ ...shared, ...device }));
-    const welcome = await sayHello(shared, engines, signal);
+    const welcome = await sayHello(identity, engines, signal);
     if (welcome === null) return;
+    const { nodeId } = config;
+    const shared = {
+      ...identity,
+      blobs,
+      scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path, stop) =>
+        blobs.fetchTo(digest, path, stop),
+      ),
+      sessions,
+      leases: new HeldLeases({ nodeId, nats, heartbeatMs: welcome.heartbeatMs, log }),
+      deliveries: new Deliveries({
+        nodeId,
+        nats,
+        key: identity.key,
+        domain: escrowDomain(welcome.chainId, welcome.escrow),
+        journal: await ReceiptJournal.open(join(config.dataFolder, 'receipts.log')),
+        signal,
+      }),
+      kept: await KeptFiles.open(join(config.dataFolder, 'kept'), config.keptBudgetBytes),
+      log,
+    };
+    const nodes = devices.map((device): Node => ({ ...shared, ...device }));
     log.info(
       {
-        address: addressOf(shared.key),
+        address: addressOf(identity.key),
         engines: engines.map(({ engine }) => classKey(engine.id, engine.deviceClass)),
       },
       'the node works',
@@ -94,7 +101,7 @@ export async function runWorker(
     const [first] = found;
     if (first !== undefined) spares.prepare(first);
     await Promise.all([
-      ...nodes.map((node) => workUntilStopped(node, welcome, signal)),
+      ...nodes.map((node) => workUntilStopped(node, signal)),
       handOverUntilStopped(shared, signal),
     ]);
   } finally {

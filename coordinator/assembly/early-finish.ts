@@ -7,7 +7,7 @@ import { sql } from 'kysely';
 import type { BatchId, JobId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
-import type { TaskRow } from '../scheduling/claim-task.ts';
+import type { TaskRow } from '../scheduling/claim-run.ts';
 import { withdrawFrames } from './show-frames.ts';
 
 /** Whether a closed batch has to wait: of a frame that it finishes there are tiles without a verdict. */
@@ -15,13 +15,25 @@ export const waitsForTiles = sql<boolean>`(batches.kind = 'finish' and batches.s
   select 1 from tasks t join frames f on f.job_id = t.job_id and f.frame = t.frame
   where t.batch_id = batches.id and f.tiles_verified < f.tiles_total))`;
 
-/** Counts a tile that was delivered. True when it was the frame's last and its finish task is in the queue now. */
-export async function countDelivered(tx: FarmQuery, jobId: JobId, frame: number): Promise<boolean> {
-  const { rows } = await sql<{ complete: boolean }>`
-    update frames set tiles_delivered = tiles_delivered + 1 where job_id = ${jobId} and frame = ${frame}
-    returning tiles_delivered = tiles_total as complete`.execute(tx);
-  if (rows[0]?.complete !== true) return false;
-  await queueFinishes(tx, jobId, [frame]);
+/**
+ * Counts delivered tiles (one entry per tile, its frame). True when one was its frame's last and a finish task is in the
+ * queue now.
+ */
+export async function countDelivered(
+  tx: FarmQuery,
+  jobId: JobId,
+  tiles: readonly number[],
+): Promise<boolean> {
+  const { rows } = await sql<{ frame: number }>`
+    with counted as (
+      update frames f set tiles_delivered = tiles_delivered + n.tiles
+      from (select frame, count(*)::int as tiles from unnest(${tiles as number[]}::int[]) as frame group by frame) n
+      where f.job_id = ${jobId} and f.frame = n.frame
+      returning f.frame, f.tiles_delivered = f.tiles_total as complete)
+    select frame from counted where complete`.execute(tx);
+  if (rows.length === 0) return false;
+  const frames = rows.map((row) => row.frame);
+  await queueFinishes(tx, jobId, frames);
   return true;
 }
 

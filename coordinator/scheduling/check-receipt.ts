@@ -1,7 +1,7 @@
 /** Whether a receipt says what the lease asked for. Pure. */
 import { FarmError } from '../../protocol/errors.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
-import type { TaskRow } from './claim-task.ts';
+import type { TaskRow } from './claim-run.ts';
 
 /** Throws MESSAGE_INVALID naming the field in which the receipt differs from the task that was leased. */
 export function requireReceiptFits(

@@ -9,10 +9,10 @@
 import { Mutex } from '../../platform/mutex.ts';
 import type { HeldPointer } from '../../platform/nats/task-queue.ts';
 import type { NodeId, TaskId } from '../../protocol/ids.ts';
-import type { LeaseReply } from '../../protocol/messages.ts';
+import type { LeaseReply, LeaseRequest } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
-import { claimTask, stillQueued } from './claim-task.ts';
-import { grantOf } from './grant.ts';
+import { claimRun, stillQueued } from './claim-run.ts';
+import { runOf } from './lease-run.ts';
 import { type KnownNode, onlineSince } from './nodes.ts';
 
 /** Pointers held at a time. More would only make a restarted coordinator wait longer for their redelivery. */
@@ -20,6 +20,9 @@ const MAX_HELD = 256;
 
 /** A node asks again after this; shorter than the request timeout of the worker, so that no answer is lost. */
 export const LONG_POLL_MS = 15_000;
+
+/** Who has not asked for this long is not counted among those that share the work: it renders something long. */
+const ASKED_LATELY_MS = 2 * LONG_POLL_MS;
 
 /** What nobody here may take comes round again and again; not more often than this. */
 const LET_GO_EVERY_MS = 1_000;
@@ -29,6 +32,7 @@ type Waiter = {
   address: string;
   engines: readonly string[];
   gpu: KnownNode['gpu'];
+  run: LeaseRequest['run'];
   answer: (reply: LeaseReply) => void;
   fail: (error: unknown) => void;
 };
@@ -38,6 +42,7 @@ export class Dispatcher {
   readonly #held = new Map<TaskId, HeldPointer>();
   readonly #waiters = new Set<Waiter>();
   readonly #serving = new Mutex();
+  readonly #askedMs = new Map<string, number>();
   #wanted = false;
   #letGoMs = 0;
 
@@ -55,6 +60,7 @@ export class Dispatcher {
   /** Answers with a task, or after {@link LONG_POLL_MS} with none. */
   lease(
     node: Pick<KnownNode, 'id' | 'address' | 'gpu'> & { engines: readonly string[] },
+    run: LeaseRequest['run'],
     signal: AbortSignal,
   ): Promise<LeaseReply> {
     return new Promise((resolve, reject) => {
@@ -65,13 +71,14 @@ export class Dispatcher {
       };
       const giveUp = (): void => {
         settle();
-        resolve({ grant: null, reason: 'nothing to do', retryAfterMs: 0 });
+        resolve({ run: null, reason: 'nothing to do', retryAfterMs: 0 });
       };
       const waiter: Waiter = {
         nodeId: node.id,
         address: node.address,
         engines: node.engines,
         gpu: node.gpu,
+        run,
         answer: (reply) => {
           settle();
           resolve(reply);
@@ -86,9 +93,10 @@ export class Dispatcher {
       // The newest question of a node, or of its GPU, is the one it listens for.
       for (const other of this.#waiters) {
         if (other.nodeId === node.id && other.gpu?.device === node.gpu?.device)
-          other.answer({ grant: null, reason: 'asked again meanwhile', retryAfterMs: 0 });
+          other.answer({ run: null, reason: 'asked again meanwhile', retryAfterMs: 0 });
       }
       this.#waiters.add(waiter);
+      this.#asked(`${node.id} ${node.gpu?.device ?? ''}`);
       this.wake();
     });
   }
@@ -119,7 +127,7 @@ export class Dispatcher {
   async #serve(waiter: Waiter): Promise<boolean> {
     const { db, clock, config, events } = this.#context;
     const now = clock.now();
-    const task = await claimTask(db, {
+    const tasks = await claimRun(db, {
       held: [...this.#held.keys()],
       nodeId: waiter.nodeId,
       engines: waiter.engines,
@@ -127,30 +135,42 @@ export class Dispatcher {
       now: new Date(now),
       leaseUntil: new Date(now + config.leaseMs),
       onlineSince: onlineSince(now, config.leaseMs),
+      run: waiter.run && { ...waiter.run, tasks: Math.min(waiter.run.tasks, this.#share()) },
     });
-    if (task === null) return false;
-    this.#release(task.id);
+    const [first] = tasks;
+    if (first === undefined) return false;
+    for (const { id } of tasks) this.#release(id);
     try {
-      const grant = await grantOf(db, task, waiter.address, new Date(now));
-      await events.add(
-        db,
-        task.job_id,
-        {
-          type: 'task.leased',
-          taskId: task.id,
-          kind: task.kind,
-          frame: task.frame,
-          tile: task.tile,
-          nodeId: waiter.nodeId,
-        },
-        new Date(now),
-      );
-      waiter.answer({ grant, reason: '', retryAfterMs: 0 });
+      const run = await runOf(db, tasks, waiter.address, new Date(now));
+      const leased = tasks.map(({ id: taskId, kind, frame, tile }) => {
+        return { type: 'task.leased' as const, taskId, kind, frame, tile, nodeId: waiter.nodeId };
+      });
+      await events.addAll(db, first.job_id, leased, new Date(now));
+      waiter.answer({ run, reason: '', retryAfterMs: 0 });
     } catch (error) {
-      // The lease is written down and runs out by itself.
+      // The leases are written down and run out by themselves.
       waiter.fail(error);
     }
     return true;
+  }
+
+  #asked(device: string): void {
+    const now = this.#context.clock.now();
+    // Longest ago first, as a map keeps its keys.
+    this.#askedMs.delete(device);
+    this.#askedMs.set(device, now);
+    for (const [other, atMs] of this.#askedMs) {
+      if (Math.abs(now - atMs) <= ASKED_LATELY_MS) break;
+      this.#askedMs.delete(other);
+    }
+  }
+
+  /**
+   * How many tasks one device may take at once: half of its even share of what is there, so that all of them end
+   * together (guided self-scheduling, Polychronopoulos and Kuck 1987).
+   */
+  #share(): number {
+    return Math.ceil(this.#held.size / (2 * Math.max(1, this.#askedMs.size)));
   }
 
   async #dropStale(): Promise<void> {

@@ -3,7 +3,7 @@ import type { NodeId } from '../../protocol/ids.ts';
 import type { Fail } from '../../protocol/messages.ts';
 import { parked } from '../assembly/early-finish.ts';
 import type { CoordinatorContext } from '../context.ts';
-import { leasedTask } from './complete-task.ts';
+import { leasedTask } from './complete-tasks.ts';
 import { endJob } from './end-job.ts';
 import { whyHopeless } from './why-hopeless.ts';
 

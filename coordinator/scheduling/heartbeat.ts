@@ -2,7 +2,7 @@
 import { sql } from 'kysely';
 import type { NodeId, TaskId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
-import { TASK_TIMEOUT_MS } from './grant.ts';
+import { TASK_TIMEOUT_MS } from './lease-run.ts';
 
 type HeldLease = { taskId: TaskId; token: number; progress: number };
 

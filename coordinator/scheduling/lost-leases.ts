@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import type { NodeId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
-import type { TaskRow } from './claim-task.ts';
+import type { TaskRow } from './claim-run.ts';
 import { endJob } from './end-job.ts';
 
 /**

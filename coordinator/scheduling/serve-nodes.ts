@@ -7,7 +7,7 @@ import { NODE_EXCHANGES } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { Housekeeping } from '../housekeeping.ts';
 import type { HandOver } from '../verification/hand-over.ts';
-import { completeTask } from './complete-task.ts';
+import { completeTasks } from './complete-tasks.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { failTask } from './fail-task.ts';
 import { extendLeases } from './heartbeat.ts';
@@ -42,20 +42,22 @@ export async function serveNodes(
           heartbeatMs: Math.max(50, Math.floor(context.config.leaseMs / HEARTBEATS_PER_LEASE)),
         };
       },
-      lease: async (from, { device }) => {
+      lease: async (from, { device, run }) => {
         try {
-          return await dispatcher.lease(await requireWorkingNode(context, from, device), signal);
+          return await dispatcher.lease(await requireWorkingNode(context, from, device), run, signal);
         } catch (error) {
           if (!isFarmError(error, 'NODE_QUARANTINED')) throw error;
-          return { grant: null, reason: error.message, retryAfterMs: QUARANTINE_RETRY_MS };
+          return { run: null, reason: error.message, retryAfterMs: QUARANTINE_RETRY_MS };
         }
       },
       heartbeat: async (from, { leases }) => ({ lost: await extendLeases(context, from, leases) }),
       complete: async (from, message) => {
-        const { moved, queued } = await completeTask(context, from, message);
+        const { moved, lost, queued } = await completeTasks(context, from, message);
         if (queued) housekeeping.wake();
         else if (moved === null) housekeeping.delivered();
-        return { moved };
+        // It may have had as much in flight as it may have.
+        if (moved === null) dispatcher.wake();
+        return { moved, lost };
       },
       kept: (from, { kept }) => handOver.answer(from, kept, signal),
       fail: async (from, message) => {

@@ -3,7 +3,7 @@ import { assertNever } from '../../protocol/errors.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
 import { ableNodes } from './able-nodes.ts';
-import type { TaskRow } from './claim-task.ts';
+import type { TaskRow } from './claim-run.ts';
 import { onlineSince } from './nodes.ts';
 
 /** So many different nodes failing on one task say that it is the task. */

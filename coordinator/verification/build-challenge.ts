@@ -7,7 +7,7 @@ import type { Receipt } from '../../protocol/receipt.ts';
 import type { Rect } from '../../protocol/rect.ts';
 import type { Challenge, ChallengeItem } from '../../protocol/verdict.ts';
 import type { CoordinatorContext } from '../context.ts';
-import { finishInputs } from '../scheduling/grant.ts';
+import { finishInputs } from '../scheduling/lease-run.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import { receiptOf } from '../settlement/receipts.ts';
 

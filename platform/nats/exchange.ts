@@ -13,7 +13,7 @@ type Exchange = { request: z.ZodType; reply: z.ZodType };
  * `timeoutMs`, MESSAGE_INVALID when the answer is not of the agreed form.
  */
 export async function ask<E extends Exchange>(
-  nats: NatsConnection,
+  nats: Pick<NatsConnection, 'request'>,
   exchange: E,
   subject: string,
   request: z.input<E['request']>,

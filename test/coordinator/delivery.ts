@@ -1,14 +1,16 @@
 /** What an honest node does between lease and delivery, without rendering. */
-import { claimTask } from '../../coordinator/scheduling/claim-task.ts';
-import { completeTask } from '../../coordinator/scheduling/complete-task.ts';
+import { sql } from 'kysely';
+import type { CoordinatorContext } from '../../coordinator/context.ts';
+import { claimRun } from '../../coordinator/scheduling/claim-run.ts';
+import { completeTasks } from '../../coordinator/scheduling/complete-tasks.ts';
 import { onlineSince } from '../../coordinator/scheduling/nodes.ts';
 import { batchState, openBatch } from '../../coordinator/settlement/open-batch.ts';
 import { digestBytes } from '../../platform/blobs/digest-file.ts';
 import { batchKey, jobKey } from '../../platform/chain/keys.ts';
 import { escrowDomain, type PrivateKey, signCommit } from '../../platform/chain/signing.ts';
 import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
-import type { Bytes32, JobId, TaskId } from '../../protocol/ids.ts';
-import type { Complete, LeaseGrant } from '../../protocol/messages.ts';
+import type { Bytes32, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
+import type { BatchSignature, Delivery, LeaseGrant } from '../../protocol/messages.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
 import {
   DEVICE_CLASS,
@@ -25,6 +27,17 @@ export async function leaseTo(farm: TestCoordinator, node: TestNode, task: { id:
   return row;
 }
 
+/** The node holds this task, however many it has: as if it had delivered enough of the job before. */
+export async function giveTo(farm: TestCoordinator, node: TestNode, task: { id: TaskId }): Promise<TaskRow> {
+  const now = farm.clock.now();
+  const { rows } = await sql<TaskRow>`
+    update tasks set state = 'leased', token = token + 1, node_id = ${node.id}, leased_at = ${new Date(now)},
+                     lease_until = ${new Date(now + farm.context.config.leaseMs)}, progress = 0
+    where id = ${task.id} and state = 'queued' returning *`.execute(farm.db);
+  if (rows[0] === undefined) throw new Error(`${task.id} is not queued`);
+  return rows[0];
+}
+
 /** The node asks for one of these tasks, as the dispatcher would for it. */
 export async function claim(
   farm: TestCoordinator,
@@ -34,7 +47,7 @@ export async function claim(
 ): Promise<TaskRow | null> {
   const { leaseMs } = farm.context.config;
   const now = farm.clock.now();
-  return await claimTask(farm.db, {
+  const [row] = await claimRun(farm.db, {
     held: tasks.map((task) => task.id),
     nodeId: node.id,
     engines: [engine],
@@ -42,6 +55,7 @@ export async function claim(
     leaseUntil: new Date(now + leaseMs),
     onlineSince: onlineSince(now, leaseMs),
   });
+  return row ?? null;
 }
 
 /** The EXR that a node makes of a task: bytes that say so. */
@@ -91,7 +105,7 @@ export function signBatch(
   batch: LeaseGrant['batch'],
   leaf: Bytes32,
   price: bigint,
-): Complete['batch'] {
+): BatchSignature {
   const { chainId, escrowAddress } = farm.context.chain;
   const leaves = [...batch.leaves, leaf];
   const signed = {
@@ -112,8 +126,43 @@ export function signBatch(
   return { ...signed, signature: signCommit(escrowDomain(chainId, escrowAddress), commit, key) };
 }
 
+/** The batch with these receipts on top. */
+export function signRun(
+  farm: TestCoordinator,
+  key: PrivateKey,
+  node: TestNode,
+  batch: LeaseGrant['batch'],
+  receipts: readonly Receipt[],
+): BatchSignature {
+  let signed: BatchSignature | undefined;
+  let before = batch;
+  for (const receipt of receipts) {
+    const leaf = receiptLeaf(receipt);
+    signed = signBatch(farm, key, node, receipt.jobId, before, leaf, receipt.price);
+    before = { ...before, leaves: [...before.leaves, leaf], amount: signed.amount };
+  }
+  if (signed === undefined) throw new Error('nothing to sign');
+  return signed;
+}
+
+/** One result and the batch with it on top. */
+export type Completion = Delivery & { batch: BatchSignature };
+
+/** The node hands in one result. */
+export function completeTask(
+  context: CoordinatorContext,
+  nodeId: NodeId,
+  { batch, ...delivery }: Completion,
+) {
+  return completeTasks(context, nodeId, { deliveries: [delivery], batch });
+}
+
 /** A completion that nothing is wrong with. */
-export async function completionOf(farm: TestCoordinator, node: TestNode, task: TaskRow): Promise<Complete> {
+export async function completionOf(
+  farm: TestCoordinator,
+  node: TestNode,
+  task: TaskRow,
+): Promise<Completion> {
   const receipt = await receiptFor(farm, node, task);
   const batch = await batchFor(farm, node, task);
   return {

@@ -1,14 +1,13 @@
 /** Tiled frames are finished while their tiles are checked; nothing of it is committed before these have passed. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { waitsForTiles } from '../../coordinator/assembly/early-finish.ts';
-import { completeTask } from '../../coordinator/scheduling/complete-task.ts';
 import { endJob } from '../../coordinator/scheduling/end-job.ts';
 import { failTask } from '../../coordinator/scheduling/fail-task.ts';
 import { applyOutcome } from '../../coordinator/settlement/apply-outcome.ts';
 import { closeBatches } from '../../coordinator/settlement/open-batch.ts';
 import type { JobId, TaskId } from '../../protocol/ids.ts';
 import { type TaskRow, type TestCoordinator, testCoordinator } from '../support/coordinator-context.ts';
-import { completionOf, deliver, leaseTo } from './delivery.ts';
+import { completeTask, completionOf, deliver, leaseTo } from './delivery.ts';
 
 let farm: TestCoordinator;
 beforeAll(async () => {
@@ -51,7 +50,7 @@ describe('the finish task of a tiled frame', { timeout: 300_000 }, () => {
     expect([await stateOf(finishes[0]), await stateOf(finishes[1])]).toEqual(['waiting', 'queued']);
     const leased = await leaseTo(farm, cheat, bad);
     const reply = await completeTask(farm.context, cheat.id, await completionOf(farm, cheat, leased));
-    expect(reply).toEqual({ moved: null, queued: true });
+    expect(reply).toEqual({ moved: null, lost: [], queued: true });
     expect(await farm.task(finishes[0].id)).toMatchObject({ state: 'queued', published: false });
     expect(await frameOf(job.id, 1)).toMatchObject({ tiles_delivered: 2, tiles_verified: 0 });
   });

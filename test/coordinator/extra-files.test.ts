@@ -1,13 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { frameDetail, frameViews } from '../../coordinator/api/views.ts';
-import { completeTask } from '../../coordinator/scheduling/complete-task.ts';
 import { applyOutcome } from '../../coordinator/settlement/apply-outcome.ts';
 import { closeBatches } from '../../coordinator/settlement/open-batch.ts';
 import { digestBytes } from '../../platform/blobs/digest-file.ts';
 import { receiptLeaf } from '../../proof/receipts.ts';
 import type { Digest } from '../../protocol/ids.ts';
 import { type TaskRow, type TestCoordinator, testCoordinator } from '../support/coordinator-context.ts';
-import { batchFor, completionOf, leaseTo, signBatch } from './delivery.ts';
+import { batchFor, completeTask, completionOf, leaseTo, signBatch } from './delivery.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 

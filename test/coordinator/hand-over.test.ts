@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { completeTask } from '../../coordinator/scheduling/complete-task.ts';
 import { endJob } from '../../coordinator/scheduling/end-job.ts';
 import { applyOutcome } from '../../coordinator/settlement/apply-outcome.ts';
 import { closeBatches } from '../../coordinator/settlement/open-batch.ts';
@@ -18,7 +17,7 @@ import {
   type TestNode,
   testCoordinator,
 } from '../support/coordinator-context.ts';
-import { batchFor, completionOf, deliver, exrOf, leaseTo, signBatch } from './delivery.ts';
+import { batchFor, completeTask, completionOf, deliver, exrOf, leaseTo, signBatch } from './delivery.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { stillQueued } from '../../coordinator/scheduling/claim-task.ts';
+import { stillQueued } from '../../coordinator/scheduling/claim-run.ts';
 import { endJob } from '../../coordinator/scheduling/end-job.ts';
 import { failTask } from '../../coordinator/scheduling/fail-task.ts';
-import { TASK_TIMEOUT_MS } from '../../coordinator/scheduling/grant.ts';
 import { extendLeases } from '../../coordinator/scheduling/heartbeat.ts';
+import { TASK_TIMEOUT_MS } from '../../coordinator/scheduling/lease-run.ts';
 import { graceLeases, requeueLostLeases } from '../../coordinator/scheduling/lost-leases.ts';
 import type { TaskId } from '../../protocol/ids.ts';
 import type { FailureClass } from '../../protocol/messages.ts';
@@ -13,7 +13,7 @@ import {
   type TestNode,
   testCoordinator,
 } from '../support/coordinator-context.ts';
-import { claim as claimOf, leaseTo } from './delivery.ts';
+import { claim as claimOf, completeTask, completionOf, leaseTo } from './delivery.ts';
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
 
@@ -147,19 +147,23 @@ describe('claiming a task', () => {
     expect(given).toHaveLength(4);
   });
 
-  it('gives one node four tasks at a time, and the next as soon as one of them is back', async () => {
+  it('gives a node four tasks of a job at a time, the next when one is back, more when it has delivered', async () => {
     const [greedy, other] = [await farm.addNode(), await farm.addNode()];
-    const [first, second] = [
-      await farm.addJob({ tilesPerFrame: 3 }),
-      await farm.addJob({ tilesPerFrame: 3 }),
-    ];
-    const held = [...first.tiles, ...second.tiles];
+    const { tiles: held } = await farm.addJob({ tilesPerFrame: 9 });
     const given: (TaskRow | null)[] = [];
     for (let asked = 0; asked < 5; asked++) given.push(await claim(greedy, held));
     expect(given.map((task) => task?.id)).toEqual([...held.slice(0, 4).map((task) => task.id), undefined]);
     expect((await claim(other, held))?.id).toBe(held[4]?.id);
+    const another = await farm.addJob({ tilesPerFrame: 1 });
+    expect((await claim(greedy, another.tiles))?.id).toBe(another.tiles[0]?.id);
     await fail(greedy, given[0] as TaskRow, 'node');
     expect((await claim(greedy, held))?.id).toBe(held[5]?.id);
+    expect(await claim(greedy, held)).toBeNull();
+    // One of them is done: one less in flight, and one more may be.
+    await completeTask(farm.context, greedy.id, await completionOf(farm, greedy, given[3] as TaskRow));
+    expect((await claim(greedy, held))?.id).toBe(held[6]?.id);
+    expect((await claim(greedy, held))?.id).toBe(held[7]?.id);
+    expect(await claim(greedy, held)).toBeNull();
   });
 
   it('leaves a task to others with which a node failed ten times, though nothing counts against it', async () => {

@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { completeTask } from '../../coordinator/scheduling/complete-task.ts';
 import { endJob } from '../../coordinator/scheduling/end-job.ts';
-import { finishInputs } from '../../coordinator/scheduling/grant.ts';
 import { extendLeases } from '../../coordinator/scheduling/heartbeat.ts';
+import { finishInputs } from '../../coordinator/scheduling/lease-run.ts';
 import { applyOutcome } from '../../coordinator/settlement/apply-outcome.ts';
 import { batchState, closeBatches, openBatch } from '../../coordinator/settlement/open-batch.ts';
 import { toJson } from '../../platform/json.ts';
@@ -16,7 +15,7 @@ import {
   type TestCoordinator,
   testCoordinator,
 } from '../support/coordinator-context.ts';
-import { claim, completionOf, deliver, leaseTo } from './delivery.ts';
+import { claim, completeTask, completionOf, deliver, leaseTo } from './delivery.ts';
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 120_000 });
 

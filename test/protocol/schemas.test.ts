@@ -14,7 +14,7 @@ import {
   verifierIdSchema,
 } from '../../protocol/ids.ts';
 import { jobRequestSchema, sceneManifestSchema, scenePathSchema } from '../../protocol/job.ts';
-import { completeSchema, heartbeatSchema, nodeSubject, taskSubject } from '../../protocol/messages.ts';
+import { deliverySchema, heartbeatSchema, nodeSubject, taskSubject } from '../../protocol/messages.ts';
 import { rectSchema } from '../../protocol/rect.ts';
 
 const ok = (schema: { safeParse(value: unknown): { success: boolean } }, value: unknown): boolean =>
@@ -244,7 +244,7 @@ describe('requests', () => {
   });
 
   it('refuse times that the farm could not keep', () => {
-    const times = completeSchema.pick({ renderMs: true, peakMemoryBytes: true });
+    const times = deliverySchema.pick({ renderMs: true, peakMemoryBytes: true });
     expect(ok(times, { renderMs: 3_600_000, peakMemoryBytes: 2 ** 40 })).toBe(true);
     for (const renderMs of [-1, Number.NaN, Infinity, 2 ** 31])
       expect(ok(times, { renderMs, peakMemoryBytes: 0 })).toBe(false);

@@ -58,10 +58,12 @@ beforeEach(async () => {
   await dispatcher.start();
   stopping = new AbortController();
   const { signal } = stopping;
-  fake.onLease = async ({ device }) =>
-    await dispatcher.lease(await requireWorkingNode(farm.context, fake.node.config.nodeId, device), signal);
+  fake.onLease = async ({ device, run }) => {
+    const node = await requireWorkingNode(farm.context, fake.node.config.nodeId, device);
+    return await dispatcher.lease(node, run, signal);
+  };
   const nodes = devicesOf(all).map((device): Node => ({ ...fake.node, ...device }));
-  working = Promise.all(nodes.map((node) => workUntilStopped(node, fake.welcome, signal)));
+  working = Promise.all(nodes.map((node) => workUntilStopped(node, signal)));
 });
 afterEach(async () => {
   stopping.abort();
@@ -131,7 +133,7 @@ describe('a node with two GPUs', () => {
 describe('a node without a GPU', () => {
   it('has one device, with all its engines and without a name', () => {
     const engines = [new FakeRenderer().runtime, new FakeRenderer().runtime];
-    expect(devicesOf(engines)).toMatchObject([{ device: undefined, engines, lastRenderMs: null }]);
+    expect(devicesOf(engines)).toMatchObject([{ device: undefined, engines, last: null }]);
     expect(devicesOf(engines)).toHaveLength(1);
   });
 });

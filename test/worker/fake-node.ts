@@ -2,24 +2,37 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { NatsConnection } from 'nats';
-import { completeTask } from '../../coordinator/scheduling/complete-task.ts';
+import { completeTasks } from '../../coordinator/scheduling/complete-tasks.ts';
 import { failTask } from '../../coordinator/scheduling/fail-task.ts';
-import { grantOf } from '../../coordinator/scheduling/grant.ts';
 import { extendLeases } from '../../coordinator/scheduling/heartbeat.ts';
+import { runOf } from '../../coordinator/scheduling/lease-run.ts';
 import { digestBytes, digestFile } from '../../platform/blobs/digest-file.ts';
+import { escrowDomain } from '../../platform/chain/signing.ts';
 import { toJson } from '../../platform/json.ts';
 import { Mutex } from '../../platform/mutex.ts';
 import type { BoundDevice } from '../../platform/render/device-choice.ts';
 import type { RenderRuntime, RenderSession, SessionEnd } from '../../platform/render/runtime.ts';
 import { SessionPool } from '../../platform/render/session-pool.ts';
 import { errorCodeOf, FarmError, toFarmError } from '../../protocol/errors.ts';
-import { type LeaseGrant, type LeaseReply, NODE_EXCHANGES, type Welcome } from '../../protocol/messages.ts';
-import type { TaskKind } from '../../protocol/receipt.ts';
+import {
+  type LeaseGrant,
+  type LeaseReply,
+  type LeaseRequest,
+  NODE_EXCHANGES,
+} from '../../protocol/messages.ts';
+import { Deliveries } from '../../worker/deliveries.ts';
+import { HeldLeases } from '../../worker/held-leases.ts';
 import { KeptFiles } from '../../worker/kept-files.ts';
 import type { Node } from '../../worker/node.ts';
 import { ReceiptJournal } from '../../worker/receipt-journal.ts';
-import { leaseTo } from '../coordinator/delivery.ts';
-import { DEVICE_CLASS, ENGINE, type TaskRow, type TestCoordinator } from '../support/coordinator-context.ts';
+import { giveTo } from '../coordinator/delivery.ts';
+import {
+  DEVICE_CLASS,
+  ENGINE,
+  type TaskRow,
+  type TestCoordinator,
+  type TestNode,
+} from '../support/coordinator-context.ts';
 
 /** What the network does to a question: `lose` takes it to the coordinator and loses the answer. */
 export type Network = (verb: string) => 'pass' | 'lose' | 'drop';
@@ -111,14 +124,17 @@ export class FakeRenderer {
 
 export type FakeNode = {
   node: Node;
+  /** The same node as the coordinator knows it. */
+  known: TestNode;
   renderer: FakeRenderer;
   /** Every question that the node has asked. */
   asked: string[];
   /** How the next questions fare. */
   setNetwork(network: Network): void;
   /** Answers questions for a lease; nobody does by itself. */
-  onLease: (request: { device?: string | undefined }) => Promise<LeaseReply>;
-  welcome: Welcome;
+  onLease: (request: LeaseRequest) => Promise<LeaseReply>;
+  /** Another start of the same node: it has its journal and remembers no batch. */
+  restart(holdMs?: number): Promise<void>;
   /** The node leases exactly this task. */
   grant(task: TaskRow): Promise<LeaseGrant>;
 };
@@ -131,8 +147,9 @@ export async function fakeNode(farm: TestCoordinator, dataFolder: string): Promi
   let network: Network = () => 'pass';
   const answer = async (verb: string, message: unknown): Promise<unknown> => {
     if (verb === 'complete') {
-      const { moved } = await completeTask(context, known.id, NODE_EXCHANGES.complete.request.parse(message));
-      return { moved };
+      const complete = NODE_EXCHANGES.complete.request.parse(message);
+      const { moved, lost } = await completeTasks(context, known.id, complete);
+      return { moved, lost };
     }
     if (verb === 'heartbeat') {
       const { leases } = NODE_EXCHANGES.heartbeat.request.parse(message);
@@ -164,6 +181,17 @@ export async function fakeNode(farm: TestCoordinator, dataFolder: string): Promi
       return { ...(await digestFile(path)), sent: true };
     },
   };
+  const nats = { request } as unknown as NatsConnection;
+  const deliveries = async (holdMs?: number): Promise<Deliveries> =>
+    new Deliveries({
+      nodeId: known.id,
+      key: known.key,
+      domain: escrowDomain(context.chain.chainId, context.chain.escrowAddress),
+      nats,
+      journal: await ReceiptJournal.open(join(dataFolder, 'receipts.log')),
+      signal: new AbortController().signal,
+      holdMs,
+    });
   const node: Node = {
     config: {
       nodeId: known.id,
@@ -175,36 +203,38 @@ export async function fakeNode(farm: TestCoordinator, dataFolder: string): Promi
       logLevel: 'silent',
     },
     key: known.key,
-    nats: { request } as unknown as NatsConnection,
+    nats,
     blobs: blobs as unknown as Node['blobs'],
     scenes: { folderOf: async () => ({ root: dataFolder, main: 'a.blend' }) } as unknown as Node['scenes'],
     device: undefined,
     engines: [renderer.runtime],
     sessions: new SessionPool(),
     turn: new Mutex(),
-    lastRenderMs: null,
-    signing: new Mutex(),
-    batches: new Map(),
+    last: null,
+    leases: new HeldLeases({ nodeId: known.id, nats, heartbeatMs: 50, log: context.log }),
+    deliveries: await deliveries(),
     kept: await KeptFiles.open(join(dataFolder, 'kept')),
-    journal: await ReceiptJournal.open(join(dataFolder, 'receipts.log')),
     log: context.log,
   };
   const fake: FakeNode = {
     node,
+    known,
     renderer,
     asked,
     onLease: () => Promise.reject(new Error('nobody gives leases here')),
     setNetwork: (next) => {
       network = next;
     },
-    welcome: { chainId: context.chain.chainId, escrow: context.chain.escrowAddress, heartbeatMs: 50 },
+    restart: async (holdMs) => {
+      node.deliveries = await deliveries(holdMs);
+    },
     grant: async (task) => {
-      const leased = await leaseTo(farm, known, task);
-      return await grantOf(farm.db, leased, known.address, new Date(farm.clock.now()));
+      const leased = await giveTo(farm, known, task);
+      const { tasks, ...run } = await runOf(farm.db, [leased], known.address, new Date(farm.clock.now()));
+      const [own] = tasks;
+      if (own === undefined) throw new Error('a run of no task');
+      return { ...run, ...own };
     },
   };
   return fake;
 }
-
-/** Where a node remembers its batch of a job. */
-export const placeOf = (task: { job_id: string; kind: TaskKind }): string => `${task.job_id}/${task.kind}`;

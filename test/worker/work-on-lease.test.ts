@@ -8,7 +8,7 @@ import type { LeaseGrant } from '../../protocol/messages.ts';
 import { workOn } from '../../worker/work-on-lease.ts';
 import { tempFolder } from '../platform/temp-folder.ts';
 import { type TaskRow, type TestCoordinator, testCoordinator } from '../support/coordinator-context.ts';
-import { type FakeNode, fakeNode, placeOf } from './fake-node.ts';
+import { type FakeNode, fakeNode } from './fake-node.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
@@ -28,8 +28,7 @@ afterEach(() => folder[Symbol.asyncDispose]());
 
 const frames = (count: number) =>
   farm.addJob({ frames: Array.from({ length: count }, (_, index) => index + 1), whole: true, exr: false });
-const work = (grant: LeaseGrant, signal = never) =>
-  workOn(fake.node, grant, fake.welcome, () => undefined, signal);
+const work = (grant: LeaseGrant, signal = never) => workOn(fake.node, grant, () => undefined, signal);
 const completions = () => fake.asked.filter((verb) => verb === 'complete').length;
 const cancel = (id: JobId) =>
   farm.db.transaction().execute((tx) => endJob(farm.context, tx, id, 'cancelled', 'not needed'));
@@ -54,13 +53,13 @@ describe('receipts of one batch', () => {
     expect(completions()).toBe(3);
   });
 
-  it('of tasks that are done side by side join one after the other', async () => {
+  it('of tasks that are done side by side are handed in together, under one signature', async () => {
     const job = await frames(3);
     const grants = [];
     for (const task of job.wholes) grants.push(await fake.grant(task));
     await Promise.all(grants.map((grant) => work(grant)));
     expect(await statesOf(job.wholes)).toMatchObject({ batches: 1 });
-    expect(completions()).toBe(3);
+    expect(completions()).toBe(1);
     expect(fake.renderer.opened).toBe(1);
   });
 
@@ -75,7 +74,6 @@ describe('receipts of one batch', () => {
     await work(second);
     expect(await statesOf(job.wholes)).toEqual({ states: ['delivered', 'delivered'], batches: 2 });
     expect(completions()).toBe(3);
-    expect(fake.node.batches.get(placeOf(job.wholes[0] as TaskRow))?.leaves).toHaveLength(1);
   });
 
   it('do not wedge the node when a batch is settled without a verdict and its task comes back', async () => {
@@ -102,23 +100,10 @@ describe('receipts of one batch', () => {
       await fake.grant(job.wholes[1] as TaskRow),
     ];
     await work(first);
-    fake.node.batches.clear();
+    await fake.restart();
     await work(second);
     expect(await statesOf(job.wholes)).toEqual({ states: ['delivered', 'delivered'], batches: 1 });
     expect(completions()).toBe(3);
-  });
-
-  it('are remembered for a bounded number of jobs', async () => {
-    for (let index = 0; index < 100; index++)
-      fake.node.batches.set(`job_old${index}/frame`, {
-        batchId: 'batch_old' as never,
-        leaves: [],
-        amount: 0n,
-      });
-    const job = await frames(1);
-    await work(await fake.grant(job.wholes[0] as TaskRow));
-    expect(fake.node.batches.size).toBeLessThan(100);
-    expect(fake.node.batches.has(placeOf(job.wholes[0] as TaskRow))).toBe(true);
   });
 });
 

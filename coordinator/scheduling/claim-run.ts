@@ -1,8 +1,9 @@
-/** One statement that gives a task to a node, so that two coordinators can never give it twice. */
+/** One statement that gives tasks to a node, so that two coordinators can never give one twice. */
 
 import type { Selectable } from 'kysely';
 import { sql } from 'kysely';
 import type { NodeId, TaskId } from '../../protocol/ids.ts';
+import { type LeaseRequest, MAX_RUN } from '../../protocol/messages.ts';
 import type { FarmDb, FarmTables } from '../database/schema.ts';
 import { hasEngine } from './able-nodes.ts';
 
@@ -11,15 +12,22 @@ export type TaskRow = Selectable<FarmTables['tasks']>;
 /** Network and storage failures count against nobody, but a node that has had this many with one task leaves it to others. */
 const MAX_TRIES = 10;
 
-/** Tasks in flight per node, and as many again per GPU: a node that leases everything and finishes nothing must not hold up the farm. */
-const MAX_LEASES = 4;
+/**
+ * Tasks in flight per node, and as many again per GPU: a run that is rendered, the next one, and one on its way here. A
+ * node that has delivered n tasks of a job has {@link FIRST_LEASES} + n more of it at most: one that leases everything
+ * and finishes nothing must not hold up the farm.
+ */
+const MAX_LEASES = 3 * MAX_RUN;
+/** One that renders, one before it and two after it. */
+const FIRST_LEASES = 4;
 
 /**
- * Claims the first task of `held` that this node may do: oldest job first; within a job finish tasks before tiles,
- * since a frame that only waits for its finish is the cheapest result to have. A task that this node went silent with
- * is left to others while there are any. Null when there is none; also for a node that was quarantined while it waited.
+ * Claims the first task of `held` that this node may do, and after it those of the same job and kind up to `run.tasks`
+ * where it is what the run is of. Oldest job first; within a job finish tasks before tiles, since a frame that only
+ * waits for its finish is the cheapest result to have. A task that this node went silent with is left to others while
+ * there are any. None for a node that was quarantined while it waited.
  */
-export async function claimTask(
+export async function claimRun(
   db: FarmDb,
   claim: {
     held: readonly TaskId[];
@@ -30,19 +38,27 @@ export async function claimTask(
     now: Date;
     leaseUntil: Date;
     onlineSince: Date;
+    run?: LeaseRequest['run'];
   },
-): Promise<TaskRow | null> {
+): Promise<TaskRow[]> {
+  const { scene = null, kind = null, tasks = 1 } = claim.run ?? {};
   const fits =
     claim.gpu === undefined
       ? sql`j.spec->>'deviceClass' is null and j.spec->>'engine' = any(${claim.engines as string[]}::text[])`
       : sql`(j.spec->>'engine') || ' ' || (j.spec->>'deviceClass') = any(${claim.gpu.classes as string[]}::text[])`;
   const devices = sql`1 + (select count(distinct g->>'device') from nodes n, jsonb_array_elements(n.gpus) g
                            where n.id = ${claim.nodeId})`;
-  const result = await sql<TaskRow>`
-    update tasks set state = 'leased', token = token + 1, node_id = ${claim.nodeId},
-                     lease_until = ${claim.leaseUntil}, leased_at = ${claim.now}, progress = 0
-    where id = (
-      select t.id from tasks t join jobs j on j.id = t.job_id
+  const leased = sql`(select count(*) from tasks l where l.state = 'leased' and l.node_id = ${claim.nodeId})`;
+  const leasedOfJob = sql`(select count(*) from tasks l where l.state = 'leased' and l.node_id = ${claim.nodeId}
+                           and l.job_id = ranked.job_id)`;
+  const delivered = sql`(select coalesce(sum(b.receipts), 0) from batches b
+                         where b.job_id = ranked.job_id and b.node_id = ${claim.nodeId})`;
+  const room = sql`least(${MAX_LEASES} * (${devices}) - ${leased},
+                         (${FIRST_LEASES} + ${delivered}) * (${devices}) - ${leasedOfJob})`;
+  const { rows } = await sql<TaskRow>`
+    with fit as materialized (
+      select t.id, t.job_id, t.kind, j.scene, j.seq, t.position
+      from tasks t join jobs j on j.id = t.job_id
       where t.id = any(${claim.held as TaskId[]}::text[])
         and t.state = 'queued' and j.state = 'active' and ${fits}
         and not exists (select 1 from nodes q where q.id = ${claim.nodeId} and q.quarantined_until > ${claim.now})
@@ -50,17 +66,24 @@ export async function claimTask(
         and not exists (select 1 from task_failures f where f.task_id = t.id and f.node_id = ${claim.nodeId}
                         and f.failure_class <> 'infrastructure')
         and (select count(*) from task_failures f where f.task_id = t.id and f.node_id = ${claim.nodeId}) < ${MAX_TRIES}
-        and (select count(*) from tasks l where l.state = 'leased' and l.node_id = ${claim.nodeId}) < ${MAX_LEASES} * (${devices})
         and not (t.losses > 0 and t.node_id = ${claim.nodeId} and exists (
           select 1 from nodes n where n.id <> ${claim.nodeId} and n.last_seen_at > ${claim.onlineSince}
             and ${hasEngine} and (n.quarantined_until is null or n.quarantined_until < ${claim.now})
             and not exists (select 1 from job_exclusions e where e.job_id = t.job_id and e.node_id = n.id)
             and not exists (select 1 from task_failures f where f.task_id = t.id and f.node_id = n.id)))
       order by j.seq, (t.kind = 'finish') desc, t.position
-      limit 1
-      for update of t skip locked)
-    returning *`.execute(db);
-  return result.rows[0] ?? null;
+      limit ${tasks}
+      for update of t skip locked),
+    ranked as (select *, row_number() over (order by seq, (kind = 'finish') desc, position) as place from fit),
+    first as (select *, ${room} as room from ranked where place = 1)
+    update tasks set state = 'leased', token = token + 1, node_id = ${claim.nodeId},
+                     lease_until = ${claim.leaseUntil}, leased_at = ${claim.now}, progress = 0
+    from ranked, first
+    where tasks.id = ranked.id and ranked.place <= first.room and (ranked.place = 1 or (
+      ranked.job_id = first.job_id and ranked.kind = first.kind
+      and first.scene = ${scene}::text and first.kind = ${kind}::text))
+    returning tasks.*`.execute(db);
+  return rows.sort((a, b) => a.position - b.position);
 }
 
 /** Which of these are still in the queue; pointers to the others can be taken off the list. */

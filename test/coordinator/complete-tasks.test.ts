@@ -1,13 +1,27 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { completeTask } from '../../coordinator/scheduling/complete-task.ts';
+import { completeTasks } from '../../coordinator/scheduling/complete-tasks.ts';
 import { requeueLostLeases } from '../../coordinator/scheduling/lost-leases.ts';
 import { receiptOf } from '../../coordinator/settlement/receipts.ts';
 import { newPrivateKey } from '../../platform/chain/signing.ts';
 import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
 import { digestSchema, type TaskId } from '../../protocol/ids.ts';
-import { MAX_RECEIPTS } from '../../protocol/messages.ts';
-import { type TaskRow, type TestCoordinator, testCoordinator } from '../support/coordinator-context.ts';
-import { batchFor, completionOf, deliver, leaseTo, signBatch } from './delivery.ts';
+import { type Complete, type Delivery, MAX_RECEIPTS } from '../../protocol/messages.ts';
+import {
+  type TaskRow,
+  type TestCoordinator,
+  type TestNode,
+  testCoordinator,
+} from '../support/coordinator-context.ts';
+import {
+  batchFor,
+  completeTask,
+  completionOf,
+  deliver,
+  leaseTo,
+  receiptFor,
+  signBatch,
+  signRun,
+} from './delivery.ts';
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
 
@@ -235,5 +249,117 @@ describe('delivering a task', () => {
     await farm.db.updateTable('tasks').set({ state: 'dropped' }).where('job_id', '=', job.id).execute();
     await expect(completeTask(farm.context, node.id, message)).rejects.toMatchObject({ code: 'LEASE_LOST' });
     expect((await farm.task(task.id as TaskId)).receipt).toBeNull();
+  });
+});
+
+describe('delivering several tasks at once', () => {
+  /** A node with the first tiles of a job, and its message with all of them. */
+  async function leasedRun(count = 3) {
+    const node = await farm.addNode();
+    const job = await farm.addJob({ tilesPerFrame: count });
+    const tasks: TaskRow[] = [];
+    for (const tile of job.tiles) tasks.push(await leaseTo(farm, node, tile));
+    return { node, job, tasks };
+  }
+  async function messageOf(node: TestNode, tasks: readonly TaskRow[]): Promise<Complete> {
+    const deliveries: Delivery[] = [];
+    for (const task of tasks) {
+      const receipt = await receiptFor(farm, node, task);
+      deliveries.push({ taskId: task.id, token: task.token, receipt, renderMs: 5, peakMemoryBytes: 1 });
+    }
+    const batch = await batchFor(farm, node, tasks[0] as TaskRow);
+    const receipts = deliveries.map(({ receipt }) => receipt);
+    return { deliveries, batch: signRun(farm, node.key, node, batch, receipts) };
+  }
+  const states = async (tasks: readonly TaskRow[]) =>
+    Promise.all(tasks.map(async (task) => (await farm.task(task.id)).state));
+
+  it('takes all of them under one signature, in their order, and queues the finish of a complete frame', async () => {
+    const { node, job, tasks } = await leasedRun();
+    const message = await messageOf(node, tasks);
+    expect(await completeTasks(farm.context, node.id, message)).toEqual({
+      moved: null,
+      lost: [],
+      queued: true,
+    });
+    const rows = await Promise.all(tasks.map((task) => farm.task(task.id)));
+    expect(rows.map((row) => [row.state, row.batch_index])).toEqual([
+      ['delivered', 0],
+      ['delivered', 1],
+      ['delivered', 2],
+    ]);
+    expect(rows.map(receiptOf)).toEqual(message.deliveries.map(({ receipt }) => receipt));
+    expect(await farm.batchOf(job.id)).toMatchObject({
+      receipts: 3,
+      amount: '3000',
+      root: message.batch.root,
+    });
+    const events = await farm.eventsOf(job.id);
+    expect(events.map((event) => event.type)).toEqual(Array(3).fill('task.delivered'));
+    const finish = await farm.db
+      .selectFrom('tasks')
+      .select('state')
+      .where('job_id', '=', job.id)
+      .where('kind', '=', 'finish')
+      .execute();
+    expect(finish).toEqual([{ state: 'queued' }]);
+  });
+
+  it('names the leases that are over and takes none; without them it takes the others', async () => {
+    const { node, tasks } = await leasedRun();
+    const message = await messageOf(node, tasks);
+    const [first, second, third] = tasks as [TaskRow, TaskRow, TaskRow];
+    await farm.db.updateTable('tasks').set({ state: 'dropped' }).where('id', '=', second.id).execute();
+    const reply = await completeTasks(farm.context, node.id, message);
+    expect(reply).toMatchObject({ moved: { leaves: [] }, lost: [second.id], queued: false });
+    expect(await states(tasks)).toEqual(['leased', 'dropped', 'leased']);
+    const again = await messageOf(node, [first, third]);
+    expect(await completeTasks(farm.context, node.id, again)).toMatchObject({ moved: null, lost: [] });
+    expect(await states(tasks)).toEqual(['delivered', 'dropped', 'delivered']);
+  });
+
+  it('takes none when one of them does not fit its lease', async () => {
+    const { node, job, tasks } = await leasedRun();
+    const message = await messageOf(node, tasks);
+    const last = message.deliveries[2] as Delivery;
+    const deliveries = [
+      ...message.deliveries.slice(0, 2),
+      { ...last, receipt: { ...last.receipt, samples: 1 } },
+    ];
+    await expect(completeTasks(farm.context, node.id, { ...message, deliveries })).rejects.toMatchObject({
+      code: 'MESSAGE_INVALID',
+      message: expect.stringContaining('samples'),
+    });
+    expect(await states(tasks)).toEqual(['leased', 'leased', 'leased']);
+    expect(await farm.batchOf(job.id)).toMatchObject({ receipts: 0 });
+  });
+
+  it('refuses one result twice, and results of two jobs', async () => {
+    const { node, tasks } = await leasedRun();
+    const other = await farm.addJob();
+    const foreign = await leaseTo(farm, node, other.tiles[0] as TaskRow);
+    const message = await messageOf(node, tasks);
+    const [first] = message.deliveries as [Delivery];
+    for (const deliveries of [
+      [first, first],
+      [first, ...(await messageOf(node, [foreign])).deliveries],
+    ]) {
+      await expect(completeTasks(farm.context, node.id, { ...message, deliveries })).rejects.toMatchObject({
+        code: 'MESSAGE_INVALID',
+      });
+    }
+    expect(await states([...tasks, foreign])).toEqual(['leased', 'leased', 'leased', 'leased']);
+  });
+
+  it('asks to sign again where more receipts are signed than a batch takes', async () => {
+    const node = await farm.addNode();
+    const job = await farm.addJob({ tilesPerFrame: MAX_RECEIPTS + 2 });
+    await deliver(farm, node, job.tiles.slice(0, MAX_RECEIPTS - 1));
+    const rest: TaskRow[] = [];
+    for (const tile of job.tiles.slice(MAX_RECEIPTS - 1)) rest.push(await leaseTo(farm, node, tile));
+    const { moved } = await completeTasks(farm.context, node.id, await messageOf(node, rest));
+    expect(moved?.leaves).toHaveLength(MAX_RECEIPTS - 1);
+    expect(await states(rest)).toEqual(['leased', 'leased', 'leased']);
+    expect(await farm.batchOf(job.id)).toMatchObject({ state: 'open', receipts: MAX_RECEIPTS - 1 });
   });
 });

@@ -2,8 +2,9 @@
 import { batchKey, jobKey } from '../platform/chain/keys.ts';
 import { addressOf, type PrivateKey, type SigningDomain, signCommit } from '../platform/chain/signing.ts';
 import type { EngineInfo } from '../platform/render/runtime.ts';
-import { receiptLeaf, receiptRoot } from '../proof/receipts.ts';
+import { receiptRoot } from '../proof/receipts.ts';
 import { FarmError } from '../protocol/errors.ts';
+import type { Bytes32 } from '../protocol/ids.ts';
 import type { BatchSignature, LeaseGrant } from '../protocol/messages.ts';
 import type { Receipt } from '../protocol/receipt.ts';
 import type { TaskResult } from './do-task.ts';
@@ -34,30 +35,34 @@ export function receiptFor(
   };
 }
 
+/** A receipt beside its leaf, which takes most of a millisecond to make. */
+export type Leaf = { receipt: Receipt; leaf: Bytes32 };
+
 /**
- * Signs the batch with this receipt on top. Throws MESSAGE_INVALID when the batch holds a leaf that this node never
+ * Signs the batch with these receipts on top. Throws MESSAGE_INVALID when the batch holds a leaf that this node never
  * signed: it would be paid, and punished, for somebody else's work.
  */
 export async function signBatch(
-  receipt: Receipt,
+  receipts: readonly Leaf[],
   batch: LeaseGrant['batch'],
   tools: { journal: ReceiptJournal; domain: SigningDomain; key: PrivateKey },
 ): Promise<BatchSignature> {
-  const leaf = receiptLeaf(receipt);
-  if (!tools.journal.knowsAll(batch.leaves)) {
+  const [first] = receipts;
+  if (first === undefined || !tools.journal.knowsAll(batch.leaves)) {
     throw new FarmError(
       'MESSAGE_INVALID',
       `batch ${batch.batchId} holds a receipt that this node did not sign`,
     );
   }
-  await tools.journal.add(leaf);
-  const leaves = [...batch.leaves, leaf];
+  const own = receipts.map(({ leaf }) => leaf);
+  await tools.journal.add(own);
+  const leaves = [...batch.leaves, ...own];
   const root = receiptRoot(leaves);
-  const amount = batch.amount + receipt.price;
+  const amount = receipts.reduce((sum, { receipt }) => sum + receipt.price, batch.amount);
   const terms = {
-    jobKey: jobKey(receipt.jobId),
+    jobKey: jobKey(first.receipt.jobId),
     batchKey: batchKey(batch.batchId),
-    node: receipt.node,
+    node: first.receipt.node,
     root,
     count: leaves.length,
     amount,

@@ -1,47 +1,56 @@
-/** A claimed task as the node needs it: everything to render, and the batch its receipt will join. */
-import type { LeaseGrant } from '../../protocol/messages.ts';
+/** Claimed tasks as the node needs them: everything to render, and the batch their receipts will join. */
+import type { LeaseRun } from '../../protocol/messages.ts';
 import type { Rect } from '../../protocol/rect.ts';
 import type { FinishInput } from '../../protocol/verdict.ts';
 import type { FarmDb, FarmQuery } from '../database/schema.ts';
 import { batchState, openBatch } from '../settlement/open-batch.ts';
 import { receiptOf } from '../settlement/receipts.ts';
-import type { TaskRow } from './claim-task.ts';
+import type { TaskRow } from './claim-run.ts';
 
 /** A task that takes longer is given up; heartbeats alone must not hold a task for ever. */
 export const TASK_TIMEOUT_MS = 3_600_000;
 
-export async function grantOf(db: FarmDb, task: TaskRow, address: string, now: Date): Promise<LeaseGrant> {
+/** `tasks`: at least one, all of one job and kind. */
+export async function runOf(
+  db: FarmDb,
+  tasks: readonly TaskRow[],
+  address: string,
+  now: Date,
+): Promise<LeaseRun> {
+  const [first] = tasks;
+  if (first?.node_id == null) throw new Error('a run was claimed by nobody');
   const job = await db
     .selectFrom('jobs')
     .innerJoin('scenes', 'scenes.digest', 'jobs.scene')
     .select(['jobs.spec', 'scenes.manifest', 'scenes.digest'])
-    .where('jobs.id', '=', task.job_id)
+    .where('jobs.id', '=', first.job_id)
     .executeTakeFirstOrThrow();
-  if (task.node_id === null) throw new Error(`task ${task.id} was claimed by nobody`);
-  const batch = await openBatch(
-    db,
-    { jobId: task.job_id, nodeId: task.node_id, address, kind: task.kind },
-    now,
-  );
+  const { job_id: jobId, node_id: nodeId, kind } = first;
+  const leased = [];
+  for (const task of tasks) {
+    leased.push({
+      taskId: task.id,
+      token: task.token,
+      frame: task.frame,
+      rect: rectOf(task),
+      samples: task.samples,
+      price: BigInt(task.price),
+      inputs: kind === 'finish' ? await finishInputs(db, jobId, task.frame) : [],
+    });
+  }
   return {
-    taskId: task.id,
-    token: task.token,
-    jobId: task.job_id,
-    kind: task.kind,
+    jobId,
+    kind,
     scene: job.digest,
     manifest: job.manifest,
     engine: job.spec.engine,
-    frame: task.frame,
-    rect: rectOf(task),
-    samples: task.samples,
-    price: BigInt(task.price),
     picture: job.spec.picture,
     output: job.spec.output,
     precision: job.spec.precision,
-    inputs: task.kind === 'finish' ? await finishInputs(db, task.job_id, task.frame) : [],
     exr: job.spec.exr === true,
     timeoutMs: TASK_TIMEOUT_MS,
-    batch: await batchState(db, batch),
+    batch: await batchState(db, await openBatch(db, { jobId, nodeId, address, kind }, now)),
+    tasks: leased,
   };
 }
 
