@@ -11,8 +11,8 @@ import { whileUnreachable } from '../platform/retry.ts';
 import { FarmError, isFarmError } from '../protocol/errors.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import { type LeaseGrant, MAX_RECEIPTS, MAX_RUN, NODE_EXCHANGES, nodeSubject } from '../protocol/messages.ts';
-import { REQUEST_TIMEOUT_MS } from './node.ts';
 import type { ReceiptJournal } from './receipt-journal.ts';
+import { REQUEST_TIMEOUT_MS } from './request-timeout.ts';
 import { type Leaf, signBatch } from './sign-batch.ts';
 
 /** Who watches the frames come in sees them this much later at most. */

@@ -5,7 +5,7 @@ import { ask } from '../platform/nats/exchange.ts';
 import { pause } from '../platform/wait.ts';
 import type { NodeId, TaskId } from '../protocol/ids.ts';
 import { MAX_BEATS, NODE_EXCHANGES, nodeSubject } from '../protocol/messages.ts';
-import { REQUEST_TIMEOUT_MS } from './node.ts';
+import { REQUEST_TIMEOUT_MS } from './request-timeout.ts';
 
 export type HeldLease = {
   taskId: TaskId;

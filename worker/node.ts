@@ -14,9 +14,6 @@ import type { Deliveries } from './deliveries.ts';
 import type { HeldLeases } from './held-leases.ts';
 import type { KeptFiles } from './kept-files.ts';
 
-/** For questions that the coordinator answers at once. */
-export const REQUEST_TIMEOUT_MS = 10_000;
-
 /**
  * A node as one of its devices sees it: the CPU and every GPU take tasks of their own, side by side, and share all but
  * what stands together here.

@@ -23,8 +23,9 @@ import { deviceName, devicesOf, workUntilStopped } from './devices.ts';
 import { handOverUntilStopped } from './hand-over.ts';
 import { HeldLeases } from './held-leases.ts';
 import { KeptFiles } from './kept-files.ts';
-import { type Node, REQUEST_TIMEOUT_MS } from './node.ts';
+import type { Node } from './node.ts';
 import { ReceiptJournal } from './receipt-journal.ts';
+import { REQUEST_TIMEOUT_MS } from './request-timeout.ts';
 
 /**
  * Runs a node until told to stop. `wrapRuntime` lets somebody put another renderer in place of the honest one: that

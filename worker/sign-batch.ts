@@ -1,39 +1,12 @@
-/** From a result to a signed batch: receipt, leaf, root, signature. */
+/** From receipts to a signed batch: journal, root, signature. */
 import { batchKey, jobKey } from '../platform/chain/keys.ts';
-import { addressOf, type PrivateKey, type SigningDomain, signCommit } from '../platform/chain/signing.ts';
-import type { EngineInfo } from '../platform/render/runtime.ts';
+import { type PrivateKey, type SigningDomain, signCommit } from '../platform/chain/signing.ts';
 import { receiptRoot } from '../proof/receipts.ts';
 import { FarmError } from '../protocol/errors.ts';
 import type { Bytes32 } from '../protocol/ids.ts';
 import type { BatchSignature, LeaseGrant } from '../protocol/messages.ts';
 import type { Receipt } from '../protocol/receipt.ts';
-import type { TaskResult } from './do-task.ts';
 import type { ReceiptJournal } from './receipt-journal.ts';
-
-/** What this node says it has done. */
-export function receiptFor(
-  grant: LeaseGrant,
-  result: TaskResult,
-  engine: EngineInfo,
-  key: PrivateKey,
-): Receipt {
-  return {
-    jobId: grant.jobId,
-    taskId: grant.taskId,
-    kind: grant.kind,
-    node: addressOf(key),
-    frame: grant.frame,
-    rect: grant.rect,
-    samples: grant.samples,
-    exrDigest: result.exrDigest,
-    pixelDigest: result.pixelDigest,
-    pictureDigest: result.pictureDigest,
-    ...(result.extraFilesDigest === undefined ? {} : { extraFilesDigest: result.extraFilesDigest }),
-    engine: engine.id,
-    deviceClass: engine.deviceClass,
-    price: grant.price,
-  };
-}
 
 /** A receipt beside its leaf, which takes most of a millisecond to make. */
 export type Leaf = { receipt: Receipt; leaf: Bytes32 };

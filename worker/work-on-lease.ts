@@ -8,8 +8,9 @@ import { type LeaseGrant, NODE_EXCHANGES, nodeSubject } from '../protocol/messag
 import { classifyFailure } from './classify-failure.ts';
 import { doTask } from './do-task.ts';
 import { wantsNext } from './lookahead.ts';
-import { type Node, REQUEST_TIMEOUT_MS } from './node.ts';
-import { receiptFor } from './sign-batch.ts';
+import type { Node } from './node.ts';
+import { receiptFor } from './receipt.ts';
+import { REQUEST_TIMEOUT_MS } from './request-timeout.ts';
 
 /** Between two tries of a node whose network or storage does not work. */
 const INFRASTRUCTURE_PAUSE_MS = 2_000;
