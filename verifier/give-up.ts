@@ -1,4 +1,4 @@
-/** What happens to a batch of an engine or a device class that this verifier does not have, or has no more. */
+/** What happens to a batch that this verifier cannot render: it lacks the device, or the scene does not open. */
 import { digestBytes } from '../platform/blobs/digest-file.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
 import { FarmError } from '../protocol/errors.ts';

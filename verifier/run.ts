@@ -17,18 +17,17 @@ import { giveWay } from '../platform/process/priority.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
 import { findEngines } from '../platform/render/engines.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
-import { SessionPool, sessionKey } from '../platform/render/session-pool.ts';
+import { SessionPool } from '../platform/render/session-pool.ts';
 import { whileUnreachable } from '../platform/retry.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { backoffMs, pause } from '../platform/wait.ts';
 import { RECEIPTS_PER_CHALLENGE } from '../proof/policy.ts';
-import { assertNever, FarmError, isFarmError, toFarmError } from '../protocol/errors.ts';
+import { assertNever, FarmError, toFarmError } from '../protocol/errors.ts';
 import type { BatchId, Bytes32, Digest } from '../protocol/ids.ts';
 import { VERIFIER_EXCHANGES, verifierSubject } from '../protocol/messages.ts';
 import type { Challenge } from '../protocol/verdict.ts';
+import { checkChallenge } from './check-challenge.ts';
 import type { VerifierConfig, VerifierSecrets } from './config.ts';
-import { giveUpBatch, runtimeFor } from './give-up.ts';
-import { verifyBatch } from './verify-batch.ts';
 
 /** The coordinator answers within 15 s even when there is nothing. */
 const NEXT_TIMEOUT_MS = 30_000;
@@ -162,7 +161,7 @@ async function reveal(verifier: Verifier, batchId: BatchId, signal: AbortSignal)
 }
 
 async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSignal): Promise<void> {
-  const { chain, nats, config, log, blobs, engines } = verifier;
+  const { chain, nats, config, log, blobs, engines, scenes, sessions } = verifier;
   const { batchId } = challenge;
   try {
     const onChain = await chain.batch(batchKey(batchId), signal);
@@ -171,27 +170,12 @@ async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSig
       const rendered = verifierSubject(config.verifierId, 'rendered');
       return ask(nats, VERIFIER_EXCHANGES.rendered, rendered, { batchId, cropDigests }, REQUEST_TIMEOUT_MS);
     };
-    const ports = { blobs, signal, onChain, challengeCount: RECEIPTS_PER_CHALLENGE, commit };
-    const check = async (runtime: RenderRuntime) => {
-      const folder = await verifier.scenes.folderOf(challenge.scene, challenge.manifest, signal);
-      return await verifier.sessions.use(
-        sessionKey(runtime.engine, challenge.scene),
-        (stop) => runtime.open(folder, { signal: stop, threads: config.threads }),
-        signal,
-        (session) => {
-          const { engine } = runtime;
-          const workFolder = join(config.dataFolder, 'work');
-          return verifyBatch(challenge, { ...ports, session, engine, workFolder, lastTry });
-        },
-      );
-    };
-    const runtime = runtimeFor(engines, challenge);
-    // Not at the first try: another verifier of the farm may have what this one lacks.
-    if (isFarmError(runtime) && !lastTry) throw runtime;
-    if (isFarmError(runtime)) log.error({ err: runtime, batchId }, `given up unchecked. ${runtime.help}`);
-    const { outcome, evidence } = isFarmError(runtime)
-      ? await giveUpBatch(challenge, ports, runtime)
-      : await check(runtime);
+    const { outcome, evidence } = await checkChallenge(challenge, {
+      ...{ blobs, signal, onChain, commit, engines, scenes, sessions, lastTry, log },
+      challengeCount: RECEIPTS_PER_CHALLENGE,
+      threads: config.threads,
+      workFolder: join(config.dataFolder, 'work'),
+    });
     const terms = { batchKey: batchKey(batchId), outcome, evidence: `0x${evidence}` as Bytes32 };
     const signature = signVerdict(escrowDomain(chain.chainId, chain.escrowAddress), terms, verifier.key);
     const subject = verifierSubject(config.verifierId, 'verdict');

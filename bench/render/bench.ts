@@ -22,8 +22,8 @@ import { delivered, type Figures, goalsOf, type Pair, ratio, row } from './figur
 
 /** Between two jobs; a farm that is never idle starts its next renderer after a minute (platform/render/spares.ts). */
 const REST_MS = 6_000;
-/** Of each pair unless --runs says otherwise; the mean of their ratios is what counts. */
-const RUNS = 2;
+/** Of each pair unless --runs says otherwise; the median of their ratios is what counts. */
+const RUNS = 3;
 const STILL = { width: 960, height: 540 };
 const GRID = { columns: 8, rows: 8 };
 

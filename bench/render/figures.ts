@@ -33,6 +33,7 @@ export function row(runtime: string, scene: string, pairs: readonly Pair[], more
     'bare Blender s': mean(pairs.map((pair) => pair.bareSeconds)),
     'farm s': delivered(pairs),
     'farm / bare': ratio(pairs),
+    'of each pair': pairs.map((pair) => ratioOf(pair).toFixed(2)).join(' '),
     'with checks s': mean(pairs.map((pair) => pair.run.settledSeconds)),
     ...more,
   };
@@ -42,8 +43,15 @@ export function delivered(pairs: readonly Pair[]): number {
   return mean(pairs.map((pair) => pair.run.deliveredSeconds));
 }
 
+/** The median: a machine that others use too is slower for one run in a while, and faster for another. */
 export function ratio(pairs: readonly Pair[]): number {
-  return mean(pairs.map((pair) => pair.run.deliveredSeconds / pair.bareSeconds));
+  const sorted = pairs.map(ratioOf).sort((a, b) => a - b);
+  const [low, high] = [sorted[Math.ceil(sorted.length / 2) - 1], sorted[Math.floor(sorted.length / 2)]];
+  return ((low ?? Number.NaN) + (high ?? Number.NaN)) / 2;
+}
+
+function ratioOf({ bareSeconds, run }: Pair): number {
+  return run.deliveredSeconds / bareSeconds;
 }
 
 function mean(values: readonly number[]): number {

@@ -15,7 +15,15 @@ export async function failTask(context: CoordinatorContext, nodeId: NodeId, mess
   const now = new Date(context.clock.now());
   await context.db.transaction().execute(async (tx) => {
     const task = await leasedTask(tx, nodeId, message);
-    if (await parked(tx, task)) return;
+    const requeued = (reason: string) => {
+      const { id: taskId, kind, frame, tile } = task;
+      const event = { type: 'task.requeued' as const, taskId, kind, frame, tile, nodeId, reason };
+      return context.events.add(tx, task.job_id, event, now);
+    };
+    if (await parked(tx, task)) {
+      await requeued(`put aside until its tiles are checked: ${message.message}`);
+      return;
+    }
     await tx
       .insertInto('task_failures')
       .values({
@@ -32,20 +40,7 @@ export async function failTask(context: CoordinatorContext, nodeId: NodeId, mess
       .set({ state: 'queued', published: false, lease_until: null, progress: 0 })
       .where('id', '=', task.id)
       .execute();
-    await context.events.add(
-      tx,
-      task.job_id,
-      {
-        type: 'task.requeued',
-        taskId: task.id,
-        kind: task.kind,
-        frame: task.frame,
-        tile: task.tile,
-        nodeId,
-        reason: message.message,
-      },
-      now,
-    );
+    await requeued(message.message);
     const verdict = await whyHopeless(context, tx, task);
     if (verdict !== null) await endJob(context, tx, task.job_id, 'failed', verdict);
   });

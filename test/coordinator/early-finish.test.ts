@@ -17,13 +17,6 @@ afterAll(() => farm[Symbol.asyncDispose]());
 
 const close = (): Promise<number> => closeBatches(farm.db, new Date(farm.clock.now()), 1_000);
 const stateOf = async (task: { id: TaskId } | undefined) => (await farm.task(task?.id as TaskId)).state;
-const frameOf = (job: JobId, frame: number) =>
-  farm.db
-    .selectFrom('frames')
-    .selectAll()
-    .where('job_id', '=', job)
-    .where('frame', '=', frame)
-    .executeTakeFirstOrThrow();
 const waiting = async (job: JobId) =>
   (
     await farm.db
@@ -52,7 +45,7 @@ describe('the finish task of a tiled frame', { timeout: 300_000 }, () => {
     const reply = await completeTask(farm.context, cheat.id, await completionOf(farm, cheat, leased));
     expect(reply).toEqual({ moved: null, lost: [], queued: true });
     expect(await farm.task(finishes[0].id)).toMatchObject({ state: 'queued', published: false });
-    expect(await frameOf(job.id, 1)).toMatchObject({ tiles_delivered: 2, tiles_verified: 0 });
+    expect(await farm.frame(job.id, 1)).toMatchObject({ tiles_delivered: 2, tiles_verified: 0 });
   });
 
   it('is shown at once, and its batch is not committed before every tile has passed', async () => {
@@ -60,7 +53,7 @@ describe('the finish task of a tiled frame', { timeout: 300_000 }, () => {
     await deliver(farm, cheat, [bad]);
     const ofCheat = await farm.batchOf(job.id);
     await deliver(farm, honest, finishes);
-    expect(await frameOf(job.id, 1)).toMatchObject({ state: 'unverified' });
+    expect(await farm.frame(job.id, 1)).toMatchObject({ state: 'unverified' });
     await close();
     expect((await farm.batchOf(job.id)).state).toBe('closed');
     expect(await waiting(job.id)).toEqual(['finish']);
@@ -78,7 +71,11 @@ describe('the finish task of a tiled frame', { timeout: 300_000 }, () => {
     const finished = await farm.batchOf(job.id);
     await close();
     await applyOutcome(farm.context, ofCheat, 'fail');
-    expect(await frameOf(job.id, 1)).toMatchObject({ state: 'pending', picture: null, tiles_delivered: 1 });
+    expect(await farm.frame(job.id, 1)).toMatchObject({
+      state: 'pending',
+      picture: null,
+      tiles_delivered: 1,
+    });
     expect([await stateOf(finishes[0]), await stateOf(finishes[1])]).toEqual(['waiting', 'queued']);
     expect(await farm.task(finishes[0].id)).toMatchObject({ receipt: null, leaf: null, batch_id: null });
     expect(
@@ -86,7 +83,7 @@ describe('the finish task of a tiled frame', { timeout: 300_000 }, () => {
     ).toMatchObject({ state: 'settled', receipts: 0, amount: '0', root: null, outcome: null });
     // The honest node renders the tile, and everything goes on.
     await deliver(farm, honest, [bad, ...finishes]);
-    expect(await frameOf(job.id, 1)).toMatchObject({ state: 'unverified', tiles_delivered: 2 });
+    expect(await farm.frame(job.id, 1)).toMatchObject({ state: 'unverified', tiles_delivered: 2 });
     expect((await farm.batchOf(job.id)).id).not.toBe(finished.id);
   });
 
@@ -116,6 +113,11 @@ describe('the finish task of a tiled frame', { timeout: 300_000 }, () => {
     await fail();
     expect(await stateOf(finishes[0])).toBe('waiting');
     expect(await failures()).toEqual([]);
+    expect((await farm.eventsOf(job.id)).at(-1)).toMatchObject({
+      type: 'task.requeued',
+      kind: 'finish',
+      reason: 'put aside until its tiles are checked: tile-1.exr: broken',
+    });
     await applyOutcome(farm.context, good, 'pass');
     await applyOutcome(farm.context, ofCheat, 'pass');
     expect(await stateOf(finishes[0])).toBe('queued');

@@ -3,9 +3,9 @@ import { endJob } from '../../coordinator/scheduling/end-job.ts';
 import { extendLeases } from '../../coordinator/scheduling/heartbeat.ts';
 import { finishInputs } from '../../coordinator/scheduling/lease-run.ts';
 import { applyOutcome } from '../../coordinator/settlement/apply-outcome.ts';
-import { batchState, closeBatches, openBatch } from '../../coordinator/settlement/open-batch.ts';
+import { closeBatches } from '../../coordinator/settlement/open-batch.ts';
 import { toJson } from '../../platform/json.ts';
-import { type BatchId, type JobId, moneySchema, type TaskId } from '../../protocol/ids.ts';
+import { type JobId, moneySchema, type TaskId } from '../../protocol/ids.ts';
 import type { Evidence, Outcome } from '../../protocol/verdict.ts';
 import {
   type BatchRow,
@@ -27,114 +27,6 @@ afterAll(() => farm[Symbol.asyncDispose]());
 
 const AGE_MS = 15_000;
 const close = (): Promise<number> => closeBatches(farm.db, new Date(farm.clock.now()), AGE_MS);
-const stateOf = async (id: BatchId): Promise<string> =>
-  (await farm.db.selectFrom('batches').select('state').where('id', '=', id).executeTakeFirstOrThrow()).state;
-
-describe('the open batch of a node', () => {
-  it('is one per job, node and kind', async () => {
-    const [a, b] = [await farm.addNode(), await farm.addNode()];
-    const [one, two] = [await farm.addJob(), await farm.addJob()];
-    const now = new Date(farm.clock.now());
-    const key = { jobId: one.id, nodeId: a.id, address: a.address, kind: 'render' as const };
-    const first = await openBatch(farm.db, key, now);
-    expect(await openBatch(farm.db, key, now)).toBe(first);
-    const others = [
-      await openBatch(farm.db, { ...key, jobId: two.id }, now),
-      await openBatch(farm.db, { ...key, nodeId: b.id }, now),
-      await openBatch(farm.db, { ...key, kind: 'finish' }, now),
-    ];
-    expect(new Set([first, ...others]).size).toBe(4);
-  });
-
-  it('is one even when it is opened twice in the same moment', async () => {
-    const node = await farm.addNode();
-    const { id } = await farm.addJob();
-    const key = { jobId: id, nodeId: node.id, address: node.address, kind: 'render' as const };
-    const ids = await Promise.all([1, 2, 3].map(() => openBatch(farm.db, key, new Date(farm.clock.now()))));
-    expect(new Set(ids).size).toBe(1);
-  });
-
-  it('is followed by a new one once it is closed', async () => {
-    const node = await farm.addNode();
-    const { id, tiles } = await farm.addJob();
-    await deliver(farm, node, tiles);
-    const old = (await farm.batchOf(id)).id;
-    await close();
-    const key = { jobId: id, nodeId: node.id, address: node.address, kind: 'render' as const };
-    expect(await openBatch(farm.db, key, new Date(farm.clock.now()))).not.toBe(old);
-  });
-
-  it('tells its leaves in the order in which they came, and its price', async () => {
-    const node = await farm.addNode();
-    const { id, tiles } = await farm.addJob({ tilesPerFrame: 3 });
-    await deliver(farm, node, [...tiles].reverse());
-    const { id: batchId } = await farm.batchOf(id);
-    const rows = await Promise.all([...tiles].reverse().map((tile) => farm.task(tile.id)));
-    expect(await batchState(farm.db, batchId)).toEqual({
-      batchId,
-      leaves: rows.map((row) => row.leaf),
-      amount: 3_000n,
-    });
-  });
-});
-
-describe('closing batches', () => {
-  it('leaves an empty batch open, however old', async () => {
-    const node = await farm.addNode();
-    const { id } = await farm.addJob();
-    const key = { jobId: id, nodeId: node.id, address: node.address, kind: 'render' as const };
-    const batch = await openBatch(farm.db, key, new Date(0));
-    await close();
-    expect(await stateOf(batch)).toBe('open');
-  });
-
-  it('leaves a young batch open while tiles of the job are queued', async () => {
-    const node = await farm.addNode();
-    const { id, tiles } = await farm.addJob();
-    await deliver(farm, node, tiles.slice(0, 1));
-    const batch = await farm.batchOf(id);
-    await close();
-    expect(await stateOf(batch.id)).toBe('open');
-    farm.clock.advance(AGE_MS);
-    await close();
-    expect(await stateOf(batch.id)).toBe('open');
-    farm.clock.advance(1);
-    expect(await close()).toBeGreaterThanOrEqual(1);
-    expect(await stateOf(batch.id)).toBe('closed');
-  });
-
-  it('leaves a batch open while its node is at work on a task of its kind, and closes it when only others are', async () => {
-    const [slow, fast] = [await farm.addNode(), await farm.addNode()];
-    const { id, tiles } = await farm.addJob({ tilesPerFrame: 3 });
-    await deliver(farm, slow, tiles.slice(0, 1));
-    const slowBatch = await farm.batchOf(id);
-    await leaseTo(farm, slow, tiles[1] as TaskRow);
-    await deliver(farm, fast, tiles.slice(2));
-    const fastBatch = await farm.batchOf(id);
-    await close();
-    expect(await stateOf(slowBatch.id)).toBe('open');
-    expect(await stateOf(fastBatch.id)).toBe('closed');
-  });
-
-  it('closes a batch of tiles when all tiles are delivered, though finish tasks still wait', async () => {
-    const node = await farm.addNode();
-    const { id, tiles } = await farm.addJob();
-    await deliver(farm, node, tiles);
-    await close();
-    expect((await farm.batchOf(id)).state).toBe('closed');
-  });
-
-  it('closes the batches of a job that has ended, so that what was delivered is still paid', async () => {
-    const node = await farm.addNode();
-    const { id, tiles } = await farm.addJob({ tilesPerFrame: 3 });
-    await deliver(farm, node, tiles.slice(0, 1));
-    await leaseTo(farm, node, tiles[1] as TaskRow);
-    await farm.db.transaction().execute((tx) => endJob(farm.context, tx, id, 'cancelled', null));
-    await close();
-    expect((await farm.batchOf(id)).state).toBe('closed');
-  });
-});
-
 /** A job whose tiles were all delivered by one node, in a closed batch. */
 async function delivered(options: Parameters<TestCoordinator['addJob']>[0] = {}) {
   const node = await farm.addNode();
@@ -179,20 +71,12 @@ async function evidenceOf(
   return { ...batch, evidence: await farm.context.blobs.putBytes(Buffer.from(toJson(evidence))) };
 }
 
-const frameOf = (job: JobId, frame: number) =>
-  farm.db
-    .selectFrom('frames')
-    .selectAll()
-    .where('job_id', '=', job)
-    .where('frame', '=', frame)
-    .executeTakeFirstOrThrow();
-
 describe('a batch that passed', () => {
   it('verifies its tasks and counts the money once', async () => {
     const { node, job, batch } = await delivered({ frames: [1], tilesPerFrame: 2 });
     await applyOutcome(farm.context, batch, 'pass');
     for (const tile of job.tiles) expect((await farm.task(tile.id)).state).toBe('verified');
-    expect(await frameOf(job.id, 1)).toMatchObject({ tiles_verified: 2, state: 'pending' });
+    expect(await farm.frame(job.id, 1)).toMatchObject({ tiles_verified: 2, state: 'pending' });
     expect((await farm.job(job.id)).spent).toBe('2000');
     expect((await farm.node(node.id)).tasks_verified).toBe(2);
     expect(await farm.eventsOf(job.id)).toContainEqual({
@@ -210,7 +94,7 @@ describe('a batch that passed', () => {
     const before = [
       await farm.job(job.id),
       await farm.node(node.id),
-      await frameOf(job.id, 1),
+      await farm.frame(job.id, 1),
       await farm.eventsOf(job.id),
     ];
     await applyOutcome(farm.context, batch, 'pass');
@@ -218,7 +102,7 @@ describe('a batch that passed', () => {
     const after = [
       await farm.job(job.id),
       await farm.node(node.id),
-      await frameOf(job.id, 1),
+      await farm.frame(job.id, 1),
       await farm.eventsOf(job.id),
     ];
     expect(after).toEqual(before);
@@ -245,8 +129,8 @@ describe('a batch that passed', () => {
     const firstFinish = await farm.batchOf(job.id);
     await farm.db.updateTable('batches').set({ state: 'closed' }).where('id', '=', firstFinish.id).execute();
     await applyOutcome(farm.context, firstFinish, 'pass');
-    expect(await frameOf(job.id, 3)).toMatchObject({ state: 'done' });
-    expect((await frameOf(job.id, 3)).picture).toMatch(/^[0-9a-f]{64}$/);
+    expect(await farm.frame(job.id, 3)).toMatchObject({ state: 'done' });
+    expect((await farm.frame(job.id, 3)).picture).toMatch(/^[0-9a-f]{64}$/);
     expect((await farm.job(job.id)).state).toBe('active');
 
     await deliver(farm, node, [fourth]);
@@ -293,7 +177,7 @@ describe('a batch that failed', () => {
       });
     }
     expect((await farm.job(job.id)).spent).toBe('0');
-    expect(await frameOf(job.id, 1)).toMatchObject({ tiles_verified: 0 });
+    expect(await farm.frame(job.id, 1)).toMatchObject({ tiles_verified: 0 });
     expect(await farm.node(node.id)).toMatchObject({ tasks_verified: 0, tasks_forfeited: 2 });
   });
 

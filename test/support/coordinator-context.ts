@@ -131,6 +131,7 @@ export type TestCoordinator = AsyncDisposable & {
   task(id: TaskId): Promise<TaskRow>;
   job(id: JobId): Promise<Selectable<FarmTables['jobs']>>;
   node(id: NodeId): Promise<Selectable<FarmTables['nodes']>>;
+  frame(id: JobId, frame: number): Promise<Selectable<FarmTables['frames']>>;
   batchOf(id: JobId): Promise<BatchRow>;
   eventsOf(id: JobId): Promise<FarmEvent[]>;
   /** Everybody who was there before goes offline, so that a test is alone with its own nodes. */
@@ -301,6 +302,13 @@ export async function testCoordinator(): Promise<TestCoordinator> {
     task: (id) => db.selectFrom('tasks').selectAll().where('id', '=', id).executeTakeFirstOrThrow(),
     job: (id) => db.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirstOrThrow(),
     node: (id) => db.selectFrom('nodes').selectAll().where('id', '=', id).executeTakeFirstOrThrow(),
+    frame: (id, frame) =>
+      db
+        .selectFrom('frames')
+        .selectAll()
+        .where('job_id', '=', id)
+        .where('frame', '=', frame)
+        .executeTakeFirstOrThrow(),
     batchOf: (id) =>
       db
         .selectFrom('batches')

@@ -1,8 +1,11 @@
-import { expect, it, vi } from 'vitest';
+import { pino } from 'pino';
+import { describe, expect, it, vi } from 'vitest';
 import type { RenderRuntime } from '../../platform/render/runtime.ts';
+import { SessionPool } from '../../platform/render/session-pool.ts';
 import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import type { Digest } from '../../protocol/ids.ts';
 import { evidenceSchema } from '../../protocol/verdict.ts';
+import { type CheckPorts, checkChallenge } from '../../verifier/check-challenge.ts';
 import { giveUpBatch, runtimeFor } from '../../verifier/give-up.ts';
 import type { VerifyTools } from '../../verifier/tools.ts';
 import { delivery, drawFrom, ENGINE, FakeBlobs, makeReceipts } from './batch.ts';
@@ -61,4 +64,38 @@ it("a draw that is not the chain's gets no verdict, not even that one", async ()
     code: 'MESSAGE_INVALID',
   });
   expect(blobs.stored.size).toBe(before);
+});
+
+describe('a scene that does not open', () => {
+  const failing = (error: FarmError) => {
+    const farm = drawn();
+    const open = vi.fn(() => Promise.reject(error));
+    const runtime = { ...runtimeOn('cpu-avx2'), open } as unknown as RenderRuntime;
+    const ports: CheckPorts = {
+      ...farm.ports,
+      engines: [runtime],
+      scenes: { folderOf: async () => ({ root: '/nowhere', main: 'a.blend' }) },
+      sessions: new SessionPool(),
+      ...{ threads: 1, workFolder: '/nowhere', lastTry: false, log: pino({ level: 'silent' }) },
+    };
+    return { ...farm, open, ports };
+  };
+
+  it('is tried again, and at the last try ends without a clear outcome: the node did nothing wrong', async () => {
+    const error = new FarmError('RENDER_FAILED', 'Blender does not read it');
+    const { blobs, challenge, open, ports } = failing(error);
+    await expect(checkChallenge(challenge, ports)).rejects.toBe(error);
+    const { outcome, evidence } = await checkChallenge(challenge, { ...ports, lastTry: true });
+    expect(outcome).toBe('inconclusive');
+    expect(open).toHaveBeenCalledTimes(2);
+    const stored = evidenceSchema.parse(JSON.parse(Buffer.from(blobs.stored.get(evidence) ?? []).toString()));
+    expect(stored.comparisons[0]?.reason).toBe('RENDER_FAILED: Blender does not read it');
+  });
+
+  it('because the farm is away is not given up', async () => {
+    const error = new FarmError('FARM_UNREACHABLE', 'nobody answers');
+    const { challenge, commit, ports } = failing(error);
+    await expect(checkChallenge(challenge, { ...ports, lastTry: true })).rejects.toBe(error);
+    expect(commit).not.toHaveBeenCalled();
+  });
 });
