@@ -86,10 +86,17 @@ module.exports = {
     },
     {
       name: 'no-tests-in-the-product',
-      comment: 'Nothing that is shipped leans on test code.',
+      comment: 'Nothing that is shipped leans on test code; the demo plays the adversaries and names them.',
       severity: 'error',
       from: { pathNot: '^(test|bench)/' },
-      to: { path: '^(test|bench)/' },
+      to: { path: '^(test|bench)/', pathNot: ['^test/adversaries/'] },
+    },
+    {
+      name: 'adversaries-only-in-the-demo',
+      comment: 'See no-tests-in-the-product.',
+      severity: 'error',
+      from: { pathNot: '^(test|bench|demo)/' },
+      to: { path: '^test/adversaries/' },
     },
     {
       name: 'nothing-unresolvable',

@@ -1,10 +1,12 @@
 /** A farm's API as the command line uses it. */
 import { z } from 'zod';
 import type { FarmAddress } from '../platform/blobs/http-blobs.ts';
+import { eventData } from '../platform/http/event-stream.ts';
 import { farmFetch } from '../platform/http/farm-fetch.ts';
 import { toJson } from '../platform/json.ts';
 import { whileUnreachable } from '../platform/retry.ts';
 import { FarmError } from '../protocol/errors.ts';
+import { type LoggedEvent, loggedEventSchema } from '../protocol/events.ts';
 import {
   API_BASE,
   type FarmInfo,
@@ -68,6 +70,16 @@ export class FarmClient {
 
   batches(id: JobId, signal: AbortSignal): Promise<BatchView[]> {
     return this.#read(`/jobs/${id}/batches`, z.array(batchViewSchema), signal);
+  }
+
+  /**
+   * What happens to a job, from after number `seen` on: first what has happened already, then what comes. Ends when the
+   * farm ends the connection, throws when it breaks.
+   */
+  async *events(id: JobId, seen: number, signal: AbortSignal): AsyncGenerator<LoggedEvent> {
+    const headers = { accept: 'text/event-stream', 'last-event-id': String(seen) };
+    const response = await farmFetch(this.address, `${API_BASE}/jobs/${id}/events`, { headers, signal });
+    for await (const data of eventData(response)) yield loggedEventSchema.parse(JSON.parse(data));
   }
 
   cancel(id: JobId, signal: AbortSignal): Promise<JobView> {

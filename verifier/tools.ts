@@ -4,7 +4,7 @@ import type { RenderSession } from '../platform/render/runtime.ts';
 
 export type VerifyTools = {
   session: RenderSession;
-  blobs: HttpBlobs;
+  blobs: Pick<HttpBlobs, 'fetchTo' | 'putBytes'>;
   /** A folder of this challenge, removed afterwards. */
   folder: string;
   signal: AbortSignal;

@@ -108,7 +108,9 @@ async function make(
   const pictureOutput = join(folder, 'frame.picture');
   const extraFolder = join(folder, 'extra');
   await mkdir(extraFolder);
-  const outputs = { output, exrOutput, pictureOutput, extraFolder };
+  // An EXR that stays here, and is looked at once in a while at most, need not be small.
+  const exrCodec = grant.exr ? ('zip' as const) : ('rle' as const);
+  const outputs = { output, exrOutput, pictureOutput, extraFolder, exrCodec };
   switch (kind) {
     case 'render': {
       const tile = await session.render(
@@ -122,10 +124,8 @@ async function make(
       return { ...finished, renderMs: finished.finishMs, peakMemoryBytes: 0 };
     }
     case 'frame': {
-      // An EXR that stays here, and is looked at once in a while, need not be small.
-      const exrCodec = grant.exr ? 'zip' : 'rle';
       return await session.renderFrame(
-        { frame, region: rect, picture, samples, precision, exrCodec, ...outputs },
+        { frame, region: rect, picture, samples, precision, ...outputs },
         options,
       );
     }

@@ -28,12 +28,13 @@ export function ownEntry(program: 'coordinator' | 'verifier' | 'worker', origin:
     : join(packageRoot(), 'dist', program, 'main.js');
 }
 
-/** Starts one of our programs with its configuration in a file that only its owner can read. */
+/** Starts one of our programs with its configuration in a file that only its owner can read, and `more` arguments. */
 export async function startOwn(
   folder: FarmFolder,
   name: string,
   entry: string,
   file: ProgramFile,
+  more: readonly string[] = [],
 ): Promise<Child & { info: Record<string, string> }> {
   const path = join(folder.run, `${name}.json`);
   await writeFileAtomic(path, JSON.stringify(file));
@@ -41,7 +42,7 @@ export async function startOwn(
   return await startOwnProgram({
     name,
     command: process.execPath,
-    args: [...loader, '--enable-source-maps', entry, path],
+    args: [...loader, '--enable-source-maps', entry, path, ...more],
     logFile: join(folder.log, `${name}.log`),
     cwd: packageRoot(),
   });

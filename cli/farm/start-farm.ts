@@ -29,8 +29,8 @@ import {
 import { OWN_ORIGIN, ownEntry, type ProgramOrigin, startNatsServer, startOwn } from './programs.ts';
 import { type Supervised, supervise } from './supervised.ts';
 
-/** A node to start. `entry` puts another program in the place of the honest worker. */
-export type NodeSpec = { id: string; entry?: string };
+/** A node to start. `entry` puts another program in the place of the honest worker, which may take arguments. */
+export type NodeSpec = { id: string; entry?: string; arguments?: readonly string[] };
 
 export type FarmOptions = {
   dataFolder: string;
@@ -230,17 +230,18 @@ function startVerifier(
 function startNode(
   folder: FarmFolder,
   secrets: FarmSecrets,
-  node: Required<NodeSpec>,
+  node: NodeSpec & { entry: string },
   config: Omit<WorkerConfig, 'nodeId' | 'dataFolder'>,
 ): Promise<Child> {
-  return startOwn(folder, node.id, node.entry, {
+  const file = {
     config: { ...config, nodeId: node.id as NodeId, dataFolder: join(folder.nodes, node.id) },
     secrets: {
       natsPassword: secrets.natsPasswords[node.id] ?? '',
       nodeKey: requireKey(secrets, node.id),
       blobToken: secrets.blobToken,
     },
-  });
+  };
+  return startOwn(folder, node.id, node.entry, file, node.arguments);
 }
 
 function natsUsers(secrets: FarmSecrets, nodes: NodeSpec[]) {

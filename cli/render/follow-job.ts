@@ -3,7 +3,6 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HttpBlobs } from '../../platform/blobs/http-blobs.ts';
 import { diskError } from '../../platform/files.ts';
-import { pause } from '../../platform/wait.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { Digest, JobId } from '../../protocol/ids.ts';
 import type { FrameView, JobView } from '../../protocol/job.ts';
@@ -12,9 +11,7 @@ import type { FarmClient } from '../farm-client.ts';
 import { type ProgressLine, progressText } from '../progress-line.ts';
 import { ExtraPlaces, frameNumber } from './extra-places.ts';
 import { type FetchedExtra, fetchExtraFiles, removeExtraFiles } from './fetch-extra-files.ts';
-
-/** Fast enough that nobody waits for it, slow enough that the farm renders meanwhile and does not answer questions. */
-const LOOK_MS = 500;
+import { JobNews } from './job-news.ts';
 
 /** `exr` is null where the job was not asked for EXRs. */
 export type FrameFiles = { frame: number; picture: string; exr: string | null; extraFiles: FetchedExtra[] };
@@ -42,6 +39,7 @@ export async function followJob(
 ): Promise<{ job: JobView; files: FrameFiles[] }> {
   const { client, progress, signal } = options;
   const files = new Map<number, Here>();
+  await using news = new JobNews({ events: (after, stop) => client.events(id, after, stop) });
   let places: ExtraPlaces | undefined;
   let seen = '';
   for (;;) {
@@ -79,7 +77,7 @@ export async function followJob(
         details: { jobId: id, refunded: job.refunded.toString() },
       });
     }
-    await pause(LOOK_MS, signal);
+    await news.next(signal);
     if (signal.aborted)
       throw new FarmError('INTERRUPTED', `stopped watching job ${id}; the farm goes on with it`);
   }

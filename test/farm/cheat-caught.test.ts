@@ -7,7 +7,10 @@ describe('a node that renders a quarter of the samples', () => {
   let farm: TestFarm;
   beforeAll(async () => {
     farm = await startTestFarm({
-      nodes: [{ id: 'honest' }, { id: 'cheat', entry: adversary('quarter-samples') }],
+      nodes: [
+        { id: 'honest' },
+        { id: 'cheat', entry: adversary('picture-cheat'), arguments: ['samples-25'] },
+      ],
       leaseMs: 30_000,
     });
   });

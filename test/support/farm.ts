@@ -9,8 +9,7 @@ import { type FrameFiles, followJob } from '../../cli/render/follow-job.ts';
 import { submitScene } from '../../cli/render/submit-scene.ts';
 import { packageRoot } from '../../platform/package-root.ts';
 import { isFarmError } from '../../protocol/errors.ts';
-import { type LoggedEvent, loggedEventSchema } from '../../protocol/events.ts';
-import { API_BASE } from '../../protocol/http.ts';
+import type { LoggedEvent } from '../../protocol/events.ts';
 import type { JobId } from '../../protocol/ids.ts';
 import type { JobRequest, JobView } from '../../protocol/job.ts';
 
@@ -81,15 +80,26 @@ export async function startTestFarm(options: Partial<FarmOptions> = {}): Promise
         signal: never,
       }),
     async event(id, fits) {
-      for await (const logged of eventStream(farm, id)) if (fits(logged.event)) return logged;
+      const closing = new AbortController();
+      try {
+        for await (const logged of client.events(id, 0, closing.signal))
+          if (fits(logged.event)) return logged;
+      } finally {
+        closing.abort();
+      }
       throw new Error(`the events of ${id} ended without the one that was waited for`);
     },
     async events(id) {
       const { seq } = await testFarm.event(id, (event) => event.type === 'job.closed');
       const all: LoggedEvent[] = [];
-      for await (const logged of eventStream(farm, id)) {
-        all.push(logged);
-        if (logged.seq >= seq) break;
+      const closing = new AbortController();
+      try {
+        for await (const logged of client.events(id, 0, closing.signal)) {
+          all.push(logged);
+          if (logged.seq >= seq) break;
+        }
+      } finally {
+        closing.abort();
       }
       return all;
     },
@@ -99,31 +109,4 @@ export async function startTestFarm(options: Partial<FarmOptions> = {}): Promise
     },
   };
   return testFarm;
-}
-
-/** The job's events from the first on, live. */
-async function* eventStream(farm: Farm, id: JobId): AsyncGenerator<LoggedEvent> {
-  const closing = new AbortController();
-  const response = await fetch(new URL(`${API_BASE}/jobs/${id}/events`, farm.apiUrl), {
-    headers: { authorization: `Bearer ${farm.apiKey}` },
-    signal: closing.signal,
-  });
-  if (response.body === null) return;
-  try {
-    let text = '';
-    const decoder = new TextDecoder();
-    for await (const chunk of response.body) {
-      text += decoder.decode(chunk as Uint8Array, { stream: true });
-      for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
-        const data = text
-          .slice(0, end)
-          .split('\n')
-          .find((line) => line.startsWith('data: '));
-        text = text.slice(end + 2);
-        if (data !== undefined) yield loggedEventSchema.parse(JSON.parse(data.slice('data: '.length)));
-      }
-    }
-  } finally {
-    closing.abort();
-  }
 }

@@ -133,7 +133,12 @@ class BlenderSession implements RenderSession {
           tiles.push({ rect, path: inside });
         }
         return await this.#wire
-          .command('finish', { ...parameters, tiles }, finishedSchema, options)
+          .command(
+            'finish',
+            { ...parameters, tiles, exrCodec: command.exrCodec ?? 'zip' },
+            finishedSchema,
+            options,
+          )
           .catch((error: unknown) => {
             throw withHostPaths(error, hostPaths);
           });
