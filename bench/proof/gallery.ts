@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { tileRects } from '../../coordinator/splitting/tile-grid.ts';
 import type { RenderRuntime, SceneFolder } from '../../platform/render/runtime.ts';
+import type { Digest } from '../../protocol/ids.ts';
 import type { SceneManifest } from '../../protocol/job.ts';
 import type { Rect } from '../../protocol/rect.ts';
 import type { Comparison } from '../../protocol/verdict.ts';
@@ -55,15 +56,19 @@ export async function gallery(
       folder: join(folder, name),
     });
   };
+  let honest: Digest[] = [];
   for (const cheat of [null, ...CHEATS]) {
     say(
       `${runtime.engine.id}, ${scene.name}: ${cheat === null ? 'an honest node' : `a node that ${cheat.says}`}`,
     );
     const played = await play(cheat);
     const drawn = played.comparisons;
+    if (cheat === null) honest = played.pixelDigests;
+    // Where every pixel is as it should be nothing was saved: one bounce less in a scene without bounces.
+    const harmless = played.pixelDigests.every((digest, index) => digest === honest[index]);
     const hashPays = drawn.every((one) => one.perceptualHashAloneWouldPay === true);
     if (cheat === null) figures.honestFails += drawn.filter((one) => one.outcome === 'fail').length;
-    else {
+    else if (!harmless) {
       figures.cheats += 1;
       if (played.outcome !== 'pass') figures.caught += 1;
       if (hashPays) figures.hashWouldPay += 1;
@@ -76,7 +81,7 @@ export async function gallery(
       'hash distance': rangeOf(drawn, (one) => one.perceptualHashDistance),
       'crops failed / not sure / passed': counts(drawn),
       'decided by': decided(played),
-      outcome: played.outcome,
+      outcome: harmless && cheat !== null ? 'changes no pixel here' : played.outcome,
       'hash alone': hashPays ? 'would have paid' : 'would not have paid',
     });
   }

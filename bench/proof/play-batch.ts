@@ -14,7 +14,7 @@ import { sceneDigest } from '../../platform/scenes/manifest.ts';
 import { drawChallenge } from '../../proof/draw.ts';
 import { RECEIPTS_PER_CHALLENGE } from '../../proof/policy.ts';
 import { receiptLeaf, receiptRoot, sortByLeaf } from '../../proof/receipts.ts';
-import type { BatchId, Bytes32, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
+import type { BatchId, Bytes32, Digest, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import type { SceneManifest } from '../../protocol/job.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
 import type { Rect } from '../../protocol/rect.ts';
@@ -38,6 +38,8 @@ export type PlayedBatch = {
   outcome: Outcome;
   /** Of the drawn receipts. */
   comparisons: Comparison[];
+  /** Of what was delivered, tile by tile. */
+  pixelDigests: Digest[];
   /** What the verifier rendered, and what the node did, in milliseconds. */
   verifierMs: number;
   nodeMs: number;
@@ -92,5 +94,6 @@ export async function playBatch(batch: BatchToPlay): Promise<PlayedBatch> {
     },
   );
   const verifierMs = comparisons.reduce((sum, { renderMs, compareMs }) => sum + renderMs + compareMs, 0);
-  return { outcome, comparisons, verifierMs, nodeMs };
+  const pixelDigests = receipts.map((receipt) => receipt.pixelDigest);
+  return { outcome, comparisons, pixelDigests, verifierMs, nodeMs };
 }
