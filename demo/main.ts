@@ -22,6 +22,9 @@ import { catches, type DemoResult, summary } from './summary.ts';
 
 const CHEAT = 'node-3';
 
+/** Pays best for its effort, and a perceptual hash does not see it. */
+const USUAL_CHEAT = 'samples-25';
+
 /** Two jobs that show both kinds of splitting: a still in tiles, an animation in frames. */
 const JOBS: { file: string; what: string; choices: Pick<JobRequest, 'frames' | 'tiles'> }[] = [
   {
@@ -48,8 +51,8 @@ try {
   const cheat = cheatAsked();
   const result = await demo(cheat, terminal);
   terminal.result(summary(result));
-  const caught = catches(result);
-  if (!caught.some((one) => one.nodeId === CHEAT))
+  // Some of the others leave these scenes as they are; this one never does.
+  if (cheat.name === USUAL_CHEAT && !catches(result).some((one) => one.nodeId === CHEAT))
     throw new FarmError('INTERNAL', `${CHEAT} cheated and was not caught`);
 } catch (error) {
   process.exitCode = printError(
@@ -59,9 +62,8 @@ try {
   );
 }
 
-/** The cheat that pays best for its effort, and that a perceptual hash does not see, unless another is asked for. */
 function cheatAsked(): Cheat {
-  const { values } = parseArgs({ options: { cheat: { type: 'string', default: 'samples-25' } } });
+  const { values } = parseArgs({ options: { cheat: { type: 'string', default: USUAL_CHEAT } } });
   const cheat = CHEATS.find(({ name }) => name === values.cheat);
   if (cheat !== undefined) return cheat;
   const lines = CHEATS.map(({ name, says }) => `  ${name.padEnd(14)} a node that ${says}`);

@@ -49,7 +49,12 @@ export function summary(result: DemoResult): string {
     lines.push(`  ${row(cells)}`);
   }
   lines.push('', 'Caught');
-  for (const one of catches(result)) lines.push(...describeCatch(one));
+  const caught = catches(result);
+  for (const one of caught) lines.push(...describeCatch(one));
+  if (caught.length === 0)
+    lines.push(
+      '  nobody: of what was drawn no crop was wrong. A cheat that changes no pixel saves nothing, either',
+    );
   lines.push('', 'Escrow', `  ${row(['', 'deposited', 'paid', 'refunded'])}`);
   for (const { job } of result.jobs) {
     lines.push(

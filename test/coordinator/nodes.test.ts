@@ -1,7 +1,6 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { z } from 'zod';
 import { requireWorkingNode, welcomeNode } from '../../coordinator/scheduling/nodes.ts';
-import { publishQueued } from '../../coordinator/scheduling/publish-queued.ts';
 import { addressSchema, nodeIdSchema } from '../../protocol/ids.ts';
 import { type helloSchema, PROTOCOL_VERSION } from '../../protocol/messages.ts';
 import {
@@ -18,13 +17,6 @@ beforeAll(async () => {
   farm = await testCoordinator();
 });
 afterAll(() => farm[Symbol.asyncDispose]());
-beforeEach(async () => {
-  await publishQueued(farm.db, farm.queue);
-  farm.queue.published.length = 0;
-  farm.queue.taken.length = 0;
-  farm.queue.letGo.length = 0;
-  farm.queue.onPublish = async () => undefined;
-});
 
 describe('nodes', () => {
   const hello = (

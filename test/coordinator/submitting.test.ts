@@ -1,5 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { publishQueued } from '../../coordinator/scheduling/publish-queued.ts';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { submitJob } from '../../coordinator/submission/jobs.ts';
 import { Scenes } from '../../coordinator/submission/scenes.ts';
 import { MAX_MESSAGE_BYTES } from '../../platform/nats/connection.ts';
@@ -14,13 +13,6 @@ beforeAll(async () => {
   farm = await testCoordinator();
 });
 afterAll(() => farm[Symbol.asyncDispose]());
-beforeEach(async () => {
-  await publishQueued(farm.db, farm.queue);
-  farm.queue.published.length = 0;
-  farm.queue.taken.length = 0;
-  farm.queue.letGo.length = 0;
-  farm.queue.onPublish = async () => undefined;
-});
 
 describe('submitting a job', () => {
   const idle = new AbortController().signal;

@@ -127,6 +127,8 @@ describe("the demo's summary", () => {
       perceptualHashDistance: null,
     });
     expect(summary(result([broken]))).toContain('the file is 1x1  <- caught by sanity');
-    expect(catches(result([comparison({ outcome: 'pass' })]))).toEqual([]);
+    const nothing = result([comparison({ outcome: 'pass' })]);
+    expect(catches(nothing)).toEqual([]);
+    expect(summary(nothing)).toContain('nobody: of what was drawn no crop was wrong');
   });
 });
