@@ -6,7 +6,9 @@ import { toJson } from '../platform/json.ts';
 import { packageVersion } from '../platform/package-root.ts';
 import { DEFAULT_MIRROR, DEFAULT_SUITE } from '../platform/render/images/recipe.ts';
 import { ERRORS, FarmError, toFarmError } from '../protocol/errors.ts';
-import { jobIdSchema } from '../protocol/ids.ts';
+import { batchIdSchema, jobIdSchema } from '../protocol/ids.ts';
+import type { AuditOptions } from './audit/audit-command.ts';
+import type { EvidenceOptions } from './audit/evidence-command.ts';
 import { defaultDataFolder } from './farm/data-folder.ts';
 import { FarmClient } from './farm-client.ts';
 import { type BuildImagesOptions, buildImagesCommand, listImagesCommand } from './images/images-command.ts';
@@ -187,6 +189,41 @@ program
         `${node.id.padEnd(12)} ${node.state.padEnd(11)} ${node.engine} ${node.deviceClass}  tasks paid ${node.tasksVerified}, forfeited ${node.tasksForfeited}  earned ${formatTokens(node.earned)} TESS${why}`,
       );
     }
+  });
+
+program
+  .command('audit')
+  .description('check on this machine that what a job was paid for was rendered: exit 0, or 1')
+  .argument('<job>', 'id of the job')
+  .option('--tiles <count>', 'how many paid tiles or frames to render again', wholeNumber(0, 100_000), '5')
+  .option('--seed <value>', 'draw as an earlier audit did (default: a new one)')
+  .option('--chain <url>', "a provider of the contracts' chain (default: the farm's own chain)")
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (text: string, options: AuditOptions & FarmOptions) => {
+    const id = jobIdSchema.safeParse(text);
+    if (!id.success) throw new FarmError('NOT_FOUND', `${text} is not the id of a job`);
+    await using found = await openFarm(options);
+    const { auditCommand } = await import('./audit/audit-command.ts');
+    await auditCommand(id.data, options, found.client, terminal);
+  });
+
+program
+  .command('evidence')
+  .description('replay one verdict from its evidence, and render its crops again: exit 0, or 1')
+  .argument('<batch>', 'id of the batch that the verdict is on')
+  .option('--no-render', 'only take the numbers again from the stored pixels')
+  .option('--chain <url>', "a provider of the contracts' chain (default: the farm's own chain)")
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (text: string, options: EvidenceOptions & FarmOptions) => {
+    const id = batchIdSchema.safeParse(text);
+    if (!id.success) throw new FarmError('NOT_FOUND', `${text} is not the id of a batch`);
+    await using found = await openFarm(options);
+    const { evidenceCommand } = await import('./audit/evidence-command.ts');
+    await evidenceCommand(id.data, options, found.client, terminal);
   });
 
 const images = program.command('images').description('the container images that renderers run in');

@@ -4,17 +4,12 @@
  * the others are computed all the same, so that a report shows what each alone would have said.
  */
 import type { Digest } from '../protocol/ids.ts';
-import type { Outcome } from '../protocol/verdict.ts';
+import type { ComparisonStep, Outcome, StepName } from '../protocol/verdict.ts';
 import { type ComparedPass, comparedPasses, matchFloor } from './compared-passes.ts';
 import { hammingDistance, perceptualHash, perceptualHashHex } from './perceptual-hash.ts';
 import { matchPixels, type PixelMatch } from './pixel-match.ts';
 import { type PixelImage, pixelDigest } from './pixels.ts';
 import { BLACK_LEVEL, type CompareThresholds, THRESHOLDS } from './thresholds.ts';
-
-export type StepName = 'digest' | 'sanity' | 'perceptualHash' | 'pixelMatch' | 'noiseRatio';
-
-/** What one step found. `undecided`: it leaves the decision to the steps after it. */
-export type ComparisonStep = { step: StepName; result: Outcome | 'undecided'; detail: string };
 
 /** Everything that a comparison found; plain data for JSON. Null: could not be computed, since size or channels differ. */
 export type CropComparison = {

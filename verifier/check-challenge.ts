@@ -1,12 +1,13 @@
 /** From a challenge to an outcome: on the right device, in a session of its scene, or given up with the reason. */
 import type { Log } from '../platform/log.ts';
+import { runtimeFor } from '../platform/checking/runtime-for.ts';
 import type { RenderRuntime, RenderSession } from '../platform/render/runtime.ts';
 import { type SessionPool, sessionKey } from '../platform/render/session-pool.ts';
 import type { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { isFarmError, toFarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Challenge, Outcome } from '../protocol/verdict.ts';
-import { type GiveUpPorts, giveUpBatch, runtimeFor } from './give-up.ts';
+import { type GiveUpPorts, giveUpBatch } from './give-up.ts';
 import { verifyBatch } from './verify-batch.ts';
 
 export type CheckPorts = GiveUpPorts & {
@@ -33,7 +34,6 @@ export async function checkChallenge(
   let opened = false;
   try {
     const runtime = runtimeFor(engines, challenge);
-    if (isFarmError(runtime)) throw runtime;
     const folder = await scenes.folderOf(challenge.scene, challenge.manifest, signal);
     return await sessions.use(
       sessionKey(runtime.engine, challenge.scene),

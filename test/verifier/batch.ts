@@ -22,7 +22,7 @@ import {
 import { type SceneManifest, sceneManifestSchema } from '../../protocol/job.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
 import type { Challenge } from '../../protocol/verdict.ts';
-import type { VerifyTools } from '../../verifier/tools.ts';
+import type { VerifyTools } from '../../platform/checking/tools.ts';
 import { render } from '../proof/synthetic.ts';
 
 export const SIDE = 96;

@@ -7,7 +7,7 @@ import type { Digest } from '../../protocol/ids.ts';
 import { evidenceSchema } from '../../protocol/verdict.ts';
 import { type CheckPorts, checkChallenge } from '../../verifier/check-challenge.ts';
 import { giveUpBatch, runtimeFor } from '../../verifier/give-up.ts';
-import type { VerifyTools } from '../../verifier/tools.ts';
+import type { VerifyTools } from '../../platform/checking/tools.ts';
 import { delivery, drawFrom, ENGINE, FakeBlobs, makeReceipts } from './batch.ts';
 
 const { signal } = new AbortController();

@@ -1,6 +1,6 @@
 /** The verifier trusts nobody's word about what was drawn: it draws again from the seed on chain. Pure. */
-import { drawChallenge } from '../proof/draw.ts';
-import { receiptLeaf, receiptRoot, sortByLeaf } from '../proof/receipts.ts';
+import { drawChallenge } from './draw.ts';
+import { receiptLeaf, receiptRoot, sortByLeaf } from './receipts.ts';
 import { FarmError } from '../protocol/errors.ts';
 import type { Bytes32 } from '../protocol/ids.ts';
 import type { Receipt } from '../protocol/receipt.ts';
