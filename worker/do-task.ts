@@ -109,7 +109,7 @@ async function make(
   const extraFolder = join(folder, 'extra');
   await mkdir(extraFolder);
   // An EXR that stays here, and is looked at once in a while at most, need not be small.
-  const exrCodec = grant.exr ? ('zip' as const) : ('rle' as const);
+  const exrCodec = grant.exr ? ('zip' as const) : ('fastest' as const);
   const outputs = { output, exrOutput, pictureOutput, extraFolder, exrCodec };
   switch (kind) {
     case 'render': {

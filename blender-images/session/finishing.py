@@ -128,7 +128,7 @@ def finish(arguments: dict[str, Any], progress: Callable[[float, str], None]) ->
     picture = arguments.get("picture") or region
     crop = is_cropped(scene, arguments)
     merged = merging.merge(region, picture, arguments["tiles"], progress)
-    merging.write_exr(merged, arguments["exrOutput"], arguments["exrCodec"])
+    merging.write_exr(merged, arguments["exrOutput"], merging.codec_of(arguments))
     digest = pixels.digest(merged)
     del merged
     progress(0.5, "Compositing")

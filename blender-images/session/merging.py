@@ -76,6 +76,11 @@ def check_cover_of_picture(region: Rect, picture: Rect) -> None:
         raise Failure("MESSAGE_INVALID", f"the region {region} is not inside the picture {picture}")
 
 
+def codec_of(arguments: dict[str, Any]) -> str:
+    """The EXR codec for what the host calls `zip` or `fastest`. Of those that lose nothing this one takes a tenth."""
+    return "rle" if arguments["exrCodec"] == "fastest" else arguments["exrCodec"]
+
+
 def write_exr(pixels: Pixels, path: str, codec: str = "zip") -> None:
     """One multilayer EXR, lossless, the same bytes for the same pixels."""
     spec = oiio.ImageSpec(pixels.width, pixels.height, len(pixels.names), oiio.FLOAT)

@@ -17,6 +17,7 @@ from .limits import MAX_CHANNELS, MAX_DECODED_BYTES, MAX_NAME, MAX_RATIO, check_
 
 MAGIC = "TESSERA-PIXELS-1"
 QUIET_NAN = np.uint32(0x7FC00000)
+MINUS_ZERO = np.uint32(0x80000000)
 SIGN_OFF = np.uint32(0x7FFFFFFF)
 INFINITY_BITS = np.uint32(0x7F800000)
 
@@ -141,10 +142,14 @@ def cropped(pixels: Pixels, x: int, y: int, width: int, height: int) -> Pixels:
 
 
 def canonical_plane(plane: np.ndarray) -> np.ndarray:
-    """One plane as it is digested: little endian, one zero, one NaN."""
+    """One plane as it is digested: little endian, one zero, one NaN. Not to be written to: it may be the plane itself."""
     # On the bits, not on the values: Cycles may have told this CPU to take subnormals for zero.
-    bits = np.array(plane, dtype="<f4", order="C").view("<u4")
+    bits = np.ascontiguousarray(plane, dtype="<f4").view("<u4")
     magnitude = bits & SIGN_OFF
+    # Hardly any picture has either, and a copy takes longer than to look.
+    if int(magnitude.max(initial=0)) <= INFINITY_BITS and not (bits == MINUS_ZERO).any():
+        return bits
+    bits = bits.copy()
     bits[magnitude == 0] = 0
     bits[magnitude > INFINITY_BITS] = QUIET_NAN
     return bits

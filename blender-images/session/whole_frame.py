@@ -31,8 +31,11 @@ def needs_two_steps(scene: bpy.types.Scene, arguments: dict[str, Any]) -> bool:
     return arguments["precision"] == "half" or named or denoising.denoised(scene)
 
 
-def save_layers(scene: bpy.types.Scene, path: str) -> pixels.Pixels:
-    """The view layers of the last render, without what the compositor made of them."""
+def save_layers(scene: bpy.types.Scene, path: str) -> tuple[pixels.Pixels, bool]:
+    """
+    The view layers of the last render, without what the compositor made of them; and whether that is all there is in
+    the file.
+    """
     result = next((image for image in bpy.data.images if image.type == "RENDER_RESULT"), None)
     if result is None:
         raise Failure("RENDER_FAILED", "Blender kept no result of the render")
@@ -49,7 +52,8 @@ def save_layers(scene: bpy.types.Scene, path: str) -> pixels.Pixels:
         except RuntimeError as error:
             raise Failure("RENDER_FAILED", f"the layers cannot be written: {str(error).strip()}") from error
     decoded = pixels.decode(path)
-    return pixels.without(decoded, lambda name: name.startswith(f"{COMPOSITE_LAYER}."))
+    layers = pixels.without(decoded, lambda name: name.startswith(f"{COMPOSITE_LAYER}."))
+    return layers, layers is decoded
 
 
 def render_once(scene: bpy.types.Scene, arguments: dict[str, Any], crop: bool) -> dict[str, Any]:
@@ -65,9 +69,11 @@ def render_once(scene: bpy.types.Scene, arguments: dict[str, Any], crop: bool) -
             settings = output.picture_format(scene, arguments["output"])
             finishing.write_picture(scene, settings, arguments["pictureOutput"])
         rendered = time.monotonic()
-        layers = save_layers(scene, arguments["exrOutput"])
+        layers, whole = save_layers(scene, arguments["exrOutput"])
     digest = pixels.digest(layers)
-    merging.write_exr(layers, arguments["exrOutput"], arguments["exrCodec"])
+    # Written again only to be small, or to leave something out: that takes as long as everything else here.
+    if not whole or arguments["exrCodec"] != "fastest":
+        merging.write_exr(layers, arguments["exrOutput"], merging.codec_of(arguments))
     return {
         "pixelDigest": digest,
         "renderMs": round((rendered - started) * 1000, 1),

@@ -193,10 +193,10 @@ type FrameOutputs = {
   /** Where the EXR of all layers and passes goes. */
   exrOutput: string;
   /**
-   * How the EXR is packed. `rle` is several times faster and about a fifth larger: for files that may never travel.
-   * The pixels are the same. `zip` when left out.
+   * How the EXR is packed. `fastest` for files that may never travel: run lengths or nothing at all, several times
+   * faster and up to twice as large. The pixels are the same. `zip` when left out.
    */
-  exrCodec?: 'zip' | 'rle';
+  exrCodec?: 'zip' | 'fastest';
   /** Where the finished picture goes; its extension decides nothing. */
   pictureOutput: string;
   /** An existing folder for the files of File Output nodes. When left out they are not kept. */
