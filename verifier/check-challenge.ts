@@ -1,6 +1,7 @@
 /** From a challenge to an outcome: on the right device, in a session of its scene, or given up with the reason. */
-import type { Log } from '../platform/log.ts';
+
 import { runtimeFor } from '../platform/checking/runtime-for.ts';
+import type { Log } from '../platform/log.ts';
 import type { RenderRuntime, RenderSession } from '../platform/render/runtime.ts';
 import { type SessionPool, sessionKey } from '../platform/render/session-pool.ts';
 import type { SceneCache } from '../platform/scenes/scene-cache.ts';

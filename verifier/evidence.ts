@@ -1,9 +1,9 @@
 /** What a verdict rests on, kept where everybody who is concerned can read it. */
 import type { ChainBatch } from '../platform/chain/chain.ts';
+import type { VerifyTools } from '../platform/checking/tools.ts';
 import { toJson } from '../platform/json.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Challenge, Comparison, Evidence, Outcome } from '../protocol/verdict.ts';
-import type { VerifyTools } from '../platform/checking/tools.ts';
 
 /** Stores it; gives the digest that the verdict signs. */
 export async function storeEvidence(

@@ -1,10 +1,10 @@
 /** What happens to a batch that this verifier cannot render: it lacks the device, or the scene does not open. */
 import { digestBytes } from '../platform/blobs/digest-file.ts';
+import { unclear } from '../platform/checking/compare-claim.ts';
+import { requireHonestDraw } from '../proof/check-draw.ts';
 import type { FarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Challenge, Outcome } from '../protocol/verdict.ts';
-import { requireHonestDraw } from '../proof/check-draw.ts';
-import { unclear } from '../platform/checking/compare-claim.ts';
 import { storeEvidence } from './evidence.ts';
 import type { VerifyPorts } from './verify-batch.ts';
 

@@ -17,12 +17,15 @@ import { FarmError } from '../../protocol/errors.ts';
 import type { SceneManifest } from '../../protocol/job.ts';
 import { goal, type Report, type Row, thisMachine } from '../lib/report.ts';
 import { measuredEngines } from '../render/engines.ts';
+import { type CostFigures, comparisonCost, verificationCost } from './cost.ts';
 import { type GalleryScene, gallery } from './gallery.ts';
 import { type Classes, honestCrops } from './honest.ts';
 import { monteCarlo } from './monte-carlo.ts';
 
 /** Half within one class, half across two. */
 const HONEST_CROPS = 1_000;
+/** What the collector has not got to yet: a few of the images that a comparison makes on its way. */
+const MAX_GROWN_MIB = 64;
 const SCENES = ['turntable', 'still', 'project'] as const;
 
 type Say = (line: string) => void;
@@ -47,6 +50,16 @@ export async function run(
         for (const key of Object.keys(totals) as (keyof typeof totals)[]) totals[key] += figures[key];
       }
     }
+    const cost: CostFigures = { warmShare: 0, loadedShare: 0 };
+    const still = scenes.find(({ name }) => name === 'still');
+    for (const engine of engines) {
+      if (still === undefined || (runtime !== undefined && engine.engine.runtime !== runtime)) continue;
+      const { warmShare, loadedShare } = await verificationCost(engine, still, folder, rows, signal, say);
+      // The worst of the engines is what counts.
+      cost.warmShare = Math.max(cost.warmShare, warmShare);
+      cost.loadedShare = Math.max(cost.loadedShare, loadedShare);
+    }
+    const { medianMs, grownMiB } = comparisonCost(rows);
     const same = { crops: 0, fails: 0, unclear: 0 };
     const across = { ...same };
     const pairs = (await classesOf(folder, signal, say)).filter(
@@ -71,6 +84,10 @@ export async function run(
       // Not a promise of ours, but why there is a pixel match: most of these would have been paid.
       goal('cheatsThatAPerceptualHashWouldPay', totals.hashWouldPay, 1, 'higher'),
       goal('formulasAgree', worst, 1, 'lower'),
+      goal('checkingShareWarmPercent', 100 * cost.warmShare, 1, 'lower'),
+      goal('checkingShareWithLoadPercent', 100 * cost.loadedShare, 2, 'lower'),
+      goal('comparisonMs', medianMs, 60, 'lower'),
+      goal('comparisonGrownMiB', grownMiB, MAX_GROWN_MIB, 'lower'),
     ];
     return { bench: 'proof', machine: thisMachine(), goals, rows };
   } finally {

@@ -38,14 +38,20 @@ export async function auditCommand(
     const books = await readBooks(id, { client, chain, blobs, folder, signal });
     const say = (line: string): void => (options.json ? undefined : terminal.result(line));
     const { name, state, spec } = books.job;
-    const paid = formatTokens(books.chainJob.released.toString());
+    const paid = formatTokens(books.chainJob.released);
     say(`${name} (${id}, ${state}): ${spec.engine}, paid ${paid} TESS on chain ${chain.chainId}`);
     if (paidBatches(books).length === 0) {
       throw new FarmError('USAGE', `nothing has been paid for ${id} yet, so there is nothing to audit`);
     }
     const findings = checkBooks(books);
     for (const finding of findings) say(findingLine(finding));
-    const audited = await auditReceipts(books, Number(options.tiles), seed, { client, blobs, folder, say }, terminal);
+    const audited = await auditReceipts(
+      books,
+      Number(options.tiles),
+      seed,
+      { client, blobs, folder, say },
+      terminal,
+    );
     if (options.json) terminal.result(toJson({ job: id, seed, findings, audited }));
     const broken = findings.filter(({ holds }) => !holds).map(({ what }) => what);
     const bad = audited.filter(({ outcome }) => outcome !== 'pass');
@@ -103,6 +109,7 @@ async function auditReceipts(
 function parseSeed(text: string | undefined): Bytes32 {
   if (text === undefined) return bytes32Schema.parse(`0x${randomBytes(32).toString('hex')}`);
   const parsed = bytes32Schema.safeParse(text);
-  if (!parsed.success) throw new FarmError('USAGE', `--seed ${text} is not ${parsed.error.issues[0]?.message}`);
+  if (!parsed.success)
+    throw new FarmError('USAGE', `--seed ${text} is not ${parsed.error.issues[0]?.message}`);
   return parsed.data;
 }

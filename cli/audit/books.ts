@@ -1,6 +1,6 @@
 /** What can be checked of a job without rendering anything: that receipts, chain, verdicts and pictures agree. Pure. */
 import type { ChainBatch, ChainJob } from '../../platform/chain/chain.ts';
-import { batchKey, jobKey } from '../../platform/chain/keys.ts';
+import { jobKey } from '../../platform/chain/keys.ts';
 import { drawChallenge } from '../../proof/draw.ts';
 import { RECEIPTS_PER_CHALLENGE } from '../../proof/policy.ts';
 import { receiptLeaf, receiptRoot, sortByLeaf } from '../../proof/receipts.ts';
@@ -25,7 +25,13 @@ export type Finding = { what: string; holds: boolean; detail: string };
 
 /** A finding for each claim, in the order that a reader wants; each names the first batch or frame it breaks on. */
 export function checkBooks(books: Books): Finding[] {
-  return [receiptsFinding(books), drawFinding(books), verdictFinding(books), moneyFinding(books), pictureFinding(books)];
+  return [
+    receiptsFinding(books),
+    drawFinding(books),
+    verdictFinding(books),
+    moneyFinding(books),
+    pictureFinding(books),
+  ];
 }
 
 /** Those that the chain paid for: the others' tasks were rendered again. */
@@ -48,13 +54,18 @@ function receiptsFinding(books: Books): Finding {
     if (receipts.length !== onChain.count) {
       return `${view.id} has ${receipts.length} receipts, the chain says ${onChain.count}`;
     }
-    if (receiptRoot(receipts.map(receiptLeaf)) !== onChain.root) return `${view.id} does not hash to its root on chain`;
+    if (receiptRoot(receipts.map(receiptLeaf)) !== onChain.root)
+      return `${view.id} does not hash to its root on chain`;
     const foreign = receipts.find(({ jobId, node }) => jobId !== books.job.id || node !== onChain.node);
     return foreign === undefined ? null : `${view.id} holds a receipt of another node or job`;
   });
   const paths = new Set(paid.flatMap(({ receipts }) => receipts.map(placeOf)));
   const twice = paths.size === count ? null : 'a tile was paid twice';
-  return finding('receipts', [...problems, twice], `${count} in ${paid.length} batches, under the roots on chain`);
+  return finding(
+    'receipts',
+    [...problems, twice],
+    `${count} in ${paid.length} batches, under the roots on chain`,
+  );
 }
 
 function placeOf({ kind, frame, rect: { x, y, width, height } }: Receipt): string {
@@ -77,7 +88,10 @@ function drawFinding(books: Books): Finding {
     const missed = drawn.find(({ index, crop }) => {
       const receipt = ordered[index] as Receipt;
       return !evidence.comparisons.some(
-        (one) => one.index === index && sameRect(one.crop, crop) && placeOf({ ...receipt, ...one }) === placeOf(receipt),
+        (one) =>
+          one.index === index &&
+          sameRect(one.crop, crop) &&
+          placeOf({ ...receipt, ...one }) === placeOf(receipt),
       );
     });
     return missed === undefined ? null : `${view.id}: receipt ${missed.index} was drawn and not looked at`;
@@ -89,10 +103,13 @@ function verdictFinding(books: Books): Finding {
   const paid = paidBatches(books);
   const problems = paid.map(({ view, onChain, evidence }) => {
     if (evidence === null) return `the evidence of ${view.id} (${onChain.evidence}) is gone`;
-    const same = evidence.batchId === view.id && evidence.root === onChain.root && evidence.outcome === 'pass';
+    const same =
+      evidence.batchId === view.id && evidence.root === onChain.root && evidence.outcome === 'pass';
     if (!same) return `the evidence of ${view.id} speaks of something else`;
     const bad = evidence.comparisons.find(({ outcome }) => outcome !== 'pass');
-    return bad === undefined ? null : `${view.id} was paid with receipt ${bad.index} at ${bad.outcome}: ${bad.reason}`;
+    return bad === undefined
+      ? null
+      : `${view.id} was paid with receipt ${bad.index} at ${bad.outcome}: ${bad.reason}`;
   });
   const looked = paid.reduce((sum, { evidence }) => sum + (evidence?.comparisons.length ?? 0), 0);
   return finding('verdicts', problems, `${looked} crops and pictures compared; each passed`);
@@ -106,7 +123,8 @@ function moneyFinding(books: Books): Finding {
   });
   const total = paid.reduce((sum, { onChain }) => sum + onChain.amount, 0n);
   const released = books.chainJob.released;
-  const known = released === total ? null : `the chain released ${released}, these batches account for ${total}`;
+  const known =
+    released === total ? null : `the chain released ${released}, these batches account for ${total}`;
   return finding('money', [...problems, known], 'the chain released what these batches ask for');
 }
 

@@ -8,7 +8,7 @@ import { batchKey } from '../../platform/chain/keys.ts';
 import { renderCrop } from '../../platform/checking/reference.ts';
 import { runtimeFor } from '../../platform/checking/runtime-for.ts';
 import { toJson } from '../../platform/json.ts';
-import { type PixelImage, readRawPixels } from "../../proof/pixels.ts";
+import { type PixelImage, readRawPixels } from '../../proof/pixels.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { BatchId, Digest } from '../../protocol/ids.ts';
 import type { Comparison, Evidence } from '../../protocol/verdict.ts';
@@ -39,11 +39,17 @@ export async function evidenceCommand(
     const means: Means = { client, blobs: new HttpBlobs(client.address), folder };
     const onChain = await chain.batch(batchKey(batchId), signal);
     if (onChain.evidence === null) {
-      throw new FarmError('NOT_FOUND', `the chain has no verdict on ${batchId}; its state there is ${onChain.state}`);
+      throw new FarmError(
+        'NOT_FOUND',
+        `the chain has no verdict on ${batchId}; its state there is ${onChain.state}`,
+      );
     }
     const evidence = await readEvidence(onChain.evidence, { ...means, signal });
     if (evidence === null) {
-      throw new FarmError('AUDIT_FAILED', `the evidence ${onChain.evidence} that the chain names cannot be had`);
+      throw new FarmError(
+        'AUDIT_FAILED',
+        `the evidence ${onChain.evidence} that the chain names cannot be had`,
+      );
     }
     const say = (line: string): void => (options.json ? undefined : terminal.result(line));
     say(`${batchId}: ${evidence.outcome}, found with ${evidence.engine} on ${evidence.deviceClass}`);

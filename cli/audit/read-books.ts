@@ -34,7 +34,13 @@ export function openChain(info: FarmInfo, url: string | undefined): FarmChain {
   });
 }
 
-export type Sources = { client: FarmClient; chain: FarmChain; blobs: HttpBlobs; folder: string; signal: AbortSignal };
+export type Sources = {
+  client: FarmClient;
+  chain: FarmChain;
+  blobs: HttpBlobs;
+  folder: string;
+  signal: AbortSignal;
+};
 
 export async function readBooks(id: JobId, sources: Sources): Promise<Books> {
   const { client, chain, signal } = sources;

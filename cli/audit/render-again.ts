@@ -14,7 +14,10 @@ import type { ChallengeItem, Comparison } from '../../protocol/verdict.ts';
 export type AuditTools = VerifyTools & { hasBlob: (digest: Digest) => Promise<boolean> };
 
 /** What the table shows of a receipt. */
-export type Audited = Pick<Comparison, 'outcome' | 'decidedBy' | 'reason' | 'pixelMatchFraction'> & { index: number; receipt: Receipt };
+export type Audited = Pick<Comparison, 'outcome' | 'decidedBy' | 'reason' | 'pixelMatchFraction'> & {
+  index: number;
+  receipt: Receipt;
+};
 
 /**
  * Renders the whole tile or frame here and compares with what was delivered for it, as a verifier does with a crop.

@@ -22,7 +22,11 @@ export function replayComparison(
   const numbers = ['pixelMatchFraction', 'perceptualHashDistance', 'perceptualHashAloneWouldPay'] as const;
   const other = numbers.find((name) => again[name] !== recorded[name]);
   if (other !== undefined) {
-    return { index, holds: false, detail: `${other} is ${again[other]}, the evidence says ${recorded[other]}` };
+    return {
+      index,
+      holds: false,
+      detail: `${other} is ${again[other]}, the evidence says ${recorded[other]}`,
+    };
   }
   // A picture or a file of it may have failed although its pixels passed: that is said, and not repeated here.
   const beyond = recorded.decidedBy === 'picture' || recorded.decidedBy === 'extraFiles';
@@ -36,7 +40,11 @@ export function replayComparison(
  * Whether this machine renders what the verifier rendered. One class renders the same but for the pixels that the
  * thresholds forgive; where only a digest was kept, other pixels are no proof of anything.
  */
-export function sameAsReference(recorded: Comparison, again: PixelImage, reference: PixelImage | null): Replayed {
+export function sameAsReference(
+  recorded: Comparison,
+  again: PixelImage,
+  reference: PixelImage | null,
+): Replayed {
   const { index } = recorded;
   if (pixelDigest(again) === recorded.reference?.pixelDigest) {
     return { index, holds: true, detail: 'this machine renders the same pixels as the verifier' };

@@ -18,8 +18,8 @@ import type { CoordinatorContext } from '../context.ts';
 import { endJob } from '../scheduling/end-job.ts';
 import { submitJob } from '../submission/jobs.ts';
 import type { Scenes } from '../submission/scenes.ts';
-import { streamJobEvents } from './job-events.ts';
 import { receiptsOfBatch, sceneManifest } from './audit-views.ts';
+import { streamJobEvents } from './job-events.ts';
 import { batchViews, frameDetail, frameViews, jobView, jobViews, nodeViews } from './views.ts';
 
 /** One file of a scene, or one frame's EXR: far above what is usual, far below what fills a disk unnoticed. */

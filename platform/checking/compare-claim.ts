@@ -2,7 +2,7 @@
 import { createCanvas } from '@napi-rs/canvas';
 import { compareCrops } from '../../proof/compare.ts';
 import { heatMap } from '../../proof/difference-map.ts';
-import { canonicalBytes, crop, type PixelImage } from '../../proof/pixels.ts';
+import { canonicalBytes, crop, type PixelImage, pixelDigest } from '../../proof/pixels.ts';
 import { assertNever, FarmError } from '../../protocol/errors.ts';
 import type { Digest } from '../../protocol/ids.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
@@ -83,7 +83,7 @@ async function compare(
 ): Promise<Finding> {
   switch (reference.kind) {
     case 'render': {
-      const finding = await compareTile(item, receipt, reference.pixels, tools);
+      const finding = await compareTile(item, receipt, reference, tools);
       return item.kind === 'frame' && finding.outcome === 'pass'
         ? await compareFrame(item, receipt, finding, tools)
         : finding;
@@ -98,7 +98,7 @@ async function compare(
 async function compareTile(
   item: ChallengeItem,
   receipt: Receipt,
-  reference: PixelImage,
+  { pixels: reference, commitment }: Extract<Reference, { kind: 'render' }>,
   tools: VerifyTools,
 ): Promise<Finding> {
   const path = await fetchClaim(receipt, claimName(item), reference.channels, tools);
@@ -107,7 +107,7 @@ async function compareTile(
   const part = crop(claimed, { ...drawn, x: drawn.x - rect.x, y: drawn.y - rect.y });
   const result = compareCrops(reference, part);
   const decisive = result.steps.find((step) => step.step === result.decidedBy);
-  const equal = result.referenceDigest === result.claimDigest;
+  const equal = result.decidedBy === 'digest';
   const shown = result.outcome !== 'pass' && result.pixels !== null;
   return {
     outcome: result.outcome,
@@ -117,8 +117,8 @@ async function compareTile(
     perceptualHashDistance: result.perceptualHashDistance,
     perceptualHashAloneWouldPay: result.perceptualHashAloneWouldPay,
     steps: result.steps,
-    reference: await keepPixels(result.referenceDigest, equal ? null : reference, tools),
-    claim: await keepPixels(result.claimDigest, equal ? null : part, tools),
+    reference: await keepPixels(commitment, equal ? null : reference, tools),
+    claim: await keepPixels(equal ? commitment : pixelDigest(part), equal ? null : part, tools),
     heatMap: shown ? await storeHeatMap(reference, part, tools) : null,
   };
 }
@@ -160,7 +160,12 @@ async function compareFinish(
   if (exr) await fetchClaim(receipt, claimName(item), null, tools);
   const picture = await readPicture(receipt, item, claimName(item), tools);
   const result = comparePictureOf(reference.picture, picture);
-  const found: Finding = { ...nothingMeasured, outcome: result.outcome, decidedBy: 'picture', reason: result.detail };
+  const found: Finding = {
+    ...nothingMeasured,
+    outcome: result.outcome,
+    decidedBy: 'picture',
+    reason: result.detail,
+  };
   if (result.outcome !== 'pass') return found;
   const extra = await compareExtraFiles(receipt, reference.extraFiles, claimName(item), tools);
   if (extra.outcome === 'pass') return found;

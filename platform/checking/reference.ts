@@ -1,11 +1,11 @@
 /** The verifier's own pixels, made before it has seen anybody's claim. */
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestBytes, digestFile } from '../blobs/digest-file.ts';
-import type { ExtraFile, FinishedFrame, FinishTile } from '../render/runtime.ts';
 import { type PixelImage, pixelDigest, readRawPixels } from '../../proof/pixels.ts';
 import type { Digest } from '../../protocol/ids.ts';
 import type { ChallengeItem } from '../../protocol/verdict.ts';
+import { digestBytes, digestFile } from '../blobs/digest-file.ts';
+import type { ExtraFile, FinishedFrame, FinishTile } from '../render/runtime.ts';
 import { decodePicture, type Picture, pictureBytes } from './pictures.ts';
 import { COMMAND_TIMEOUT_MS, type VerifyTools } from './tools.ts';
 

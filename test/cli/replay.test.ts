@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { replayComparison, sameAsReference } from '../../cli/audit/replay.ts';
 import { compareCrops } from '../../proof/compare.ts';
-import { crop, imageFromPlanes, type PixelImage, plane } from '../../proof/pixels.ts';
+import { crop, imageFromPlanes, type PixelImage, pixelDigest, plane } from '../../proof/pixels.ts';
 import type { Comparison } from '../../protocol/verdict.ts';
 import { render } from '../proof/synthetic.ts';
 
@@ -18,8 +18,8 @@ function recorded(reference: PixelImage, claim: PixelImage): Comparison {
     perceptualHashDistance: found.perceptualHashDistance,
     perceptualHashAloneWouldPay: found.perceptualHashAloneWouldPay,
     steps: found.steps,
-    reference: { pixelDigest: found.referenceDigest, blob: null },
-    claim: { pixelDigest: found.claimDigest, blob: null },
+    reference: { pixelDigest: pixelDigest(reference), blob: null },
+    claim: { pixelDigest: pixelDigest(claim), blob: null },
     ...{ heatMap: null, renderMs: 1, compareMs: 1 },
   };
 }
@@ -38,7 +38,10 @@ describe('a comparison taken again from its pixels', () => {
   const [ours, theirs] = [crop(FRAME, RECT), crop(FAKE, RECT)];
 
   it('holds where numbers and outcome are the same', () => {
-    const replayed = replayComparison(recorded(ours, theirs), 'sameClass', { reference: ours, claim: theirs });
+    const replayed = replayComparison(recorded(ours, theirs), 'sameClass', {
+      reference: ours,
+      claim: theirs,
+    });
     expect(replayed).toMatchObject({ index: 3, holds: true });
   });
 
@@ -62,7 +65,10 @@ describe('a comparison taken again from its pixels', () => {
     const passed = replayComparison({ ...told, outcome: 'pass' }, 'sameClass', pixels);
     expect(passed).toMatchObject({ holds: false, detail: 'it is fail, the evidence says pass' });
     const honest = recorded(ours, ours);
-    const failed = replayComparison({ ...honest, outcome: 'fail' }, 'sameClass', { reference: ours, claim: ours });
+    const failed = replayComparison({ ...honest, outcome: 'fail' }, 'sameClass', {
+      reference: ours,
+      claim: ours,
+    });
     expect(failed).toMatchObject({ holds: false, detail: 'it is pass, the evidence says fail' });
   });
 
