@@ -10,6 +10,7 @@ const BENCHES: Record<
   () => Promise<{ run(signal: AbortSignal, say: Say, options: Options): Promise<Report> }>
 > = {
   render: () => import('./render/bench.ts'),
+  proof: () => import('./proof/bench.ts'),
   gpu: () => import('./gpu/bench.ts'),
 };
 type Say = (line: string) => void;

@@ -9,6 +9,7 @@ import { FarmError } from '../protocol/errors.ts';
 import { type LoggedEvent, loggedEventSchema } from '../protocol/events.ts';
 import {
   API_BASE,
+  batchReceiptsSchema,
   type FarmInfo,
   type FrameDetail,
   farmInfoSchema,
@@ -16,7 +17,7 @@ import {
   type SceneReply,
   sceneReplySchema,
 } from '../protocol/http.ts';
-import type { JobId } from '../protocol/ids.ts';
+import type { BatchId, Digest, JobId } from '../protocol/ids.ts';
 import {
   type FrameView,
   frameViewSchema,
@@ -26,7 +27,9 @@ import {
   type NodeView,
   nodeViewSchema,
   type SceneManifest,
+  sceneManifestSchema,
 } from '../protocol/job.ts';
+import type { Receipt } from '../protocol/receipt.ts';
 import { type BatchView, batchViewSchema } from '../protocol/verdict.ts';
 
 /** A coordinator that is started again answers within seconds; reading is repeated that long. */
@@ -70,6 +73,15 @@ export class FarmClient {
 
   batches(id: JobId, signal: AbortSignal): Promise<BatchView[]> {
     return this.#read(`/jobs/${id}/batches`, z.array(batchViewSchema), signal);
+  }
+
+  /** What was committed under the batch's root; none for a batch that was not paid. */
+  receipts(id: JobId, batch: BatchId, signal: AbortSignal): Promise<Receipt[]> {
+    return this.#read(`/jobs/${id}/batches/${batch}/receipts`, batchReceiptsSchema, signal);
+  }
+
+  scene(digest: Digest, signal: AbortSignal): Promise<SceneManifest> {
+    return this.#read(`/scenes/${digest}`, sceneManifestSchema, signal);
   }
 
   /**

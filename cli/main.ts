@@ -6,7 +6,9 @@ import { toJson } from '../platform/json.ts';
 import { packageVersion } from '../platform/package-root.ts';
 import { DEFAULT_MIRROR, DEFAULT_SUITE } from '../platform/render/images/recipe.ts';
 import { ERRORS, FarmError, toFarmError } from '../protocol/errors.ts';
-import { jobIdSchema } from '../protocol/ids.ts';
+import { batchIdSchema, jobIdSchema } from '../protocol/ids.ts';
+import type { AuditOptions } from './audit/audit-command.ts';
+import type { EvidenceOptions } from './audit/evidence-command.ts';
 import { defaultDataFolder } from './farm/data-folder.ts';
 import { FarmClient } from './farm-client.ts';
 import { type BuildImagesOptions, buildImagesCommand, listImagesCommand } from './images/images-command.ts';
@@ -189,6 +191,41 @@ program
     }
   });
 
+program
+  .command('audit')
+  .description('check on this machine that what a job was paid for was rendered: exit 0, or 1')
+  .argument('<job>', 'id of the job')
+  .option('--tiles <count>', 'how many paid tiles or frames to render again', wholeNumber(0, 100_000), '5')
+  .option('--seed <value>', 'draw as an earlier audit did (default: a new one)')
+  .option('--chain <url>', "a provider of the contracts' chain (default: the farm's own chain)")
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (text: string, options: AuditOptions & FarmOptions) => {
+    const id = jobIdSchema.safeParse(text);
+    if (!id.success) throw new FarmError('NOT_FOUND', `${text} is not the id of a job`);
+    await using found = await openFarm(options);
+    const { auditCommand } = await loadAudit();
+    await auditCommand(id.data, options, found.client, terminal);
+  });
+
+program
+  .command('evidence')
+  .description('replay one verdict from its evidence, and render its crops again: exit 0, or 1')
+  .argument('<batch>', 'id of the batch that the verdict is on')
+  .option('--no-render', 'only take the numbers again from the stored pixels')
+  .option('--chain <url>', "a provider of the contracts' chain (default: the farm's own chain)")
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (text: string, options: EvidenceOptions & FarmOptions) => {
+    const id = batchIdSchema.safeParse(text);
+    if (!id.success) throw new FarmError('NOT_FOUND', `${text} is not the id of a batch`);
+    await using found = await openFarm(options);
+    const { evidenceCommand } = await loadEvidence();
+    await evidenceCommand(id.data, options, found.client, terminal);
+  });
+
 const images = program.command('images').description('the container images that renderers run in');
 images
   .command('build')
@@ -230,6 +267,15 @@ async function running(options: { farm?: string; data: string }) {
     throw new FarmError('FARM_UNREACHABLE', `no farm runs on ${options.data}`);
   }
   return await findFarm({ ...options, nodes: '1' }, terminal);
+}
+
+/** On their own, since tsc rewrites the name of the file only where no `await using` is beside the import. */
+async function loadAudit() {
+  return await import('./audit/audit-command.ts');
+}
+
+async function loadEvidence() {
+  return await import('./audit/evidence-command.ts');
 }
 
 async function openFarm(options: FarmOptions) {

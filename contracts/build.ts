@@ -37,11 +37,20 @@ export type Artifact = { name: string; abi: Record<string, unknown>[]; bytecode:
 
 /** Compiles both contracts. Throws with the compiler's own words, warnings included: a warning is an error here. */
 export function compileContracts(): Artifact[] {
+  return compile(
+    Object.fromEntries(SOURCES.map((file) => [file, readFileSync(join(here, file), 'utf8')])),
+    CONTRACTS,
+  );
+}
+
+/** Compiles these sources, by file name; what they import is read from this folder or from a package. */
+export function compile(
+  sources: Readonly<Record<string, string>>,
+  contracts: readonly { source: string; name: string }[],
+): Artifact[] {
   const input = {
     language: 'Solidity',
-    sources: Object.fromEntries(
-      SOURCES.map((file) => [file, { content: readFileSync(join(here, file), 'utf8') }]),
-    ),
+    sources: Object.fromEntries(Object.entries(sources).map(([file, content]) => [file, { content }])),
     settings: {
       optimizer: { enabled: true, runs: 10_000 },
       // OpenZeppelin 5.7 uses mcopy, which came with cancun.
@@ -56,7 +65,7 @@ export function compileContracts(): Artifact[] {
   );
   if (output.errors.length > 0)
     throw new Error(output.errors.map((error) => error.formattedMessage).join('\n'));
-  return CONTRACTS.map(({ source, name }) => {
+  return contracts.map(({ source, name }) => {
     const compiled = output.contracts[source]?.[name];
     if (compiled === undefined) throw new Error(`the compiler returned no ${name}`);
     return { name, abi: compiled.abi, bytecode: `0x${compiled.evm.bytecode.object}` };

@@ -3,18 +3,13 @@
  * hash, pixel match, and across device classes the noise ratio. The first step that decides, decides; the numbers of
  * the others are computed all the same, so that a report shows what each alone would have said.
  */
-import type { Digest } from '../protocol/ids.ts';
-import type { Outcome } from '../protocol/verdict.ts';
+import type { ComparisonStep, Outcome, StepName } from '../protocol/verdict.ts';
 import { type ComparedPass, comparedPasses, matchFloor } from './compared-passes.ts';
 import { hammingDistance, perceptualHash, perceptualHashHex } from './perceptual-hash.ts';
+import { checkImage } from './pixel-format.ts';
 import { matchPixels, type PixelMatch } from './pixel-match.ts';
-import { type PixelImage, pixelDigest } from './pixels.ts';
+import { type PixelImage, samePixels } from './pixels.ts';
 import { BLACK_LEVEL, type CompareThresholds, THRESHOLDS } from './thresholds.ts';
-
-export type StepName = 'digest' | 'sanity' | 'perceptualHash' | 'pixelMatch' | 'noiseRatio';
-
-/** What one step found. `undecided`: it leaves the decision to the steps after it. */
-export type ComparisonStep = { step: StepName; result: Outcome | 'undecided'; detail: string };
 
 /** Everything that a comparison found; plain data for JSON. Null: could not be computed, since size or channels differ. */
 export type CropComparison = {
@@ -22,8 +17,6 @@ export type CropComparison = {
   decidedBy: StepName;
   /** In the order of the cascade. */
   steps: ComparisonStep[];
-  referenceDigest: Digest;
-  claimDigest: Digest;
   pixels: number | null;
   mismatchedPixels: number | null;
   pixelMatchFraction: number | null;
@@ -124,7 +117,7 @@ function decide(steps: readonly ComparisonStep[]): { outcome: Outcome; decidedBy
 
 /**
  * Compares a claimed crop with the reference. Both hold linear floats; the Combined passes are compared, one per view
- * layer (all channels where there is none), and equal digests of everything in the two images pass at once.
+ * layer (all channels where there is none), and two images that would have one digest pass at once.
  * @throws FarmError MESSAGE_INVALID when an image is malformed in itself (a wrong size or channel is a `fail`).
  */
 export function compareCrops(
@@ -133,9 +126,9 @@ export function compareCrops(
   options: CompareOptions = {},
 ): CropComparison {
   const thresholds = options.thresholds ?? THRESHOLDS.sameClass;
-  const referenceDigest = pixelDigest(reference);
-  const claimDigest = pixelDigest(claim);
-  const equal = referenceDigest === claimDigest;
+  checkImage(reference);
+  checkImage(claim);
+  const equal = samePixels(reference, claim);
   const digestStep: ComparisonStep = {
     step: 'digest',
     result: equal ? 'pass' : 'undecided',
@@ -147,7 +140,7 @@ export function compareCrops(
       outcome: 'fail',
       decidedBy: 'sanity',
       steps: [digestStep, { step: 'sanity', result: 'fail', detail: problem }],
-      ...{ referenceDigest, claimDigest, thresholds, pixels: null, mismatchedPixels: null },
+      ...{ thresholds, pixels: null, mismatchedPixels: null },
       ...{ pixelMatchFraction: null, perceptualHashDistance: null, perceptualHashes: [] },
       ...{ perceptualHashAloneWouldPay: false, maxAbsDifference: null, rmse: null, noiseRatio: null },
     };
@@ -176,8 +169,6 @@ export function compareCrops(
   return {
     ...decide(steps),
     steps,
-    referenceDigest,
-    claimDigest,
     pixels: match.pixels,
     mismatchedPixels: match.mismatchedPixels,
     pixelMatchFraction: match.pixelMatchFraction,

@@ -29,39 +29,63 @@ function toneMap(luma: number): number {
   return Math.sqrt(luma / (1 + luma));
 }
 
-/** Averages `length` samples into 32 by area: output i covers input from i * length / 32 to (i + 1) * length / 32. */
-function areaWeights(length: number): { index: number; weight: number }[][] {
-  return Array.from({ length: SIDE }, (_, i) => {
-    const from = (i * length) / SIDE;
-    const to = ((i + 1) * length) / SIDE;
-    const weights: { index: number; weight: number }[] = [];
-    for (let index = Math.floor(from); index < to && index < length; index++) {
-      const weight = (Math.min(to, index + 1) - Math.max(from, index)) / (to - from);
-      if (weight > 0) weights.push({ index, weight });
+/**
+ * Averaging `length` samples into 32 by area: output i covers input from i * length / 32 to (i + 1) * length / 32. Entry
+ * n says that input `inputs[n]` goes into output `outputs[n]` with `weights[n]`; plain arrays, since a frame has millions.
+ */
+function areaWeights(length: number): { inputs: Uint32Array; outputs: Uint8Array; weights: Float64Array } {
+  const entries: [number, number, number][] = [];
+  for (let output = 0; output < SIDE; output++) {
+    const from = (output * length) / SIDE;
+    const to = ((output + 1) * length) / SIDE;
+    for (let input = Math.floor(from); input < to && input < length; input++) {
+      const weight = (Math.min(to, input + 1) - Math.max(from, input)) / (to - from);
+      if (weight > 0) entries.push([input, output, weight]);
     }
-    return weights;
-  });
+  }
+  return {
+    inputs: Uint32Array.from(entries, ([input]) => input),
+    outputs: Uint8Array.from(entries, ([, output]) => output),
+    weights: Float64Array.from(entries, ([, , weight]) => weight),
+  };
 }
 
 function resize(luma: Float32Array, width: number, height: number): Float64Array {
   const columns = areaWeights(width);
-  const narrow = new Float64Array(height * SIDE);
-  for (let y = 0; y < height; y++) {
-    for (const [x, weights] of columns.entries()) {
-      let sum = 0;
-      for (const { index, weight } of weights) sum += weight * toneMap(luma[y * width + index] as number);
-      narrow[y * SIDE + x] = sum;
-    }
-  }
+  const rows = areaWeights(height);
   const small = new Float64Array(SIDE * SIDE);
-  for (const [y, weights] of areaWeights(height).entries()) {
-    for (const { index, weight } of weights) {
-      for (let x = 0; x < SIDE; x++) {
-        small[y * SIDE + x] = (small[y * SIDE + x] as number) + weight * (narrow[index * SIDE + x] as number);
-      }
+  const toned = new Float64Array(width);
+  const narrow = new Float64Array(SIDE);
+  let tonedRow = -1;
+  for (let n = 0; n < rows.inputs.length; n++) {
+    const y = rows.inputs[n] as number;
+    // A row on a border goes into two outputs, one after the other.
+    if (y !== tonedRow) narrowRow(luma, y * width, toned, columns, narrow);
+    tonedRow = y;
+    const weight = rows.weights[n] as number;
+    const start = (rows.outputs[n] as number) * SIDE;
+    for (let x = 0; x < SIDE; x++) {
+      small[start + x] = (small[start + x] as number) + weight * (narrow[x] as number);
     }
   }
   return small;
+}
+
+/** One row, tone mapped and averaged into `narrow`. A function of its own, so that it compiles tight. */
+function narrowRow(
+  luma: Float32Array,
+  start: number,
+  toned: Float64Array,
+  { inputs, outputs, weights }: ReturnType<typeof areaWeights>,
+  narrow: Float64Array,
+): void {
+  for (let x = 0; x < toned.length; x++) toned[x] = toneMap(luma[start + x] as number);
+  narrow.fill(0);
+  for (let n = 0; n < inputs.length; n++) {
+    const output = outputs[n] as number;
+    narrow[output] =
+      (narrow[output] as number) + (weights[n] as number) * (toned[inputs[n] as number] as number);
+  }
 }
 
 /** The 8 x 8 lowest coefficients of the 32 x 32 DCT-II, row v (vertical), column u, rounded to whole steps. */

@@ -1,5 +1,7 @@
 /** Every number that turns a measurement into an outcome, as data, with where it comes from. */
 
+import type { ThresholdsName } from '../protocol/verdict.ts';
+
 export type CompareThresholds = {
   /** A claim whose perceptual hash is further away than this (bits of 64) is another picture. */
   perceptualHashGate: number;
@@ -61,7 +63,7 @@ export const THRESHOLDS = {
     // Honest up to 0.005, 98 % of the samples from 0.04: between them, nearer to the honest side.
     noiseRatioLimit: 0.02,
   },
-} as const satisfies Record<string, CompareThresholds>;
+} as const satisfies Record<ThresholdsName, CompareThresholds>;
 
 /** Limits for two 8-bit pictures that come out of finish. */
 export const PICTURE_THRESHOLDS = {

@@ -7,7 +7,7 @@ type ErrorRow = {
   /** HTTP status the API answers with. */
   httpStatus: number;
   /**
-   * Exit code of the `tessera` command. 2 = the command line, 3 = the scene, 4 = this machine, 5 = the farm,
+   * Exit code of the `tessera` command. 1 = what was to be checked does not hold, 2 = the command line, 3 = the scene, 4 = this machine, 5 = the farm,
    * 6 = money, 7 = the render itself failed, 130 = interrupted, 70 = our own mistake (sysexits EX_SOFTWARE).
    */
   exitCode: number;
@@ -191,6 +191,12 @@ export const ERRORS = {
     exitCode: 7,
     retryable: true,
     help: 'Blender took another device than the one its session was opened on; another node gets the task. On the node look at the driver (nvidia-smi), or keep it from GPU work by removing the image or the Blender that the message names.',
+  },
+  AUDIT_FAILED: {
+    httpStatus: 409,
+    exitCode: 1,
+    retryable: false,
+    help: 'The table says which claim did not hold and by which number. Run it again with the --seed it printed to see the same draw; keep the output, and show it to the operator of the farm and to the node.',
   },
   VERIFIER_LACKS_DEVICE: {
     httpStatus: 503,

@@ -1,9 +1,9 @@
 /** The HTTP contract under /api/v1: bodies and paths, used by the server and by every client. */
 import { z } from 'zod';
 import { extraFileSchema, MAX_EXTRA_FILES } from './extra-files.ts';
-import { digestSchema } from './ids.ts';
+import { addressSchema, digestSchema } from './ids.ts';
 import { frameViewSchema } from './job.ts';
-import { frameNumberSchema } from './receipt.ts';
+import { frameNumberSchema, receiptSchema } from './receipt.ts';
 import { sizeSchema } from './rect.ts';
 
 export const API_BASE = '/api/v1';
@@ -64,14 +64,19 @@ export const problemSchema = z.strictObject({
 });
 export type Problem = z.infer<typeof problemSchema>;
 
+/** What a batch was committed with, leaves ascending: anybody can hash it and compare with the root on chain. */
+export const batchReceiptsSchema = z.array(receiptSchema).max(64);
+
 export const farmInfoSchema = z.strictObject({
   name: z.literal('tessera'),
   version: z.string(),
   engine: z.string(),
   deviceClass: z.string(),
   chainId: z.number().int(),
-  escrow: z.string(),
-  token: z.string(),
+  /** Where the farm's own embedded chain answers; null on any other chain, of which everybody has an own provider. */
+  chainUrl: z.string().nullable(),
+  escrow: addressSchema,
+  token: addressSchema,
   tokenSymbol: z.string(),
   tokenDecimals: z.number().int(),
 });

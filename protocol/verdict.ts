@@ -59,6 +59,24 @@ export const claimSchema = z.strictObject({
 });
 export type Claim = z.infer<typeof claimSchema>;
 
+export const stepNameSchema = z.enum(['digest', 'sanity', 'perceptualHash', 'pixelMatch', 'noiseRatio']);
+export type StepName = z.infer<typeof stepNameSchema>;
+
+/** What one step of the comparison found. `undecided`: it leaves the decision to the steps after it. */
+export const comparisonStepSchema = z.strictObject({
+  step: stepNameSchema,
+  result: z.enum([...outcomeSchema.options, 'undecided']),
+  detail: z.string(),
+});
+export type ComparisonStep = z.infer<typeof comparisonStepSchema>;
+
+/**
+ * The pixels of one crop. `blob` holds them in the canonical form where reference and claim differ; where they are equal
+ * in every bit nobody needs them, since anybody who renders the crop again can take their digest.
+ */
+export const cropPixelsSchema = z.strictObject({ pixelDigest: digestSchema, blob: digestSchema.nullable() });
+export type CropPixels = z.infer<typeof cropPixelsSchema>;
+
 /** One row of a report: one drawn receipt, compared. */
 export const comparisonSchema = z.strictObject({
   index: z.number().int().min(0),
@@ -66,6 +84,7 @@ export const comparisonSchema = z.strictObject({
   frame: frameNumberSchema,
   rect: rectSchema,
   crop: rectSchema,
+  samples: z.number().int().min(1),
   outcome: outcomeSchema,
   /** The step that decided: digest, sanity, perceptualHash, pixelMatch, picture or extraFiles. */
   decidedBy: z.string(),
@@ -73,6 +92,11 @@ export const comparisonSchema = z.strictObject({
   pixelMatchFraction: z.number().nullable(),
   perceptualHashDistance: z.number().nullable(),
   perceptualHashAloneWouldPay: z.boolean().nullable(),
+  /** Every step with its numbers; none where no crop was compared. */
+  steps: z.array(comparisonStepSchema),
+  /** The verifier's own crop and the node's; null where none was compared (a merge, a file that cannot be read). */
+  reference: cropPixelsSchema.nullable(),
+  claim: cropPixelsSchema.nullable(),
   renderMs: z.number(),
   compareMs: z.number(),
   /** Difference picture (PNG), where pixels were compared and differ. */
@@ -80,10 +104,22 @@ export const comparisonSchema = z.strictObject({
 });
 export type Comparison = z.infer<typeof comparisonSchema>;
 
-/** What a verifier signs for; stored as a blob, so the digest in the verdict pins every number. */
+/** Which row of the table of thresholds (proof/thresholds.ts) was compared by. */
+export const thresholdsNameSchema = z.enum(['sameClass', 'otherCpuClass']);
+export type ThresholdsName = z.infer<typeof thresholdsNameSchema>;
+
+/**
+ * What a verifier signs for; stored as a blob, so the digest in the verdict pins every number. It says all that is
+ * needed to render and compare again: scene, engine, precision, and of each crop its place and its samples.
+ */
 export const evidenceSchema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(2),
   batchId: batchIdSchema,
+  jobId: jobIdSchema,
+  /** Digest of the scene's manifest. */
+  scene: digestSchema,
+  precision: precisionSchema,
+  thresholds: thresholdsNameSchema,
   seed: bytes32Schema,
   root: bytes32Schema,
   outcome: outcomeSchema,

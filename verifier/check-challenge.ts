@@ -1,4 +1,6 @@
 /** From a challenge to an outcome: on the right device, in a session of its scene, or given up with the reason. */
+
+import { runtimeFor } from '../platform/checking/runtime-for.ts';
 import type { Log } from '../platform/log.ts';
 import type { RenderRuntime, RenderSession } from '../platform/render/runtime.ts';
 import { type SessionPool, sessionKey } from '../platform/render/session-pool.ts';
@@ -6,7 +8,7 @@ import type { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { isFarmError, toFarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Challenge, Outcome } from '../protocol/verdict.ts';
-import { type GiveUpPorts, giveUpBatch, runtimeFor } from './give-up.ts';
+import { type GiveUpPorts, giveUpBatch } from './give-up.ts';
 import { verifyBatch } from './verify-batch.ts';
 
 export type CheckPorts = GiveUpPorts & {
@@ -33,7 +35,6 @@ export async function checkChallenge(
   let opened = false;
   try {
     const runtime = runtimeFor(engines, challenge);
-    if (isFarmError(runtime)) throw runtime;
     const folder = await scenes.folderOf(challenge.scene, challenge.manifest, signal);
     return await sessions.use(
       sessionKey(runtime.engine, challenge.scene),

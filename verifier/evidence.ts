@@ -1,9 +1,9 @@
 /** What a verdict rests on, kept where everybody who is concerned can read it. */
 import type { ChainBatch } from '../platform/chain/chain.ts';
+import type { VerifyTools } from '../platform/checking/tools.ts';
 import { toJson } from '../platform/json.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Challenge, Comparison, Evidence, Outcome } from '../protocol/verdict.ts';
-import type { VerifyTools } from './tools.ts';
 
 /** Stores it; gives the digest that the verdict signs. */
 export async function storeEvidence(
@@ -13,8 +13,13 @@ export async function storeEvidence(
 ): Promise<Digest> {
   const { outcome, comparisons, id, deviceClass } = found;
   const evidence: Evidence = {
-    version: 1,
+    version: 2,
     batchId: challenge.batchId,
+    jobId: challenge.jobId,
+    scene: challenge.scene,
+    precision: challenge.items[0]?.precision ?? 'float',
+    // What another class rendered is not compared at all yet (give-up.ts).
+    thresholds: 'sameClass',
     seed: challenge.seed,
     root: onChain.root,
     ...{ outcome, engine: id, deviceClass, comparisons },

@@ -1,27 +1,12 @@
 /** What happens to a batch that this verifier cannot render: it lacks the device, or the scene does not open. */
 import { digestBytes } from '../platform/blobs/digest-file.ts';
-import type { RenderRuntime } from '../platform/render/runtime.ts';
-import { FarmError } from '../protocol/errors.ts';
+import { unclear } from '../platform/checking/compare-claim.ts';
+import { requireHonestDraw } from '../proof/check-draw.ts';
+import type { FarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Challenge, Outcome } from '../protocol/verdict.ts';
-import { requireHonestDraw } from './check-draw.ts';
-import { unclear } from './compare-claim.ts';
 import { storeEvidence } from './evidence.ts';
 import type { VerifyPorts } from './verify-batch.ts';
-
-/** The runtime that the batch was rendered on: no other one of the engine will do, its noise is another. */
-export function runtimeFor(
-  runtimes: readonly RenderRuntime[],
-  { engine, deviceClass }: Pick<Challenge, 'engine' | 'deviceClass'>,
-): RenderRuntime | FarmError {
-  const found = runtimes.find((one) => one.engine.id === engine && one.engine.deviceClass === deviceClass);
-  if (found !== undefined) return found;
-  const there = runtimes.map((one) => `${one.engine.id} on ${one.engine.deviceClass}`).join(', ') || 'none';
-  return new FarmError(
-    'VERIFIER_LACKS_DEVICE',
-    `this verifier cannot check what was rendered with ${engine} on ${deviceClass}; it has ${there}`,
-  );
-}
 
 export type GiveUpPorts = Pick<VerifyPorts, 'blobs' | 'signal' | 'onChain' | 'challengeCount' | 'commit'>;
 

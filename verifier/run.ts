@@ -50,6 +50,8 @@ type Verifier = {
   scenes: SceneCache;
   engines: readonly RenderRuntime[];
   sessions: SessionPool;
+  /** How a challenge is checked: the tests have verifiers that cheat here. */
+  check: typeof checkChallenge;
   /** Failed tries per batch. */
   failures: Map<BatchId, number>;
   log: Log;
@@ -59,6 +61,7 @@ export async function runVerifier(
   config: VerifierConfig,
   secrets: VerifierSecrets,
   life: ProgramLife,
+  check: typeof checkChallenge = checkChallenge,
 ): Promise<void> {
   const { signal } = life;
   const log = createLog(config.verifierId, config.logLevel);
@@ -103,6 +106,7 @@ export async function runVerifier(
     ),
     engines,
     sessions,
+    check,
     failures: new Map(),
     log,
   };
@@ -170,7 +174,7 @@ async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSig
       const rendered = verifierSubject(config.verifierId, 'rendered');
       return ask(nats, VERIFIER_EXCHANGES.rendered, rendered, { batchId, cropDigests }, REQUEST_TIMEOUT_MS);
     };
-    const { outcome, evidence } = await checkChallenge(challenge, {
+    const { outcome, evidence } = await verifier.check(challenge, {
       ...{ blobs, signal, onChain, commit, engines, scenes, sessions, lastTry, log },
       challengeCount: RECEIPTS_PER_CHALLENGE,
       threads: config.threads,

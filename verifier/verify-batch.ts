@@ -3,17 +3,17 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestBytes } from '../platform/blobs/digest-file.ts';
 import type { ChainBatch } from '../platform/chain/chain.ts';
+import { brokenReceipt, compareClaim, unclear } from '../platform/checking/compare-claim.ts';
+import { BrokenClaim, fetchClaim, readPicture } from '../platform/checking/read-claim.ts';
+import { makeReference, type Reference } from '../platform/checking/reference.ts';
+import type { VerifyTools } from '../platform/checking/tools.ts';
 import { sceneDigest } from '../platform/scenes/manifest.ts';
+import { requireHonestDraw } from '../proof/check-draw.ts';
 import { FarmError, toFarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Receipt } from '../protocol/receipt.ts';
 import type { Challenge, ChallengeItem, Claim, Comparison, Outcome } from '../protocol/verdict.ts';
-import { requireHonestDraw } from './check-draw.ts';
-import { brokenReceipt, compareClaim, unclear } from './compare-claim.ts';
 import { storeEvidence } from './evidence.ts';
-import { BrokenClaim, fetchClaim, readPicture } from './read-claim.ts';
-import { makeReference, type Reference } from './reference.ts';
-import type { VerifyTools } from './tools.ts';
 
 type MaybeReference = Reference | { kind: 'none'; commitment: Digest; reason: string };
 

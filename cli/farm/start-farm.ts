@@ -35,6 +35,8 @@ export type NodeSpec = { id: string; entry?: string; arguments?: readonly string
 export type FarmOptions = {
   dataFolder: string;
   nodes: NodeSpec[];
+  /** Puts another program in the place of the honest verifier. */
+  verifierEntry?: string;
   /** 0 takes any free port. */
   httpPort: number;
   blenderPath?: string | undefined;
@@ -193,7 +195,7 @@ async function startParts(
   // Nobody of these waits for another: on a busy machine starting them one by one takes most of the time.
   await Promise.all([
     keep('verifier', () =>
-      startVerifier(folder, secrets, ownEntry('verifier', programs), {
+      startVerifier(folder, secrets, options.verifierEntry ?? ownEntry('verifier', programs), {
         ...shared,
         niceness: VERIFIER_NICENESS,
         ...contracts,

@@ -1,6 +1,7 @@
 /** The HTTP API under /api/v1. */
 import { pipeline } from 'node:stream/promises';
 import express, { type Express } from 'express';
+import { EMBEDDED_CHAIN_ID } from '../../platform/chain/embedded.ts';
 import {
   parseBody,
   parseParameter,
@@ -11,12 +12,13 @@ import {
 import { packageVersion } from '../../platform/package-root.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import { API_BASE, type FarmInfo, frameParameterSchema } from '../../protocol/http.ts';
-import { digestSchema, jobIdSchema } from '../../protocol/ids.ts';
+import { batchIdSchema, digestSchema, jobIdSchema } from '../../protocol/ids.ts';
 import { jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { endJob } from '../scheduling/end-job.ts';
 import { submitJob } from '../submission/jobs.ts';
 import type { Scenes } from '../submission/scenes.ts';
+import { receiptsOfBatch, sceneManifest } from './audit-views.ts';
 import { streamJobEvents } from './job-events.ts';
 import { batchViews, frameDetail, frameViews, jobView, jobViews, nodeViews } from './views.ts';
 
@@ -63,6 +65,9 @@ export function createApp(
   app.post(`${API_BASE}/scenes`, person, json, async (request, response) => {
     sendJson(response, await scenes.submit(parseBody(sceneManifestSchema, request), signal));
   });
+  app.get(`${API_BASE}/scenes/:digest`, person, async (request, response) => {
+    sendJson(response, await sceneManifest(context, parseParameter(digestSchema, request, 'digest')));
+  });
   app.post(`${API_BASE}/jobs`, person, json, async (request, response) => {
     const id = await submitJob(context, scenes, parseBody(jobRequestSchema, request), signal);
     onProgress();
@@ -84,6 +89,11 @@ export function createApp(
   });
   app.get(`${API_BASE}/jobs/:job/batches`, person, async (request, response) => {
     sendJson(response, await batchViews(context, parseParameter(jobIdSchema, request, 'job')));
+  });
+  app.get(`${API_BASE}/jobs/:job/batches/:batch/receipts`, person, async (request, response) => {
+    const id = parseParameter(jobIdSchema, request, 'job');
+    const batch = parseParameter(batchIdSchema, request, 'batch');
+    sendJson(response, await receiptsOfBatch(context, id, batch));
   });
   app.get(`${API_BASE}/jobs/:job/events`, person, async (request, response) => {
     const id = parseParameter(jobIdSchema, request, 'job');
@@ -118,6 +128,8 @@ function farmInfo(context: CoordinatorContext): FarmInfo {
     engine: engine.id,
     deviceClass: engine.deviceClass,
     chainId: context.chain.chainId,
+    // The address of somebody's provider often holds their key to it.
+    chainUrl: context.chain.chainId === EMBEDDED_CHAIN_ID ? context.config.chainUrl : null,
     escrow: context.chain.escrowAddress,
     token: context.chain.tokenAddress,
     tokenSymbol: 'TESS',

@@ -12,6 +12,7 @@ import {
   type BatchRow,
   DEVICE_CLASS,
   ENGINE,
+  SCENE,
   someBytes32,
   type TaskRow,
   type TestCoordinator,
@@ -74,8 +75,12 @@ async function draw(job: TestJob): Promise<BatchRow> {
 
 async function verdictOn(batch: BatchRow, changes: Partial<Evidence> = {}, signer = key): Promise<Verdict> {
   const evidence: Evidence = {
-    version: 1,
+    version: 2,
     batchId: batch.id,
+    jobId: batch.job_id,
+    scene: SCENE,
+    precision: 'float',
+    thresholds: 'sameClass',
     seed: batch.seed as Bytes32,
     root: batch.root as Bytes32,
     outcome: 'pass',

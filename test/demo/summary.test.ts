@@ -17,6 +17,7 @@ function comparison(over: Partial<Comparison>): Comparison {
       compareMs: 1,
       heatMap: null,
     },
+    ...{ samples: 16, steps: [], reference: null, claim: null },
     ...over,
   };
 }
@@ -25,7 +26,8 @@ function batch(nodeId: string, comparisons: Comparison[]) {
   const outcome = comparisons.some((one) => one.outcome === 'fail') ? 'fail' : 'pass';
   const ids = { id: 'batch_a', jobId: 'job_a', nodeId, root: hex('1'), seed: hex('2') };
   const evidence = {
-    ...{ version: 1, batchId: 'batch_a', seed: hex('2'), root: hex('1') },
+    ...{ version: 2, batchId: 'batch_a', jobId: 'job_a', seed: hex('2'), root: hex('1') },
+    ...{ scene: 'a'.repeat(64), precision: 'float', thresholds: 'sameClass' },
     ...{ outcome, engine: 'blender-3.4.1', deviceClass: 'cpu-avx2', comparisons },
   };
   return batchViewSchema.parse({

@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { digestBytes } from '../../platform/blobs/digest-file.ts';
 import type { ChainBatch } from '../../platform/chain/chain.ts';
 import { newPrivateKey } from '../../platform/chain/signing.ts';
+import type { VerifyTools } from '../../platform/checking/tools.ts';
 import type { RenderSession } from '../../platform/render/runtime.ts';
 import { sceneDigest } from '../../platform/scenes/manifest.ts';
 import { drawChallenge } from '../../proof/draw.ts';
@@ -22,7 +23,6 @@ import {
 import { type SceneManifest, sceneManifestSchema } from '../../protocol/job.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
 import type { Challenge } from '../../protocol/verdict.ts';
-import type { VerifyTools } from '../../verifier/tools.ts';
 import { render } from '../proof/synthetic.ts';
 
 export const SIDE = 96;

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { requireHonestDraw } from '../../proof/check-draw.ts';
 import type { Bytes32 } from '../../protocol/ids.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
 import type { ChallengeItem } from '../../protocol/verdict.ts';
-import { requireHonestDraw } from '../../verifier/check-draw.ts';
 import { delivery, drawFrom, FakeBlobs, makeReceipts, OTHER_DIGEST } from './batch.ts';
 
 const RECEIPTS = makeReceipts(new FakeBlobs(), delivery);

@@ -1,13 +1,14 @@
 import { pino } from 'pino';
 import { describe, expect, it, vi } from 'vitest';
+import { runtimeFor } from '../../platform/checking/runtime-for.ts';
+import type { VerifyTools } from '../../platform/checking/tools.ts';
 import type { RenderRuntime } from '../../platform/render/runtime.ts';
 import { SessionPool } from '../../platform/render/session-pool.ts';
-import { FarmError, isFarmError } from '../../protocol/errors.ts';
+import { FarmError } from '../../protocol/errors.ts';
 import type { Digest } from '../../protocol/ids.ts';
 import { evidenceSchema } from '../../protocol/verdict.ts';
 import { type CheckPorts, checkChallenge } from '../../verifier/check-challenge.ts';
-import { giveUpBatch, runtimeFor } from '../../verifier/give-up.ts';
-import type { VerifyTools } from '../../verifier/tools.ts';
+import { giveUpBatch } from '../../verifier/give-up.ts';
 import { delivery, drawFrom, ENGINE, FakeBlobs, makeReceipts } from './batch.ts';
 
 const { signal } = new AbortController();
@@ -30,10 +31,13 @@ it('only the very device class of a batch checks it, also where the engine is th
   const mine = runtimeOn('cpu-avx2');
   const { challenge } = drawn();
   expect(runtimeFor([runtimeOn('cpu-sse42'), mine], challenge)).toBe(mine);
-  const missing = runtimeFor([runtimeOn('cpu-sse42'), runtimeOn('cpu-avx2', 'blender-4.3.2')], challenge);
-  expect(isFarmError(missing) && missing.code).toBe('VERIFIER_LACKS_DEVICE');
-  expect(isFarmError(missing) && missing.message).toBe(
-    'this verifier cannot check what was rendered with blender-3.4.1 on cpu-avx2; it has blender-3.4.1 on cpu-sse42, blender-4.3.2 on cpu-avx2',
+  const others = [runtimeOn('cpu-sse42'), runtimeOn('cpu-avx2', 'blender-4.3.2')];
+  expect(() => runtimeFor(others, challenge)).toThrow(
+    expect.objectContaining({
+      code: 'VERIFIER_LACKS_DEVICE',
+      message:
+        'this machine cannot check what was rendered with blender-3.4.1 on cpu-avx2; it has blender-3.4.1 on cpu-sse42, blender-4.3.2 on cpu-avx2',
+    }),
   );
 });
 

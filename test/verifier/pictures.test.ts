@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { comparePictureOf, decodePicture } from '../../verifier/pictures.ts';
-import type { VerifyTools } from '../../verifier/tools.ts';
+import { comparePictureOf, decodePicture } from '../../platform/checking/pictures.ts';
+import type { VerifyTools } from '../../platform/checking/tools.ts';
 
 const SIZE = { width: 40, height: 30 };
 const FORMATS = ['png', 'jpeg', 'tiff', 'webp'] as const;

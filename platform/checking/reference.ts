@@ -1,11 +1,11 @@
 /** The verifier's own pixels, made before it has seen anybody's claim. */
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestBytes, digestFile } from '../platform/blobs/digest-file.ts';
-import type { ExtraFile, FinishedFrame, FinishTile } from '../platform/render/runtime.ts';
-import { type PixelImage, pixelDigest, readRawPixels } from '../proof/pixels.ts';
-import type { Digest } from '../protocol/ids.ts';
-import type { ChallengeItem } from '../protocol/verdict.ts';
+import { type PixelImage, pixelDigest, readRawPixels } from '../../proof/pixels.ts';
+import type { Digest } from '../../protocol/ids.ts';
+import type { ChallengeItem } from '../../protocol/verdict.ts';
+import { digestBytes, digestFile } from '../blobs/digest-file.ts';
+import type { ExtraFile, FinishedFrame, FinishTile } from '../render/runtime.ts';
 import { decodePicture, type Picture, pictureBytes } from './pictures.ts';
 import { COMMAND_TIMEOUT_MS, type VerifyTools } from './tools.ts';
 
@@ -23,7 +23,11 @@ export async function makeReference(item: ChallengeItem, tools: VerifyTools): Pr
   return item.kind === 'finish' ? await finishAgain(item, tools) : await renderCrop(item, tools);
 }
 
-async function renderCrop(item: ChallengeItem, tools: VerifyTools): Promise<Reference> {
+/** The crop of a drawn receipt, by this machine. */
+export async function renderCrop(
+  item: Pick<ChallengeItem, 'index' | 'frame' | 'crop' | 'samples' | 'precision'>,
+  tools: VerifyTools,
+): Promise<Extract<Reference, { kind: 'render' }>> {
   const output = join(tools.folder, `reference-${item.index}.exr`);
   const options = { signal: tools.signal, timeoutMs: COMMAND_TIMEOUT_MS };
   const tile = await tools.session.render(

@@ -4,15 +4,15 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestFile } from '../platform/blobs/digest-file.ts';
-import type { ExtraFile as OwnFile } from '../platform/render/runtime.ts';
-import { PICTURE_THRESHOLDS } from '../proof/thresholds.ts';
-import { isFarmError } from '../protocol/errors.ts';
-import { type ExtraFile, extraFileListSchema, MAX_EXTRA_LIST_BYTES } from '../protocol/extra-files.ts';
-import type { PictureFormat } from '../protocol/output.ts';
-import type { Receipt } from '../protocol/receipt.ts';
-import type { Size } from '../protocol/rect.ts';
-import type { Outcome } from '../protocol/verdict.ts';
+import { PICTURE_THRESHOLDS } from '../../proof/thresholds.ts';
+import { isFarmError } from '../../protocol/errors.ts';
+import { type ExtraFile, extraFileListSchema, MAX_EXTRA_LIST_BYTES } from '../../protocol/extra-files.ts';
+import type { PictureFormat } from '../../protocol/output.ts';
+import type { Receipt } from '../../protocol/receipt.ts';
+import type { Size } from '../../protocol/rect.ts';
+import type { Outcome } from '../../protocol/verdict.ts';
+import { digestFile } from '../blobs/digest-file.ts';
+import type { ExtraFile as OwnFile } from '../render/runtime.ts';
 import {
   comparePictureOf,
   decodePicture,

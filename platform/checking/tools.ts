@@ -1,6 +1,6 @@
 /** What one verification works with. */
-import type { HttpBlobs } from '../platform/blobs/http-blobs.ts';
-import type { RenderSession } from '../platform/render/runtime.ts';
+import type { HttpBlobs } from '../blobs/http-blobs.ts';
+import type { RenderSession } from '../render/runtime.ts';
 
 export type VerifyTools = {
   session: RenderSession;

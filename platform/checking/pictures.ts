@@ -4,12 +4,12 @@
  */
 import { readFile } from 'node:fs/promises';
 import sharp from 'sharp';
-import { comparePictures, type Rgba8 } from '../proof/compare-pictures.ts';
-import { canonicalBytes, type PixelImage, pixelDigest, readRawPixels } from '../proof/pixels.ts';
-import { PICTURE_THRESHOLDS, PIXEL_TOLERANCE } from '../proof/thresholds.ts';
-import type { PictureFormat } from '../protocol/output.ts';
-import type { Size } from '../protocol/rect.ts';
-import type { Outcome } from '../protocol/verdict.ts';
+import { comparePictures, type Rgba8 } from '../../proof/compare-pictures.ts';
+import { canonicalBytes, type PixelImage, pixelDigest, readRawPixels } from '../../proof/pixels.ts';
+import { PICTURE_THRESHOLDS, PIXEL_TOLERANCE } from '../../proof/thresholds.ts';
+import type { PictureFormat } from '../../protocol/output.ts';
+import type { Size } from '../../protocol/rect.ts';
+import type { Outcome } from '../../protocol/verdict.ts';
 import { COMMAND_TIMEOUT_MS, type VerifyTools } from './tools.ts';
 
 export type Picture = { kind: 'rgba'; rgba: Rgba8 } | { kind: 'pixels'; pixels: PixelImage };

@@ -1,12 +1,12 @@
 /** One drawn receipt against the verifier's own pixels. */
 import { createCanvas } from '@napi-rs/canvas';
-import { compareCrops } from '../proof/compare.ts';
-import { heatMap } from '../proof/difference-map.ts';
-import { crop, type PixelImage } from '../proof/pixels.ts';
-import { assertNever, FarmError } from '../protocol/errors.ts';
-import type { Digest } from '../protocol/ids.ts';
-import type { Receipt } from '../protocol/receipt.ts';
-import type { ChallengeItem, Comparison } from '../protocol/verdict.ts';
+import { compareCrops } from '../../proof/compare.ts';
+import { heatMap } from '../../proof/difference-map.ts';
+import { canonicalBytes, crop, type PixelImage, pixelDigest } from '../../proof/pixels.ts';
+import { assertNever, FarmError } from '../../protocol/errors.ts';
+import type { Digest } from '../../protocol/ids.ts';
+import type { Receipt } from '../../protocol/receipt.ts';
+import type { ChallengeItem, Comparison, CropPixels } from '../../protocol/verdict.ts';
 import { compareExtraFiles } from './extra-files.ts';
 import { comparePictureOf } from './pictures.ts';
 import { BrokenClaim, exrOf, fetchClaim, readClaim, readPicture } from './read-claim.ts';
@@ -22,6 +22,9 @@ type Finding = Pick<
   | 'pixelMatchFraction'
   | 'perceptualHashDistance'
   | 'perceptualHashAloneWouldPay'
+  | 'steps'
+  | 'reference'
+  | 'claim'
   | 'heatMap'
 >;
 
@@ -51,9 +54,9 @@ export async function compareClaim(
 
 /** A receipt that was not drawn, and whose file is not what it says. */
 export function brokenReceipt(index: number, receipt: Receipt, reason: string): Comparison {
-  const { kind, frame, rect } = receipt;
+  const { kind, frame, rect, samples } = receipt;
   return {
-    ...placeOf({ index, kind, frame, rect, crop: rect }),
+    ...placeOf({ index, kind, frame, rect, crop: rect, samples }),
     ...broken(reason),
     renderMs: 0,
     compareMs: 0,
@@ -65,10 +68,10 @@ export function unclear(item: Place, reason: string): Comparison {
   return { ...placeOf(item), ...broken(reason), outcome: 'inconclusive', renderMs: 0, compareMs: 0 };
 }
 
-type Place = Pick<ChallengeItem, 'index' | 'kind' | 'frame' | 'rect' | 'crop'>;
+type Place = Pick<ChallengeItem, 'index' | 'kind' | 'frame' | 'rect' | 'crop' | 'samples'>;
 
-function placeOf({ index, kind, frame, rect, crop: drawn }: Place): Place {
-  return { index, kind, frame, rect, crop: drawn };
+function placeOf({ index, kind, frame, rect, crop: drawn, samples }: Place): Place {
+  return { index, kind, frame, rect, crop: drawn, samples };
 }
 
 async function compare(
@@ -80,7 +83,7 @@ async function compare(
 ): Promise<Finding> {
   switch (reference.kind) {
     case 'render': {
-      const finding = await compareTile(item, receipt, reference.pixels, tools);
+      const finding = await compareTile(item, receipt, reference, tools);
       return item.kind === 'frame' && finding.outcome === 'pass'
         ? await compareFrame(item, receipt, finding, tools)
         : finding;
@@ -95,7 +98,7 @@ async function compare(
 async function compareTile(
   item: ChallengeItem,
   receipt: Receipt,
-  reference: PixelImage,
+  { pixels: reference, commitment }: Extract<Reference, { kind: 'render' }>,
   tools: VerifyTools,
 ): Promise<Finding> {
   const path = await fetchClaim(receipt, claimName(item), reference.channels, tools);
@@ -104,7 +107,8 @@ async function compareTile(
   const part = crop(claimed, { ...drawn, x: drawn.x - rect.x, y: drawn.y - rect.y });
   const result = compareCrops(reference, part);
   const decisive = result.steps.find((step) => step.step === result.decidedBy);
-  const differs = result.outcome !== 'pass' && result.pixels !== null;
+  const equal = result.decidedBy === 'digest';
+  const shown = result.outcome !== 'pass' && result.pixels !== null;
   return {
     outcome: result.outcome,
     decidedBy: result.decidedBy,
@@ -112,7 +116,10 @@ async function compareTile(
     pixelMatchFraction: result.pixelMatchFraction,
     perceptualHashDistance: result.perceptualHashDistance,
     perceptualHashAloneWouldPay: result.perceptualHashAloneWouldPay,
-    heatMap: differs ? await storeHeatMap(reference, part, tools) : null,
+    steps: result.steps,
+    reference: await keepPixels(commitment, equal ? null : reference, tools),
+    claim: await keepPixels(equal ? commitment : pixelDigest(part), equal ? null : part, tools),
+    heatMap: shown ? await storeHeatMap(reference, part, tools) : null,
   };
 }
 
@@ -153,22 +160,40 @@ async function compareFinish(
   if (exr) await fetchClaim(receipt, claimName(item), null, tools);
   const picture = await readPicture(receipt, item, claimName(item), tools);
   const result = comparePictureOf(reference.picture, picture);
-  const found = { ...nothingMeasured, outcome: result.outcome, decidedBy: 'picture', reason: result.detail };
+  const found: Finding = {
+    ...nothingMeasured,
+    outcome: result.outcome,
+    decidedBy: 'picture',
+    reason: result.detail,
+  };
   if (result.outcome !== 'pass') return found;
   const extra = await compareExtraFiles(receipt, reference.extraFiles, claimName(item), tools);
   if (extra.outcome === 'pass') return found;
   return { ...found, outcome: extra.outcome, decidedBy: 'extraFiles', reason: extra.detail };
 }
 
-const nothingMeasured = {
+const nothingMeasured: Omit<Finding, 'outcome' | 'decidedBy' | 'reason'> = {
   pixelMatchFraction: null,
   perceptualHashDistance: null,
   perceptualHashAloneWouldPay: null,
+  steps: [],
+  reference: null,
+  claim: null,
   heatMap: null,
-} as const;
+};
 
 function broken(reason: string): Finding {
   return { ...nothingMeasured, outcome: 'fail', decidedBy: 'sanity', reason };
+}
+
+/** Whoever doubts the numbers takes them again from these bytes. */
+async function keepPixels(
+  pixelDigest: Digest,
+  pixels: PixelImage | null,
+  tools: VerifyTools,
+): Promise<CropPixels> {
+  const blob = pixels === null ? null : await tools.blobs.putBytes(canonicalBytes(pixels), tools.signal);
+  return { pixelDigest, blob };
 }
 
 async function storeHeatMap(reference: PixelImage, claim: PixelImage, tools: VerifyTools): Promise<Digest> {

@@ -1,10 +1,11 @@
 /** The verifier trusts nobody's word about what was drawn: it draws again from the seed on chain. Pure. */
-import { drawChallenge } from '../proof/draw.ts';
-import { receiptLeaf, receiptRoot, sortByLeaf } from '../proof/receipts.ts';
+
 import { FarmError } from '../protocol/errors.ts';
 import type { Bytes32 } from '../protocol/ids.ts';
 import type { Receipt } from '../protocol/receipt.ts';
 import type { Challenge } from '../protocol/verdict.ts';
+import { drawChallenge } from './draw.ts';
+import { receiptLeaf, receiptRoot, sortByLeaf } from './receipts.ts';
 
 /**
  * The receipts in drawing order. Throws MESSAGE_INVALID when they are not those under the committed root, or when the

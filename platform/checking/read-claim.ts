@@ -4,10 +4,10 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type PixelImage, pixelDigest, readRawPixels } from '../proof/pixels.ts';
-import { type FarmError, isFarmError } from '../protocol/errors.ts';
-import type { Receipt } from '../protocol/receipt.ts';
-import type { ChallengeItem } from '../protocol/verdict.ts';
+import { type PixelImage, pixelDigest, readRawPixels } from '../../proof/pixels.ts';
+import { type FarmError, isFarmError } from '../../protocol/errors.ts';
+import type { Receipt } from '../../protocol/receipt.ts';
+import type { ChallengeItem } from '../../protocol/verdict.ts';
 import { decodePicture, isExr, NotThePicture, type Picture } from './pictures.ts';
 import { COMMAND_TIMEOUT_MS, type VerifyTools } from './tools.ts';
 

@@ -1,0 +1,80 @@
+/** Everything an audit looks at, fetched: from the farm what it says, from the chain what is so. */
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { HttpBlobs } from '../../platform/blobs/http-blobs.ts';
+import type { FarmChain } from '../../platform/chain/chain.ts';
+import { ethersChain } from '../../platform/chain/ethers-chain.ts';
+import { batchKey, jobKey } from '../../platform/chain/keys.ts';
+import { newPrivateKey } from '../../platform/chain/signing.ts';
+import { FarmError } from '../../protocol/errors.ts';
+import type { FarmInfo } from '../../protocol/http.ts';
+import type { Bytes32, Digest, JobId } from '../../protocol/ids.ts';
+import { type Evidence, evidenceSchema } from '../../protocol/verdict.ts';
+import type { FarmClient } from '../farm-client.ts';
+import type { AuditedBatch, Books } from './books.ts';
+
+/** Evidence is numbers and digests; this is hundreds of times what 64 comparisons need. */
+const MAX_EVIDENCE_BYTES = 4 * 1024 * 1024;
+
+/** The chain that the farm's contracts are on, to be read only. `url` wins over what the farm says. */
+export function openChain(info: FarmInfo, url: string | undefined): FarmChain {
+  const found = url ?? info.chainUrl;
+  if (found === null) {
+    throw new FarmError(
+      'USAGE',
+      `the farm's contracts are on chain ${info.chainId}: name a provider of it with --chain <url>`,
+    );
+  }
+  return ethersChain({
+    ...{ url: found, chainId: info.chainId, tokenAddress: info.token, escrowAddress: info.escrow },
+    // Nothing is ever sent from here: a key that nobody knows and that owns nothing.
+    coordinatorKey: newPrivateKey(),
+    embedded: null,
+  });
+}
+
+export type Sources = {
+  client: FarmClient;
+  chain: FarmChain;
+  blobs: HttpBlobs;
+  folder: string;
+  signal: AbortSignal;
+};
+
+export async function readBooks(id: JobId, sources: Sources): Promise<Books> {
+  const { client, chain, signal } = sources;
+  const [job, views, frames] = await Promise.all([
+    client.job(id, signal),
+    client.batches(id, signal),
+    client.frames(id, signal),
+  ]);
+  const chainJob = await chain.job(jobKey(id), signal);
+  const batches: AuditedBatch[] = [];
+  for (const view of views) {
+    const onChain = await chain.batch(batchKey(view.id), signal);
+    batches.push({
+      view,
+      onChain,
+      receipts: await client.receipts(id, view.id, signal),
+      evidence: await readEvidence(onChain.evidence, sources),
+    });
+  }
+  return { job, chainJob, batches, frames };
+}
+
+/** By the digest on chain: what the farm says the evidence is does not matter. Null where there is none to be had. */
+export async function readEvidence(
+  named: Bytes32 | null,
+  { blobs, folder, signal }: Pick<Sources, 'blobs' | 'folder' | 'signal'>,
+): Promise<Evidence | null> {
+  if (named === null) return null;
+  const path = join(folder, `evidence-${randomUUID()}`);
+  try {
+    await blobs.fetchTo(named.slice('0x'.length) as Digest, path, signal, MAX_EVIDENCE_BYTES);
+    return evidenceSchema.parse(JSON.parse(await readFile(path, 'utf8')));
+  } catch (error) {
+    if (signal.aborted || (error instanceof FarmError && error.code === 'FARM_UNREACHABLE')) throw error;
+    return null;
+  }
+}
