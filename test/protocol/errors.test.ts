@@ -20,7 +20,7 @@ describe('the error table', () => {
     expect(help).toMatch(/^[A-Z].{20,}[.)]$/);
     expect(httpStatus).toBeGreaterThanOrEqual(400);
     expect(httpStatus).toBeLessThanOrEqual(599);
-    expect([2, 3, 4, 5, 6, 7, 70, 130]).toContain(exitCode);
+    expect([1, 2, 3, 4, 5, 6, 7, 70, 130]).toContain(exitCode);
     expect(retryable).toBeTypeOf('boolean');
   });
 
