@@ -23,12 +23,12 @@ function lumaOf(image: PixelImage, pass: string, planes: readonly Float32Array[]
   const luma = new Float32Array(image.width * image.height);
   const [red, green, blue] = ['R', 'G', 'B'].map((letter) => plane(image, `${pass}.${letter}`));
   if (red && green && blue) {
+    // The weights add up to 1, so what is finite stays so.
     for (let i = 0; i < luma.length; i++) {
-      luma[i] = usable(
+      luma[i] =
         RED * usable(red[i] as number) +
-          GREEN * usable(green[i] as number) +
-          BLUE * usable(blue[i] as number),
-      );
+        GREEN * usable(green[i] as number) +
+        BLUE * usable(blue[i] as number);
     }
     return luma;
   }

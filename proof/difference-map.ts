@@ -1,7 +1,7 @@
 /** A picture of where a claim differs from the reference. */
 import { FarmError } from '../protocol/errors.ts';
 import { comparedPasses, matchFloor } from './compared-passes.ts';
-import { matchPixels } from './pixel-match.ts';
+import { relativeErrors } from './pixel-match.ts';
 import type { PixelImage } from './pixels.ts';
 
 /** `rgba`: width * height * 4 values of sRGB and alpha, rows top-down. */
@@ -45,7 +45,7 @@ export function heatColor(relativeError: number): readonly [number, number, numb
 }
 
 /**
- * The relative error of every pixel ({@link matchPixels}) as a colour. A value that is not finite on one side only is
+ * The relative error of every pixel ({@link relativeErrors}) as a colour. A value that is not finite on one side only is
  * drawn as the largest error.
  * @throws FarmError MESSAGE_INVALID when size or channels differ: there is nothing to lay side by side.
  */
@@ -59,10 +59,10 @@ export function heatMap(reference: PixelImage, claim: PixelImage): HeatMap {
     throw new FarmError('MESSAGE_INVALID', 'a heat map needs two images of the same size and channels');
   }
   const passes = comparedPasses(reference);
-  const { relativeErrors } = matchPixels(passes, comparedPasses(claim), passes.map(matchFloor));
+  const errors = relativeErrors(passes, comparedPasses(claim), passes.map(matchFloor));
   const rgba = new Uint8ClampedArray(width * height * 4);
-  for (let i = 0; i < relativeErrors.length; i++) {
-    const [red, green, blue] = heatColor(relativeErrors[i] as number);
+  for (let i = 0; i < errors.length; i++) {
+    const [red, green, blue] = heatColor(errors[i] as number);
     rgba[i * 4] = red;
     rgba[i * 4 + 1] = green;
     rgba[i * 4 + 2] = blue;

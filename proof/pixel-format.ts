@@ -138,7 +138,8 @@ export function samePixels(a: PixelImage, b: PixelImage): boolean {
   const left = new Uint32Array(a.data.buffer, a.data.byteOffset, a.data.length);
   const right = new Uint32Array(b.data.buffer, b.data.byteOffset, b.data.length);
   for (let i = 0; i < left.length; i++) {
-    const [x, y] = [left[i] as number, right[i] as number];
+    const x = left[i] as number;
+    const y = right[i] as number;
     if (x !== y && (canonicalBits(x) | 0) !== (canonicalBits(y) | 0)) return false;
   }
   return true;

@@ -3,7 +3,14 @@ import { cpus, release, totalmem } from 'node:os';
 
 export type Goal = { name: string; value: number; limit: number; better: 'lower' | 'higher'; ok: boolean };
 export type Row = Record<string, string | number>;
-export type Report = { bench: string; machine: Record<string, string | number>; goals: Goal[]; rows: Row[] };
+export type Report = {
+  bench: string;
+  machine: Record<string, string | number>;
+  goals: Goal[];
+  rows: Row[];
+  /** Tables after the first, of what has other columns. */
+  more?: { title: string; rows: Row[] }[];
+};
 
 const GIB = 1024 ** 3;
 
@@ -35,6 +42,10 @@ export function printReport(report: Report, json: boolean, print: (line: string)
       .join(', '),
   );
   for (const line of table(report.rows)) print(line);
+  for (const { title, rows } of report.more ?? []) {
+    print(`\n${title}`);
+    for (const line of table(rows)) print(line);
+  }
   for (const { name, value, limit, better, ok } of report.goals)
     print(
       `${ok ? 'met   ' : 'MISSED'} ${name}: ${value} (${better === 'lower' ? 'at most' : 'at least'} ${limit})`,

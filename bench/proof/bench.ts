@@ -20,7 +20,7 @@ import { measuredEngines } from '../render/engines.ts';
 import { type CostFigures, comparisonCost, verificationCost } from './cost.ts';
 import { type GalleryScene, gallery } from './gallery.ts';
 import { type Classes, honestCrops } from './honest.ts';
-import { monteCarlo } from './monte-carlo.ts';
+import { BATCHES, monteCarlo } from './monte-carlo.ts';
 
 /** Half within one class, half across two. */
 const HONEST_CROPS = 1_000;
@@ -38,9 +38,10 @@ export async function run(
   // Where a container sees it too.
   const folder = await mkdtemp(join(tmpdir(), 'tessera-bench-'));
   const rows: Row[] = [];
+  const [costRows, honestRows, formulaRows]: [Row[], Row[], Row[]] = [[], [], []];
   try {
     const engines = await findEngines({ signal, choice: 'auto', tempFolder: folder, onNote: say });
-    const totals = { cheats: 0, caught: 0, hashWouldPay: 0, honestFails: 0 };
+    const totals = { cheats: 0, caught: 0, draws: 0, drawsCaught: 0, hashWouldPay: 0, honestFails: 0 };
     const scenes: GalleryScene[] = [];
     for (const name of SCENES) scenes.push(await sceneOf(name, folder));
     for (const scene of scenes) {
@@ -54,12 +55,12 @@ export async function run(
     const still = scenes.find(({ name }) => name === 'still');
     for (const engine of engines) {
       if (still === undefined || (runtime !== undefined && engine.engine.runtime !== runtime)) continue;
-      const { warmShare, loadedShare } = await verificationCost(engine, still, folder, rows, signal, say);
+      const { warmShare, loadedShare } = await verificationCost(engine, still, folder, costRows, signal, say);
       // The worst of the engines is what counts.
       cost.warmShare = Math.max(cost.warmShare, warmShare);
       cost.loadedShare = Math.max(cost.loadedShare, loadedShare);
     }
-    const { medianMs, grownMiB } = comparisonCost(rows);
+    const { medianMs, grownMiB } = comparisonCost(costRows);
     const same = { crops: 0, fails: 0, unclear: 0 };
     const across = { ...same };
     const pairs = (await classesOf(folder, signal, say)).filter(
@@ -68,28 +69,37 @@ export async function run(
     for (const classes of pairs) {
       for (const scene of scenes) {
         const count = Math.ceil(HONEST_CROPS / 2 / pairs.length / scenes.length);
-        const found = await honestCrops(classes, scene, count, folder, rows, signal, say);
+        const found = await honestCrops(classes, scene, count, folder, honestRows, signal, say);
         for (const key of Object.keys(same) as (keyof typeof same)[]) {
           same[key] += found.same[key];
           across[key] += found.across[key];
         }
       }
     }
+    const { draws, drawsCaught, hashWouldPay } = totals;
+    rows.push({
+      node: 'all that deliver false tiles',
+      caught: `${drawsCaught} of ${draws}`,
+      'a hash alone pays': `${hashWouldPay} of ${draws}`,
+    });
     say('drawing batches');
-    const worst = monteCarlo(rows);
+    const worst = monteCarlo(formulaRows);
     const goals = [
       goal('cheatsNotCaught', totals.cheats - totals.caught, 0, 'lower'),
       goal('honestCropsFailed', totals.honestFails + same.fails + across.fails, 0, 'lower'),
       goal('honestCropsNotClearPercent', (100 * same.unclear) / Math.max(1, same.crops), 1, 'lower'),
-      // Not a promise of ours, but why there is a pixel match: most of these would have been paid.
-      goal('cheatsThatAPerceptualHashWouldPay', totals.hashWouldPay, 1, 'higher'),
       goal('formulasAgree', worst, 1, 'lower'),
       goal('checkingShareWarmPercent', 100 * cost.warmShare, 1, 'lower'),
       goal('checkingShareWithLoadPercent', 100 * cost.loadedShare, 2, 'lower'),
       goal('comparisonMs', medianMs, 60, 'lower'),
       goal('comparisonGrownMiB', grownMiB, MAX_GROWN_MIB, 'lower'),
     ];
-    return { bench: 'proof', machine: thisMachine(), goals, rows };
+    const more = [
+      { title: 'what checking costs', rows: costRows },
+      { title: 'honest crops, claimed by one session and checked by another', rows: honestRows },
+      { title: `the formulas, and ${BATCHES} drawn batches of 64 tiles`, rows: formulaRows },
+    ];
+    return { bench: 'proof', machine: thisMachine(), goals, rows, more };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

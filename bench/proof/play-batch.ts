@@ -3,7 +3,7 @@
  * and decides. Blender, files, Merkle root, draw and evidence are real; the coordinator, the chain and the network are
  * left out, since none of them has a say in what is caught.
  */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FolderBlobStore } from '../../platform/blobs/folder-blob-store.ts';
 import type { ChainBatch } from '../../platform/chain/chain.ts';
@@ -12,9 +12,10 @@ import { newIdBody } from '../../platform/new-id.ts';
 import type { EngineInfo, RenderSession } from '../../platform/render/runtime.ts';
 import { sceneDigest } from '../../platform/scenes/manifest.ts';
 import { drawChallenge } from '../../proof/draw.ts';
+import { type PixelImage, readRawPixels } from '../../proof/pixels.ts';
 import { RECEIPTS_PER_CHALLENGE } from '../../proof/policy.ts';
 import { receiptLeaf, receiptRoot, sortByLeaf } from '../../proof/receipts.ts';
-import type { BatchId, Bytes32, Digest, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
+import type { BatchId, Bytes32, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import type { SceneManifest } from '../../protocol/job.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
 import type { Rect } from '../../protocol/rect.ts';
@@ -32,34 +33,44 @@ export type BatchToPlay = {
   verifier: RenderSession;
   folder: string;
   signal: AbortSignal;
-  /** Whether the verifier does it a second time, with the session that has done it. */
-  again?: boolean;
+  /** How often the same batch is drawn from and checked, each time with another seed. */
+  draws: number;
 };
 
-export type PlayedBatch = {
+export type Draw = {
   outcome: Outcome;
   /** Of the drawn receipts. */
   comparisons: Comparison[];
-  /** Of what was delivered, tile by tile. */
-  pixelDigests: Digest[];
-  /** All that the verifier did, and what the node rendered, in milliseconds; `againMs` of the second time, or 0. */
+  /** All that the verifier did. */
   verifierMs: number;
-  againMs: number;
+};
+
+export type PlayedBatch = {
+  draws: Draw[];
+  /** What was delivered, tile by tile. */
+  pixels: PixelImage[];
+  /** What the node rendered. */
   nodeMs: number;
 };
 
 export async function playBatch(batch: BatchToPlay): Promise<PlayedBatch> {
-  const { engine, manifest, frame, samples, tiles, folder, signal } = batch;
+  const { engine, frame, samples, tiles, folder, signal } = batch;
   await mkdir(folder, { recursive: true });
   const store = await FolderBlobStore.open(join(folder, 'blobs'));
   const jobId = `job_${newIdBody(Date.now())}` as JobId;
   const address = addressOf(newPrivateKey());
   const receipts: Receipt[] = [];
+  const pixels: PixelImage[] = [];
   let nodeMs = 0;
   for (const [index, rect] of tiles.entries()) {
     const output = join(folder, `tile-${index}.exr`);
     const tile = await batch.node.render({ frame, rect, samples, output }, { signal });
     nodeMs += tile.renderMs;
+    const { rawPath } = await batch.node.readPixels(
+      { exr: tile.exrPath, output: `${output}.raw` },
+      { signal },
+    );
+    pixels.push(readRawPixels(await readFile(rawPath)));
     receipts.push({
       ...{ jobId, taskId: `task_${newIdBody(Date.now())}` as TaskId, kind: 'render', node: address },
       ...{ frame, rect, samples, pixelDigest: tile.pixelDigest, pictureDigest: null },
@@ -68,40 +79,47 @@ export async function playBatch(batch: BatchToPlay): Promise<PlayedBatch> {
     });
   }
   const ordered = sortByLeaf(receipts).map(({ receipt }) => receipt);
+  const draws: Draw[] = [];
+  for (let number = 0; number < batch.draws; number++) {
+    draws.push(await drawAndVerify(batch, ordered, store));
+  }
+  return { draws, pixels, nodeMs };
+}
+
+async function drawAndVerify(
+  { engine, manifest, verifier, folder, signal }: BatchToPlay,
+  ordered: readonly Receipt[],
+  store: FolderBlobStore,
+): Promise<Draw> {
   const seed = newPrivateKey() as string as Bytes32;
   const drawn = drawChallenge({
     ...{ seed, count: ordered.length, receipts: ordered, challengeCount: RECEIPTS_PER_CHALLENGE },
   });
   const items = drawn.map(({ index, crop }): ChallengeItem => {
-    const { kind, rect } = ordered[index] as Receipt;
+    const { kind, frame, rect, samples } = ordered[index] as Receipt;
     const output = { format: 'png' as const };
     return { index, kind, frame, rect, crop, samples, picture: rect, inputs: [], output, precision: 'float' };
   });
   const root = receiptRoot(ordered.map(receiptLeaf));
-  const verify = () =>
-    verifyBatch(
-      {
-        ...{ batchId: `batch_${newIdBody(Date.now())}` as BatchId, jobId, nodeId: 'node-1' as NodeId },
-        ...{ scene: sceneDigest(manifest), manifest, engine: engine.id, deviceClass: engine.deviceClass },
-        ...{ seed, exr: true, items },
-      },
-      {
-        session: batch.verifier,
-        blobs: {
-          fetchTo: (digest, path) => store.copyTo(digest, path),
-          putBytes: (bytes) => store.putBytes(bytes),
-        },
-        ...{ signal, engine, workFolder: join(folder, 'work'), lastTry: false },
-        onChain: { state: 'drawn', root, count: ordered.length, seed } as ChainBatch,
-        challengeCount: RECEIPTS_PER_CHALLENGE,
-        commit: async () => ({ receipts }),
-      },
-    );
+  const { jobId } = ordered[0] as Receipt;
   const startedMs = performance.now();
-  const { comparisons, outcome } = await verify();
-  const verifierMs = performance.now() - startedMs;
-  if (batch.again === true) await verify();
-  const againMs = batch.again === true ? performance.now() - startedMs - verifierMs : 0;
-  const pixelDigests = receipts.map((receipt) => receipt.pixelDigest);
-  return { outcome, comparisons, pixelDigests, verifierMs, againMs, nodeMs };
+  const { comparisons, outcome } = await verifyBatch(
+    {
+      ...{ batchId: `batch_${newIdBody(Date.now())}` as BatchId, jobId, nodeId: 'node-1' as NodeId },
+      ...{ scene: sceneDigest(manifest), manifest, engine: engine.id, deviceClass: engine.deviceClass },
+      ...{ seed, exr: true, items },
+    },
+    {
+      session: verifier,
+      blobs: {
+        fetchTo: (digest, path) => store.copyTo(digest, path),
+        putBytes: (bytes) => store.putBytes(bytes),
+      },
+      ...{ signal, engine, workFolder: join(folder, 'work'), lastTry: false },
+      onChain: { state: 'drawn', root, count: ordered.length, seed } as ChainBatch,
+      challengeCount: RECEIPTS_PER_CHALLENGE,
+      commit: async () => ({ receipts: [...ordered] }),
+    },
+  );
+  return { outcome, comparisons, verifierMs: performance.now() - startedMs };
 }
