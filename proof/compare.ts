@@ -48,12 +48,18 @@ function shapeProblem(reference: PixelImage, claim: PixelImage): string | null {
   return null;
 }
 
-function brightPixels(passes: readonly ComparedPass[]): number {
-  const lit = new Uint8Array(passes[0]?.luma.length ?? 0);
+/** Of all pixels, counted over those that luma is known of. */
+function brightPixels(passes: readonly ComparedPass[], pixels: number): number {
+  const lit = new Uint8Array(passes[0]?.luma.values.length ?? 0);
+  let count = 0;
   for (const { luma } of passes) {
-    for (let i = 0; i < lit.length; i++) if ((luma[i] as number) > BLACK_LEVEL) lit[i] = 1;
+    for (let i = 0; i < lit.length; i++) {
+      if (lit[i] === 1 || !((luma.values[i] as number) > BLACK_LEVEL)) continue;
+      lit[i] = 1;
+      count++;
+    }
   }
-  return lit.reduce((sum, value) => sum + value, 0);
+  return Math.round((count * pixels) / Math.max(1, lit.length));
 }
 
 function sanityStep(
@@ -67,9 +73,9 @@ function sanityStep(
     return { step: 'sanity', result: 'fail', detail };
   }
   // Only where so much of the reference is lit that pixel match would fail as well: a lone star may be missed.
-  const lit = brightPixels(reference);
+  const lit = brightPixels(reference, match.pixels);
   const enough = Math.max(thresholds.pixelsForgiven, (1 - thresholds.failFraction) * match.pixels);
-  if (lit > enough && brightPixels(claim) === 0) {
+  if (lit > enough && brightPixels(claim, match.pixels) === 0) {
     return { step: 'sanity', result: 'fail', detail: `black, where the reference has ${lit} lit pixels` };
   }
   return { step: 'sanity', result: 'undecided', detail: 'size, channels and values are sound' };
@@ -151,8 +157,8 @@ export function compareCrops(
   const match = matchPixels(ours, theirs, ours.map(matchFloor));
   const hashes = ours.map((pass, index) => ({
     pass: pass.name,
-    reference: perceptualHash(pass.luma, reference.width, reference.height),
-    claim: perceptualHash((theirs[index] as ComparedPass).luma, claim.width, claim.height),
+    reference: perceptualHash(pass.luma),
+    claim: perceptualHash((theirs[index] as ComparedPass).luma),
   }));
   const distance = Math.max(...hashes.map((pair) => hammingDistance(pair.reference, pair.claim)));
   const variance = options.noiseVariance ?? 0;

@@ -2,13 +2,22 @@
 import { combinedPasses, type PixelImage, passOf, plane } from './pixels.ts';
 import { FLOOR_ABSOLUTE, FLOOR_OF_MEDIAN } from './thresholds.ts';
 
-/** One pass of an image. `planes` are in the order of the image's channels; every array has width * height values. */
+/** Relative luminance: width * height values, rows top-down, never below 0, always finite. */
+export type Luma = { values: Float32Array; width: number; height: number };
+
+/** One pass of an image. `planes` are in the order of the image's channels; each has one value per pixel. */
 export type ComparedPass = {
   name: string;
   planes: readonly Float32Array[];
-  /** Relative luminance, never below 0, always finite. */
-  luma: Float32Array;
+  /** Of every pixel, or of every n-th column and row of a side that has more than enough of them. */
+  luma: Luma;
 };
+
+/**
+ * A side of twice as many pixels is thinned: what luma is for (the median, the perceptual hash, whether anything is lit)
+ * is known as well from these, and a frame has two million. What is drawn from a batch is smaller and is taken as it is.
+ */
+const ENOUGH = 256;
 
 /** Weights of ITU-R BT.709 for linear light: Blender's scene linear space has these primaries unless told otherwise. */
 const RED = 0.2126;
@@ -19,25 +28,34 @@ function usable(value: number): number {
   return value > 0 && value < Number.POSITIVE_INFINITY ? value : 0;
 }
 
-function lumaOf(image: PixelImage, pass: string, planes: readonly Float32Array[]): Float32Array {
-  const luma = new Float32Array(image.width * image.height);
+function lumaOf(image: PixelImage, pass: string, planes: readonly Float32Array[]): Luma {
+  const stepX = Math.max(1, Math.floor(image.width / ENOUGH));
+  const stepY = Math.max(1, Math.floor(image.height / ENOUGH));
+  const width = Math.floor(image.width / stepX);
+  const height = Math.floor(image.height / stepY);
   const [red, green, blue] = ['R', 'G', 'B'].map((letter) => plane(image, `${pass}.${letter}`));
-  if (red && green && blue) {
-    // The weights add up to 1, so what is finite stays so.
-    for (let i = 0; i < luma.length; i++) {
-      luma[i] =
-        RED * usable(red[i] as number) +
-        GREEN * usable(green[i] as number) +
-        BLUE * usable(blue[i] as number);
+  const values = new Float32Array(width * height);
+  for (let row = 0; row < height; row++) {
+    // From the middle of each group, so that the picture is not moved.
+    const start = (row * stepY + (stepY >> 1)) * image.width + (stepX >> 1);
+    for (let column = 0; column < width; column++) {
+      const i = start + column * stepX;
+      values[row * width + column] =
+        red && green && blue
+          ? // The weights add up to 1, so what is finite stays so.
+            RED * usable(red[i] as number) +
+            GREEN * usable(green[i] as number) +
+            BLUE * usable(blue[i] as number)
+          : mean(planes, i);
     }
-    return luma;
   }
-  for (let i = 0; i < luma.length; i++) {
-    let sum = 0;
-    for (const values of planes) sum += usable(values[i] as number);
-    luma[i] = usable(sum / planes.length);
-  }
-  return luma;
+  return { values, width, height };
+}
+
+function mean(planes: readonly Float32Array[], i: number): number {
+  let sum = 0;
+  for (const values of planes) sum += usable(values[i] as number);
+  return usable(sum / planes.length);
 }
 
 /**
@@ -94,5 +112,5 @@ export function medianLuma(luma: Float32Array): number {
 
 /** The smallest magnitude that a relative difference is taken of (design.md 7.5 d), from the reference's pass. */
 export function matchFloor(reference: ComparedPass): number {
-  return FLOOR_OF_MEDIAN * medianLuma(reference.luma) + FLOOR_ABSOLUTE;
+  return FLOOR_OF_MEDIAN * medianLuma(reference.luma.values) + FLOOR_ABSOLUTE;
 }

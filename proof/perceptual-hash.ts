@@ -3,12 +3,11 @@
  * Functions", 2010) over 32 x 32 tone-mapped luma. A cheap gate against a wrong frame or scene, never a proof: every
  * fake of the right frame passes it (facts.md section 2).
  */
+import type { Luma } from './compared-passes.ts';
 
 /** The hash looks at this many samples a side, and at the lowest frequencies of them. */
 const SIDE = 32;
 const LOW = 8;
-/** So many columns or rows say what {@link SIDE} averages of them are: eight noisy values in each. */
-const ENOUGH = 256;
 
 /**
  * Coefficients are rounded to this before they are compared. A flat crop has none but float noise (about 1e-3 for
@@ -90,30 +89,6 @@ function narrowRow(
   }
 }
 
-/**
- * Every n-th column and row of a plane of at least 512 a side: 256 are enough for 32 averages, and each of them costs a
- * root. What is drawn from a batch is smaller and is looked at as it is.
- */
-function thinned(
-  luma: Float32Array,
-  width: number,
-  height: number,
-): { luma: Float32Array; width: number; height: number } {
-  const stepX = Math.max(1, Math.floor(width / ENOUGH));
-  const stepY = Math.max(1, Math.floor(height / ENOUGH));
-  if (stepX === 1 && stepY === 1) return { luma, width, height };
-  const columns = Math.floor(width / stepX);
-  const rows = Math.floor(height / stepY);
-  const thin = new Float32Array(columns * rows);
-  for (let row = 0; row < rows; row++) {
-    // From the middle of each group, so that the picture is not moved.
-    const start = (row * stepY + (stepY >> 1)) * width + (stepX >> 1);
-    for (let column = 0; column < columns; column++)
-      thin[row * columns + column] = luma[start + column * stepX] as number;
-  }
-  return { luma: thin, width: columns, height: rows };
-}
-
 /** The 8 x 8 lowest coefficients of the 32 x 32 DCT-II, row v (vertical), column u, rounded to whole steps. */
 function lowFrequencies(small: Float64Array): number[] {
   const rows = new Float64Array(SIDE * LOW);
@@ -134,13 +109,12 @@ function lowFrequencies(small: Float64Array): number[] {
 }
 
 /**
- * The hash of a plane of width * height linear luma values (rows top-down, finite, not negative). Bit 63 is the
+ * The hash of a plane of linear luma. Bit 63 is the
  * lowest frequency, then row by row; a bit is set where the coefficient is above the median of the 63 without DC,
  * which would only say how bright the crop is.
  */
-export function perceptualHash(luma: Float32Array, width: number, height: number): bigint {
-  const thin = thinned(luma, width, height);
-  const coefficients = lowFrequencies(resize(thin.luma, thin.width, thin.height));
+export function perceptualHash({ values, width, height }: Luma): bigint {
+  const coefficients = lowFrequencies(resize(values, width, height));
   const sorted = coefficients.slice(1).sort((a, b) => a - b);
   const median = sorted[Math.floor(sorted.length / 2)] as number;
   return coefficients.reduce((hash, value) => (hash << 1n) | (value > median ? 1n : 0n), 0n);

@@ -24,7 +24,10 @@ export type CompareThresholds = {
  */
 export const PIXEL_TOLERANCE = 1e-3;
 
-/** floor = 5 % of the reference's median luma + 1e-4: in the dark, float noise is large relative to the value itself. */
+/**
+ * floor = 5 % of the reference's median luma + 1e-4: in the dark, float noise is large relative to the value itself. (The
+ * median of every n-th row and column of a side of 512 and more, see compared-passes.ts; no drawn crop is that large.)
+ */
 export const FLOOR_OF_MEDIAN = 0.05;
 /** The part of the floor that a black reference keeps: about a hundredth of what an 8-bit picture can show. */
 export const FLOOR_ABSOLUTE = 1e-4;

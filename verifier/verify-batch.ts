@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { digestBytes } from '../platform/blobs/digest-file.ts';
 import type { ChainBatch } from '../platform/chain/chain.ts';
 import { brokenReceipt, compareClaim, unclear } from '../platform/checking/compare-claim.ts';
-import { BrokenClaim, fetchClaim, readPicture } from '../platform/checking/read-claim.ts';
+import { BrokenClaim, findBrokenFiles, readPicture } from '../platform/checking/read-claim.ts';
 import { makeReference, type Reference } from '../platform/checking/reference.ts';
 import type { VerifyTools } from '../platform/checking/tools.ts';
 import { sceneDigest } from '../platform/scenes/manifest.ts';
@@ -109,18 +109,24 @@ async function findBroken(
   const channels = model?.kind === 'render' ? model.pixels.channels : null;
   // One job, so one format and one size for all its pictures.
   const sample = challenge.items[0];
+  const others = [...receipts.entries()]
+    .map(([index, receipt]) => ({ index, receipt }))
+    .filter(({ index }) => sample !== undefined && !drawn.has(index));
+  // A tile's EXR was delivered, a frame's only where the artist asked for it: then it is what the artist gets.
+  const delivered = others.filter(({ receipt }) => receipt.kind === 'render' || challenge.exr);
+  const errors = await findBrokenFiles(delivered, channels, tools);
+  for (const { index, receipt } of others) {
+    if (receipt.kind === 'render' || errors.has(index) || sample === undefined) continue;
+    await readPicture(receipt, sample, `other-${index}`, tools).catch((error: unknown) =>
+      errors.set(index, error),
+    );
+  }
   const found: Comparison[] = [];
-  for (const [index, receipt] of receipts.entries()) {
-    if (drawn.has(index) || sample === undefined) continue;
-    try {
-      // A tile's EXR was delivered, a frame's only where the artist asked for it: then it is what the artist gets.
-      if (receipt.kind === 'render' || challenge.exr)
-        await fetchClaim(receipt, `other-${index}`, channels, tools);
-      if (receipt.kind !== 'render') await readPicture(receipt, sample, `other-${index}`, tools);
-    } catch (error) {
-      if (error instanceof BrokenClaim) found.push(brokenReceipt(index, receipt, error.message));
-      else found.push(unclear({ index, ...receipt, crop: receipt.rect }, giveUp(error, ports)));
-    }
+  for (const { index, receipt } of others) {
+    if (!errors.has(index)) continue;
+    const error = errors.get(index);
+    if (error instanceof BrokenClaim) found.push(brokenReceipt(index, receipt, error.message));
+    else found.push(unclear({ index, ...receipt, crop: receipt.rect }, giveUp(error, ports)));
   }
   return found;
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""readPixels: an EXR of any origin, decoded in the sandbox."""
+"""readPixels, digestPixels: EXR files of any origin, decoded in the sandbox."""
 
 from __future__ import annotations
 
@@ -24,6 +24,26 @@ def read_pixels(arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
     return {
         "width": crop["width"],
         "height": crop["height"],
+        "channels": decoded.names,
+        "pixelDigest": pixels.digest(decoded),
+    }
+
+
+def digest_pixels(arguments: dict[str, Any], _progress: Any) -> dict[str, Any]:
+    """What each of many files holds, or why it holds nothing; one command, since a round trip takes longer than a tile."""
+    return {"files": [digest_file(path) for path in arguments["exrs"]]}
+
+
+def digest_file(path: str) -> dict[str, Any]:
+    """One file, or why not: a file that is none must not hide the others."""
+    try:
+        decoded = pixels.decode(path)
+    except Failure as failure:
+        return {"ok": False, "code": failure.code, "message": failure.message, "details": failure.details}
+    return {
+        "ok": True,
+        "width": decoded.width,
+        "height": decoded.height,
         "channels": decoded.names,
         "pixelDigest": pixels.digest(decoded),
     }

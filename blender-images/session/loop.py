@@ -42,6 +42,7 @@ def load_commands() -> dict[str, Command]:
         "frame": whole_frame.frame,
         "preview": preview.preview,
         "readPixels": decoding.read_pixels,
+        "digestPixels": decoding.digest_pixels,
     }
 
 

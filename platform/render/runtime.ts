@@ -6,6 +6,7 @@
  * given here is a path of the host: implementations carry files in and out themselves.
  */
 
+import type { FarmError } from '../../protocol/errors.ts';
 import type { Digest } from '../../protocol/ids.ts';
 import type { OutputSettings, PictureFormat, Precision } from '../../protocol/output.ts';
 import type { Rect, Size } from '../../protocol/rect.ts';
@@ -262,6 +263,9 @@ export type DecodedPixels = {
   rawPath: string;
 };
 
+/** What an EXR of any origin holds; nothing is written. */
+export type PixelsOfFile = Omit<DecodedPixels, 'rawPath'>;
+
 /** Why a renderer is no longer there. The last three: it ran into a limit of its sandbox. */
 export type SessionEnd = {
   reason: 'closed' | 'aborted' | 'timeout' | 'crashed' | 'memory' | 'output' | 'processes';
@@ -279,6 +283,8 @@ export interface RenderSession extends AsyncDisposable {
   renderFrame(command: FrameCommand, options: CommandOptions): Promise<RenderedFrame>;
   preview(command: PreviewCommand, options: CommandOptions): Promise<PreviewPicture>;
   readPixels(command: ReadPixelsCommand, options: CommandOptions): Promise<DecodedPixels>;
+  /** What each of these EXR files holds, or the error that reading it alone would have given, in their order. */
+  digestPixels(exrs: readonly string[], options: CommandOptions): Promise<(PixelsOfFile | FarmError)[]>;
   /** Resident memory of the renderer as last reported; absent until it was. */
   readonly memoryBytes?: number | undefined;
   /** Resolves, never rejects, once the renderer has ended for whatever reason and its files are gone. */

@@ -101,6 +101,7 @@ function cheatingSession(session: RenderSession, cheat: Cheat): RenderSession {
     finish: (command, options) => session.finish(command, options),
     preview: (command, options) => session.preview(command, options),
     readPixels: (command, options) => session.readPixels(command, options),
+    digestPixels: (exrs, options) => session.digestPixels(exrs, options),
     close: () => session.close(),
     [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
   };

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compareCrops } from '../../proof/compare.ts';
 import { comparedPasses, matchFloor, medianLuma } from '../../proof/compared-passes.ts';
-import { matchPixels, noiseVarianceOfHalves } from '../../proof/pixel-match.ts';
+import { matchPixels, noiseVarianceOfHalves, type PixelMatch } from '../../proof/pixel-match.ts';
 import { crop, imageFromPlanes, type PixelImage } from '../../proof/pixels.ts';
 import { THRESHOLDS } from '../../proof/thresholds.ts';
 import { edit, halfResolution, hashed, median3, render } from './synthetic.ts';
@@ -154,6 +154,35 @@ describe('few pixels', () => {
   });
 });
 
+/** More than one block of values in a plane, and not a whole number of them. */
+const LARGE_SIDE = 70;
+
+/** The definition, value by value. */
+function matchOneByOne(left: Float32Array[], right: Float32Array[], floor: number): PixelMatch {
+  const pixels = LARGE_SIDE * LARGE_SIDE;
+  const mismatched = new Set<number>();
+  let [sum, finite, maxAbsDifference, nonFiniteValues] = [0, 0, 0, 0];
+  for (const [plane, values] of left.entries()) {
+    for (const [i, a] of values.entries()) {
+      const b = right[plane]?.[i] as number;
+      if (Number.isFinite(a) && Number.isFinite(b)) {
+        const difference = Math.abs(a - b);
+        finite++;
+        sum += difference ** 2;
+        maxAbsDifference = Math.max(maxAbsDifference, difference);
+        if (difference > 1e-3 * Math.max(Math.abs(a), Math.abs(b), floor)) mismatched.add(i);
+        continue;
+      }
+      if (Number.isFinite(a)) nonFiniteValues++;
+      if (a !== b && !(Number.isNaN(a) && Number.isNaN(b))) mismatched.add(i);
+    }
+  }
+  return {
+    ...{ pixels, mismatchedPixels: mismatched.size, pixelMatchFraction: 1 - mismatched.size / pixels },
+    ...{ maxAbsDifference, meanSquare: sum / finite, nonFiniteValues },
+  };
+}
+
 describe('the numbers', () => {
   it('match fraction is symmetric for given floors', () => {
     const passes = comparedPasses(reference);
@@ -167,6 +196,34 @@ describe('the numbers', () => {
       const back = matchPixels(comparedPasses(claim), passes, floors);
       expect(back).toEqual(there);
     }
+  });
+
+  it('are those of looking at every pixel by itself, whatever blocks they are taken in', () => {
+    const value = fc.oneof(
+      fc.float({ min: 0, max: 2, noNaN: true }),
+      fc.constantFrom(0, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -1),
+    );
+    const change = fc.record({ at: fc.nat(2 * LARGE_SIDE * LARGE_SIDE - 1), value });
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 20 }), fc.array(change, { maxLength: 5 }), (ours, both) => {
+        const planes = (changes: { at: number; value: number }[]): Float32Array[] => {
+          const all = Float32Array.from(
+            { length: 2 * LARGE_SIDE * LARGE_SIDE },
+            (_, i) => 0.1 + ((i * 7) % 13) / 13,
+          );
+          for (const { at, value: changed } of changes) all[at] = changed;
+          return [all.subarray(0, LARGE_SIDE * LARGE_SIDE), all.subarray(LARGE_SIDE * LARGE_SIDE)];
+        };
+        const [left, right] = [planes(both), planes([...both, ...ours])];
+        const pass = (values: Float32Array[]) => [
+          { name: 'L', planes: values, luma: { values: new Float32Array(1), width: 1, height: 1 } },
+        ];
+        const { meanSquare, ...found } = matchPixels(pass(left), pass(right), [0.05]);
+        const { meanSquare: expectedSquare, ...expected } = matchOneByOne(left, right, 0.05);
+        expect(found).toEqual(expected);
+        expect(meanSquare).toBeCloseTo(expectedSquare, 12);
+      }),
+    );
   });
 
   it('uses the floor in the dark and the value in the light', () => {

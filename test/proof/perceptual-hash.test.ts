@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { comparedPasses } from '../../proof/compared-passes.ts';
+import { comparedPasses, type Luma } from '../../proof/compared-passes.ts';
 import { hammingDistance, perceptualHash, perceptualHashHex } from '../../proof/perceptual-hash.ts';
 import type { PixelImage } from '../../proof/pixels.ts';
 import { edit, hashed, render } from './synthetic.ts';
 
 function hashOf(image: PixelImage): bigint {
-  return perceptualHash(comparedPasses(image)[0]?.luma as Float32Array, image.width, image.height);
+  return perceptualHash(comparedPasses(image)[0]?.luma as Luma);
 }
 
 describe('perceptual hash', () => {
@@ -41,8 +41,9 @@ describe('perceptual hash', () => {
 
   it('works for crops smaller than 32 and not square', () => {
     const luma = Float32Array.from({ length: 5 * 3 }, (_, i) => i / 15);
-    expect(perceptualHash(luma, 5, 3)).not.toBe(0n);
-    expect(perceptualHash(luma, 5, 3)).not.toBe(perceptualHash(luma.toReversed(), 5, 3));
+    const hash = (values: Float32Array) => perceptualHash({ values, width: 5, height: 3 });
+    expect(hash(luma)).not.toBe(0n);
+    expect(hash(luma)).not.toBe(hash(luma.toReversed()));
   });
 
   it('prints 16 digits and counts bits', () => {

@@ -112,6 +112,7 @@ function fakeSession(memoryBytes = 0): RenderSession & { end(reason: SessionEnd[
     renderFrame: unused,
     finish: unused,
     readPixels: unused,
+    digestPixels: unused,
     memoryBytes,
     closed: promise,
     end: (reason) => resolve({ reason, message: reason }),

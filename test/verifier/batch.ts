@@ -88,6 +88,13 @@ export class FakeSession {
     const { width, height, channels } = image;
     return { width, height, channels: [...channels], pixelDigest: pixelDigest(image), rawPath: output };
   }
+  async digestPixels(exrs: readonly string[]): ReturnType<RenderSession['digestPixels']> {
+    const read = exrs.map(async (exr) => {
+      const { rawPath: _none, ...pixels } = await this.readPixels({ exr, output: `${exr}.read` });
+      return pixels;
+    });
+    return await Promise.all(read.map((one) => one.catch((error: unknown) => error as FarmError)));
+  }
 }
 
 export function toolsOf(session: FakeSession, blobs: FakeBlobs): Pick<VerifyTools, 'session' | 'blobs'> {

@@ -108,6 +108,22 @@ const errorCodeSchema = z.custom<ErrorCode>(
   (value) => typeof value === 'string' && Object.hasOwn(ERRORS, value),
 );
 
+/** What is wrong with one file of several. */
+const fileFailureSchema = z.strictObject({
+  ok: z.literal(false),
+  code: errorCodeSchema,
+  message: text,
+  details: z.record(z.string(), z.unknown()),
+});
+
+/** One answer for each file that was asked about, in that order. */
+export const digestedSchema = (count: number) =>
+  z.strictObject({
+    files: z
+      .array(z.discriminatedUnion('ok', [decodedSchema.extend({ ok: z.literal(true) }), fileFailureSchema]))
+      .length(count),
+  });
+
 /** First line of every session. */
 export const helloSchema = z.union([
   z.strictObject({ hello: z.literal(true) }),

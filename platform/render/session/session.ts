@@ -11,6 +11,7 @@ import type {
   FinishedFrame,
   FrameCommand,
   OpenOptions,
+  PixelsOfFile,
   PreviewCommand,
   PreviewPicture,
   ReadPixelsCommand,
@@ -31,6 +32,7 @@ import { Renderer, type RendererOptions, rendererFor } from './renderer.ts';
 import {
   decodedSchema,
   devicesSchema,
+  digestedSchema,
   finishedSchema,
   inspectionSchema,
   openedSchema,
@@ -49,7 +51,7 @@ const PREVIEW_SAMPLES = 16;
 export type SessionOptions = OpenOptions & RendererOptions & { engine: EngineInfo };
 
 /** Names the host's file where the renderer complains about its own name for it. */
-function withHostPaths(error: unknown, hostPaths: ReadonlyMap<string, string>): unknown {
+function withHostPaths<E>(error: E, hostPaths: ReadonlyMap<string, string>): E | FarmError {
   if (!isFarmError(error)) return error;
   const inside = error.details?.['exr'];
   const path = typeof inside === 'string' ? hostPaths.get(inside) : undefined;
@@ -177,6 +179,29 @@ class BlenderSession implements RenderSession {
         return { rawPath: command.output, ...result };
       });
     });
+  }
+
+  digestPixels(exrs: readonly string[], options: CommandOptions): Promise<(PixelsOfFile | FarmError)[]> {
+    return this.#inTurn(options, () =>
+      this.#withFiles([], async (used) => {
+        for (const path of exrs) used.push(await this.#exchange.handIn(path));
+        const hostPaths = new Map(used.map((inside, index) => [inside, exrs[index] as string]));
+        const { files } = await this.#wire.command(
+          'digestPixels',
+          { exrs: [...used] },
+          digestedSchema(exrs.length),
+          options,
+        );
+        return files.map((file) => {
+          if (!file.ok) {
+            const { code, message, details } = file;
+            return withHostPaths(new FarmError(code, message, { details }), hostPaths);
+          }
+          const { ok: _ok, ...pixels } = file;
+          return pixels;
+        });
+      }),
+    );
   }
 
   async close(): Promise<void> {

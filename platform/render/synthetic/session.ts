@@ -1,6 +1,6 @@
 /** A render session of numbers: everything the port promises, and no picture of anything. */
 import { crop, type PixelImage, pixelDigest } from '../../../proof/pixels.ts';
-import { FarmError } from '../../../protocol/errors.ts';
+import { FarmError, isFarmError } from '../../../protocol/errors.ts';
 import type { OutputSettings } from '../../../protocol/output.ts';
 import type { Rect } from '../../../protocol/rect.ts';
 import type {
@@ -10,6 +10,7 @@ import type {
   FinishCommand,
   FinishedFrame,
   FrameCommand,
+  PixelsOfFile,
   PreviewCommand,
   PreviewPicture,
   ReadPixelsCommand,
@@ -95,6 +96,24 @@ export class SyntheticSession implements RenderSession {
         pixelDigest: pixelDigest(whole),
         rawPath: command.output,
       };
+    });
+  }
+
+  digestPixels(exrs: readonly string[], options: CommandOptions): Promise<(PixelsOfFile | FarmError)[]> {
+    return this.#turns.run(options, async () => {
+      const files: (PixelsOfFile | FarmError)[] = [];
+      for (const exr of exrs) {
+        const found = await readImage(exr).catch((error: unknown) => {
+          if (!isFarmError(error)) throw error;
+          return error;
+        });
+        if (found instanceof FarmError) files.push(found);
+        else {
+          const { width, height, channels } = found;
+          files.push({ width, height, channels: [...channels], pixelDigest: pixelDigest(found) });
+        }
+      }
+      return files;
     });
   }
 

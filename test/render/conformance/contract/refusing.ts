@@ -57,5 +57,19 @@ export function refusalContract(bench: Bench): void {
       const sound = await session.readPixels({ exr: tile.path, output: fresh('.raw') }, { signal });
       expect(sound.pixelDigest).toBe(tile.pixelDigest);
     });
+
+    it('one broken file of several, and only that one', async () => {
+      await using session = await open('plain');
+      const { tile } = await wholeFrame(session, 1);
+      const none = fresh('.exr');
+      await writeFile(none, 'not an image');
+      const found = await session.digestPixels([tile.path, none, tile.path], { signal });
+      const { pixelDigest, rect } = tile;
+      const { width, height } = rect;
+      expect(found[0]).toMatchObject({ pixelDigest, width, height, channels: expect.any(Array) });
+      expect(found[1]).toMatchObject({ code: 'RENDER_FAILED', details: { exr: none, invalidExr: true } });
+      expect(found[2]).toEqual(found[0]);
+      await expect(session.digestPixels([], { signal })).resolves.toEqual([]);
+    });
   });
 }
