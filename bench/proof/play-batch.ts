@@ -35,6 +35,8 @@ export type BatchToPlay = {
   signal: AbortSignal;
   /** How often the same batch is drawn from and checked, each time with another seed. */
   draws: number;
+  /** Up to how many while every one of them passed, given what was delivered; no more than `draws` when left out. */
+  untilCaught?: (pixels: readonly PixelImage[]) => number;
 };
 
 export type Draw = {
@@ -80,7 +82,9 @@ export async function playBatch(batch: BatchToPlay): Promise<PlayedBatch> {
   }
   const ordered = sortByLeaf(receipts).map(({ receipt }) => receipt);
   const draws: Draw[] = [];
-  for (let number = 0; number < batch.draws; number++) {
+  const most = Math.max(batch.draws, batch.untilCaught?.(pixels) ?? 0);
+  const passed = (): boolean => draws.every(({ outcome }) => outcome === 'pass');
+  while (draws.length < batch.draws || (draws.length < most && passed())) {
     draws.push(await drawAndVerify(batch, ordered, store));
   }
   return { draws, pixels, nodeMs };
