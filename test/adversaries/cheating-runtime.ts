@@ -1,6 +1,6 @@
 /** An honest renderer in the hands of a cheat: all that it takes to deliver something else under the same receipt. */
 import { execFile } from 'node:child_process';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -43,6 +43,8 @@ async function changedScene(
   blender: string,
 ): Promise<SceneFolder> {
   const own = await mkdtemp(join(tmpdir(), 'tessera-cheat-'));
+  // A container is another user.
+  await chmod(own, 0o755);
   await cp(root, own, { recursive: true });
   const path = join(own, main);
   const script = `import bpy\nscene = bpy.context.scene\n${statements}\nbpy.ops.wm.save_mainfile()`;
