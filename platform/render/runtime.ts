@@ -134,6 +134,12 @@ export type RenderCommand = {
   rect: Rect;
   /** In place of the scene's own number. */
   samples?: number;
+  /**
+   * So many samples of every pixel are left to others: these are the ones after them. Where every pixel gets the same
+   * number, the mean of two halves is the whole within float rounding, and their difference tells its noise. None when
+   * left out.
+   */
+  sampleOffset?: number;
   /** How the EXR stores colours; `float` when left out. */
   precision?: Precision;
   /** Where the EXR goes. Its folder exists; a file there is replaced. */
