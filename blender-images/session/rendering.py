@@ -81,10 +81,10 @@ def settings_for(scene: bpy.types.Scene, arguments: dict[str, Any], rect: Rect, 
 
 def offset_after(scene: bpy.types.Scene, skipped: int) -> int:
     """How many samples Cycles is to skip: as many as the scene does by itself, and these."""
-    if skipped and hasattr(scene.cycles, "use_sample_subset"):
+    if hasattr(scene.cycles, "use_sample_subset"):
         # There the offset alone does nothing, and two halves of a picture would be the same half.
         version = bpy.app.version_string
-        raise Failure("SCENE_UNSUPPORTED", f"Blender {version} takes a part of the samples in a way that is not known here")
+        raise Failure("SCENE_UNSUPPORTED", f"Blender {version} renders a part of the samples in a way not known here")
     offset = int(scene.cycles.sample_offset) + skipped
     if not 0 <= offset <= MAX_SAMPLE_OFFSET:
         raise Failure("MESSAGE_INVALID", f"{offset} samples cannot be skipped, {MAX_SAMPLE_OFFSET} are the limit")
@@ -96,7 +96,8 @@ def sampled(scene: bpy.types.Scene, samples: int | None, skipped: int = 0) -> It
     """As many samples as were asked for, after those that are skipped, and the noise that they leave."""
     with ExitStack() as stack:
         stack.enter_context(denoising.with_guides(scene))
-        stack.enter_context(overridden(scene.cycles, sample_offset=offset_after(scene, skipped)))
+        if skipped:
+            stack.enter_context(overridden(scene.cycles, sample_offset=offset_after(scene, skipped)))
         if samples is not None:
             stack.enter_context(overridden(scene.cycles, samples=samples))
             # A layer's own number would win over the one that was asked for.
