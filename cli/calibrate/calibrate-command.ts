@@ -54,7 +54,10 @@ export async function calibrateCommand(
     for (const scene of scenes) {
       const found = await measureScene(scene, runtimes, {
         ...{ crops: Number(options.crops), samples, folder, signal: terminal.signal },
-        onNote: (note) => terminal.say(note),
+        onNote: (note) => {
+          progress.clear();
+          terminal.say(note);
+        },
         onCrop: ({ runtime, done, total }) =>
           progress.show(`${scene.name}: ${done} of ${total} crops, ${nameOf(runtime)}`),
       });

@@ -7,13 +7,15 @@ import type { Rect } from '../../protocol/rect.ts';
 import type { Outcome, StepName } from '../../protocol/verdict.ts';
 import type { Pair } from './pairs.ts';
 import type { PlannedTile } from './plan-crops.ts';
-import { type RenderedClass, readPixels } from './render-class.ts';
+import { type ReferenceFiles, type RenderedClass, readPixels } from './render-class.ts';
 
 /** One honest crop, as the table has it. */
 export type MeasuredCrop = {
   scene: string;
   frame: number;
   crop: Rect;
+  /** What the claim was compared with: the mean of two halves, or the whole beside them. */
+  reference: 'halves' | 'whole';
   pixelMatchFraction: number;
   /** R; null where the reference has no noise at all. */
   noiseRatio: number | null;
@@ -33,15 +35,13 @@ export async function comparePair(
   const places = plan.flatMap(({ frame, crops }) => crops.map((crop) => ({ frame, crop })));
   const measured: MeasuredCrop[] = [];
   for (const [index, { frame, crop }] of places.entries()) {
-    const [first, second] = await Promise.all((reference.halves[index] ?? []).map(readPixels));
+    const files = reference.references[index];
     const claimed = claim.claims[index];
-    if (first === undefined || second === undefined || claimed === undefined) continue;
-    const noiseVariance = noiseVarianceOfHalves(first, second);
-    const found = compareCrops(meanOfHalves(first, second), await readPixels(claimed), {
-      ...{ thresholds, noiseVariance },
-    });
+    if (files === undefined || claimed === undefined) continue;
+    const { pixels, from, noiseVariance } = await referenceOf(files);
+    const found = compareCrops(pixels, await readPixels(claimed), { thresholds, noiseVariance });
     measured.push({
-      ...{ scene, frame, crop, noiseVariance },
+      ...{ scene, frame, crop, noiseVariance, reference: from },
       // Null where the two differ in size or channels: then no pixel of them matches.
       pixelMatchFraction: found.pixelMatchFraction ?? 0,
       noiseRatio: found.noiseRatio,
@@ -51,4 +51,12 @@ export async function comparePair(
     });
   }
   return measured;
+}
+
+/** The noise of the whole is told by its halves, also where they do not make it. */
+async function referenceOf({ halves, whole }: ReferenceFiles) {
+  const [first, second] = [await readPixels(halves[0]), await readPixels(halves[1])];
+  const noiseVariance = noiseVarianceOfHalves(first, second);
+  if (whole !== null) return { pixels: await readPixels(whole), from: 'whole' as const, noiseVariance };
+  return { pixels: meanOfHalves(first, second), from: 'halves' as const, noiseVariance };
 }

@@ -74,7 +74,7 @@ async function renderAll(
   scene: CalibrationScene,
   runtimes: readonly RenderRuntime[],
   { plan, samples, folder }: { plan: readonly PlannedTile[]; samples: number; folder: string },
-  { signal, onCrop }: MeasureOptions,
+  { signal, onCrop, onNote }: MeasureOptions,
 ): Promise<Rendered[]> {
   const rendered: Rendered[] = [];
   const perClass = 2 * plan.reduce((sum, tile) => sum + tile.crops.length, 0);
@@ -84,7 +84,7 @@ async function renderAll(
     let done = index * perClass;
     const total = runtimes.length * perClass;
     const files = await renderClass(runtime, {
-      ...{ scene, plan, samples, folder: own, signal },
+      ...{ scene, plan, samples, folder: own, signal, onNote },
       onCrop: () => onCrop({ runtime, scene: scene.name, done: ++done, total }),
     });
     rendered.push({ ...files, runtime, version: runtime.engine.version });

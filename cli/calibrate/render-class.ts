@@ -7,14 +7,16 @@ import type { RenderRuntime, RenderSession, SceneFolder } from '../../platform/r
 import { compareCrops } from '../../proof/compare.ts';
 import { meanOfHalves } from '../../proof/halves.ts';
 import { type PixelImage, readRawPixels } from '../../proof/pixels.ts';
-import { FarmError } from '../../protocol/errors.ts';
 import type { Rect } from '../../protocol/rect.ts';
 import type { PlannedTile } from './plan-crops.ts';
 
 export type CalibrationScene = { name: string; folder: SceneFolder };
 
+/** `whole` is null where the mean of the halves is the whole. */
+export type ReferenceFiles = { halves: [first: string, second: string]; whole: string | null };
+
 /** Files of raw pixels, one of each per crop of the plan and in its order. Files, since a scene may have many passes. */
-export type RenderedClass = { claims: string[]; halves: [first: string, second: string][] };
+export type RenderedClass = { claims: string[]; references: ReferenceFiles[] };
 
 export type RenderWork = {
   scene: CalibrationScene;
@@ -26,19 +28,17 @@ export type RenderWork = {
   signal: AbortSignal;
   /** After every crop, of the claims and of the references. */
   onCrop: () => void;
+  onNote: (note: string) => void;
 };
 
 /**
  * Claims and references come from two sessions, one after the other: what a second Blender does differently is part of
- * what is measured. Throws SCENE_UNSUPPORTED where halves of the samples do not make the whole.
+ * what is measured.
  */
 export async function renderClass(runtime: RenderRuntime, work: RenderWork): Promise<RenderedClass> {
   const claims = await inSession(runtime, work, (session) => renderClaims(session, work));
-  const halves = await inSession(runtime, work, async (session) => {
-    await requireHalves(session, work);
-    return await renderReferences(session, work);
-  });
-  return { claims, halves };
+  const references = await inSession(runtime, work, (session) => renderReferences(session, work));
+  return { claims, references };
 }
 
 async function inSession<T>(
@@ -64,15 +64,22 @@ async function renderClaims(session: RenderSession, work: RenderWork): Promise<s
   return claims;
 }
 
-async function renderReferences(session: RenderSession, work: RenderWork): Promise<[string, string][]> {
-  const halves: [string, string][] = [];
+async function renderReferences(session: RenderSession, work: RenderWork): Promise<ReferenceFiles[]> {
+  const references: ReferenceFiles[] = [];
+  let whole = false;
   for (const { frame, crops } of work.plan) {
     for (const rect of crops) {
-      halves.push(await renderHalves(session, { frame, rect }, `half-${halves.length}`, work));
+      const place = { frame, rect };
+      const index = references.length;
+      if (index === 0) whole = !(await halvesMakeWhole(session, place, work));
+      references.push({
+        halves: await renderHalves(session, place, `half-${index}`, work),
+        whole: whole ? await renderWhole(session, place, `whole-${index}`, work) : null,
+      });
       work.onCrop();
     }
   }
-  return halves;
+  return references;
 }
 
 type Place = { frame: number; rect: Rect };
@@ -91,26 +98,27 @@ async function renderHalves(
   return [await one(0), await one(samples)];
 }
 
-/**
- * Where the number of samples depends on what they show (adaptive sampling), or what a sample is depends on those before
- * it, halves are another picture than the whole, and every honest crop would look like a fake.
- */
-async function requireHalves(session: RenderSession, work: RenderWork): Promise<void> {
-  const [tile] = work.plan;
-  const [rect] = tile?.crops ?? [];
-  if (tile === undefined || rect === undefined) return;
-  const place = { frame: tile.frame, rect };
-  const [first, second] = await renderHalves(session, place, 'check', work);
+async function renderWhole(session: RenderSession, place: Place, name: string, work: RenderWork) {
   const exr = await render(session, { ...place, samples: work.samples }, work);
-  const whole = await readPixels(await decode(session, exr, 'check-whole', work));
+  return await decode(session, exr, name, work);
+}
+
+/**
+ * Not where a sample depends on how many there are: with blue noise (the default of scenes made since Blender 4.2) and
+ * with adaptive sampling. There the mean of two halves is another picture, and every honest crop would look like a fake.
+ */
+async function halvesMakeWhole(session: RenderSession, place: Place, work: RenderWork): Promise<boolean> {
+  const [first, second] = await renderHalves(session, place, 'check', work);
+  const whole = await readPixels(await renderWhole(session, place, 'check-whole', work));
   const mean = meanOfHalves(await readPixels(first), await readPixels(second));
   const { outcome, pixelMatchFraction } = compareCrops(whole, mean);
-  if (outcome === 'pass') return;
-  const match = `${(100 * (pixelMatchFraction ?? 0)).toFixed(1)} % of the pixels are the same`;
-  throw new FarmError(
-    'SCENE_UNSUPPORTED',
-    `${work.scene.name}: two halves of its samples are not the whole (${match}), as with adaptive sampling or path guiding`,
+  if (outcome === 'pass') return true;
+  const match = (100 * (pixelMatchFraction ?? 0)).toFixed(1);
+  const { id, deviceClass } = session.engine;
+  work.onNote(
+    `${work.scene.name} on ${id} ${deviceClass}: two halves of its samples are not the whole (${match} % of the pixels match; blue noise, adaptive sampling), so the whole is rendered beside them`,
   );
+  return false;
 }
 
 type Sampled = Place & { samples: number; sampleOffset?: number };

@@ -135,9 +135,9 @@ export type RenderCommand = {
   /** In place of the scene's own number. */
   samples?: number;
   /**
-   * So many samples of every pixel are left to others: these are the ones after them. Where every pixel gets the same
-   * number, the mean of two halves is the whole within float rounding, and their difference tells its noise. None when
-   * left out.
+   * So many samples of every pixel are left to others: these are the ones after them; none when left out. The difference
+   * of two halves tells the noise of the whole. Their mean is the whole, within float rounding, where a sample is the same
+   * however many there are: with every pattern but blue noise, and without adaptive sampling.
    */
   sampleOffset?: number;
   /** How the EXR stores colours; `float` when left out. */

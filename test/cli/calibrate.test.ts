@@ -158,7 +158,12 @@ describe('a calibration as people see it', () => {
   const measured = [0.99, 0.995, 1].map((pixelMatchFraction, index) => ({
     ...{ scene: 'still', frame: 1, crop: { x: index, y: 0, width: 40, height: 40 } },
     ...{ pixelMatchFraction, noiseRatio: index === 2 ? null : 0.004, noiseVariance: 1e-6 },
-    ...{ perceptualHashDistance: 0, outcome: 'pass' as const, decidedBy: 'pixelMatch' as const },
+    ...{
+      reference: 'halves' as const,
+      perceptualHashDistance: 0,
+      outcome: 'pass' as const,
+      decidedBy: 'pixelMatch' as const,
+    },
   }));
   const gpu = classOf('optix-sm89');
   const calibration: Calibration = {

@@ -53,11 +53,20 @@ describe('tessera calibrate', () => {
     expect(await readdir(temp)).toEqual([]);
   });
 
-  it('says of a scene whose samples cannot be halved that it will not do', async () => {
+  it('renders the whole beside the halves where they do not make it', async () => {
     // From 64 samples on Blender stops pixels that have little noise, as the scene's settings say.
     const adaptive = await calibrate('--crops', '1', '--samples', '256', '--json');
-    expect(adaptive.code, adaptive.stderr).toBe(3);
-    expect(JSON.parse(adaptive.stdout).error).toMatchObject({ code: 'SCENE_UNSUPPORTED' });
+    expect(adaptive.code, adaptive.stderr).toBe(0);
+    expect(adaptive.stderr).toContain('two halves of its samples are not the whole');
+    const { pairs }: Calibration = JSON.parse(adaptive.stdout);
+    for (const { claim, reference, measured } of pairs) {
+      expect(measured).toMatchObject([{ reference: 'whole' }]);
+      if (claim.deviceClass === reference.deviceClass)
+        expect(measured).toMatchObject([{ pixelMatchFraction: 1, outcome: 'pass' }]);
+    }
+  });
+
+  it('refuses what has no halves and engines that are not there', async () => {
     const odd = await calibrate('--samples', '3');
     expect([odd.code, odd.stderr]).toEqual([2, expect.stringContaining('SAMPLES_INVALID')]);
     const engine = await calibrate('--engine', '2.79');

@@ -73,6 +73,18 @@ def plain() -> None:
     save("denoised.blend")
 
 
+def steady() -> None:
+    """Each sample is the same however many there are, which blue noise and adaptive sampling would not give."""
+    cycles = base().cycles
+    cycles.use_adaptive_sampling = False
+    patterns = cycles.bl_rna.properties["sampling_pattern"].enum_items.keys()
+    # One pattern, called otherwise since Blender 3.5.
+    cycles.sampling_pattern = next(
+        name for name in ("TABULATED_SOBOL", "PROGRESSIVE_MULTI_JITTER") if name in patterns
+    )
+    save("steady.blend")
+
+
 def composite() -> None:
     """Glare, blur, colour balance; alpha, depth and normals from the render; a muted link and a muted node."""
     scene = base()
@@ -273,6 +285,6 @@ def hostile() -> None:
     save("hostile.blend")
 
 
-MAKERS: list[Callable[[], None]] = [plain, composite, framing, layers, cryptomatte, linked, refused, hostile]
+MAKERS: list[Callable[[], None]] = [plain, steady, composite, framing, layers, cryptomatte, linked, refused, hostile]
 for make in MAKERS:
     make()

@@ -25,7 +25,7 @@ export function renderConformance(bench: Bench): void {
     });
 
     it('renders halves whose mean is the whole, and whose difference is its noise', async () => {
-      await using session = await open('plain');
+      await using session = await open('steady');
       const rect = { x: 20, y: 8, width: 60, height: 40 };
       const render = async (samples: number, sampleOffset: number): Promise<PixelImage> => {
         const output = fresh('.exr');
