@@ -231,7 +231,7 @@ program
   .command('calibrate')
   .description('measure how far apart honest renders of the device classes here are, and propose limits')
   .argument('[scenes...]', '.blend files (default: the samples)')
-  .option('--crops <count>', 'drawn from each scene and compared for each pair', wholeNumber(1, 1_000), '24')
+  .option('--crops <count>', 'drawn from each scene and compared for each pair', wholeNumber(1, 1_000), '16')
   .option('--samples <count>', 'samples per pixel, an even number (default: those of the scene)')
   .option('--engine <name>', 'only engines of this name or Blender version, such as 4.3 (default: all)')
   .option('--out <folder>', 'where calibration.json and calibration.png go', 'calibration')

@@ -65,10 +65,10 @@ export async function calibrateCommand(
     }
     progress.clear();
     const calibration = calibrationOf(measured, runtimes, terminal.now());
-    const written = toJson({ ...calibration, files });
-    await writeFileAtomic(files.table, `${written}\n`, FILE_MODE);
+    // Indented, since it is kept and compared with earlier ones.
+    await writeFileAtomic(files.table, `${JSON.stringify(calibration, null, 2)}\n`, FILE_MODE);
     await drawStripChart(calibrationChart(calibration), files.plot);
-    if (options.json) return terminal.result(written);
+    if (options.json) return terminal.result(toJson({ ...calibration, files }));
     for (const line of calibrationLines(calibration)) terminal.result(line);
     for (const path of Object.values(files)) terminal.result(`wrote ${path}`);
   } finally {

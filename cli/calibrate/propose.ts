@@ -74,4 +74,5 @@ export const DERIVATION = [
   `passing: 1 - ${MARGIN} times the share of pixels that ${100 * QUANTILE} % of the honest crops differ in at most, and never stricter than ${STRICTEST}`,
   `failing: ${FAIL_TIMES} times the passing share, at most ${MOST_FAIL_SHARE}, since fakes match in up to 0.56 of their pixels`,
   `R: ${MARGIN} times what ${100 * QUANTILE} % of them stay below, at least ${LEAST_RATIO}; none where that reaches ${LEAST_FAKE_RATIO}, a claim with 98 % of the samples`,
+  'they hold for these scenes on this machine: others may be further apart, and the widest limits of several runs are the ones to take',
 ] as const;

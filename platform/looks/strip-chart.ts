@@ -109,6 +109,11 @@ function drawStrip(context: SKRSContext2D, { axis, left, width }: Panel, strip: 
     context.arc(x, y + height * (DOTS_FROM + DOTS_SHARE * share), DOT_RADIUS, 0, 2 * Math.PI);
     context.fill();
   }
+  const nothing = positionOn(axis, 0);
+  const none = strip.values.filter((value) => positionOn(axis, value) === nothing).length;
+  const [x, bottom] = [left + nothing * width, y + height - LABEL_EDGE];
+  // Many a dot hides another one only where there is nothing to see.
+  if (none > 0) text(context, String(none), x, bottom, SMALL_PX, LABEL_COLOUR, 'center');
   for (const { at, kind, label } of strip.marks) {
     if (at === null) continue;
     const x = left + positionOn(axis, at) * width;

@@ -55,7 +55,7 @@ describe('tessera calibrate', () => {
 
   it('renders the whole beside the halves where they do not make it', async () => {
     // From 64 samples on Blender stops pixels that have little noise, as the scene's settings say.
-    const adaptive = await calibrate('--crops', '1', '--samples', '256', '--json');
+    const adaptive = await calibrate('--crops', '1', '--samples', '128', '--json');
     expect(adaptive.code, adaptive.stderr).toBe(0);
     expect(adaptive.stderr).toContain('two halves of its samples are not the whole');
     const { pairs }: Calibration = JSON.parse(adaptive.stdout);
