@@ -36,8 +36,8 @@ export type CropComparison = {
 export type CompareOptions = {
   /** One row of THRESHOLDS; same class when left out. */
   thresholds?: CompareThresholds;
-  /** Variance of the reference's noise, from `noiseVarianceOfHalves`. */
-  noiseVariance?: number;
+  /** Variance of the reference's noise, from `noiseVarianceOfHalves`; 0 is a picture without any, left out is not known. */
+  noiseVariance?: number | undefined;
 };
 
 function shapeProblem(reference: PixelImage, claim: PixelImage): string | null {
@@ -103,7 +103,14 @@ function perceptualHashStep(distance: number, gate: number, pixelMatch: Comparis
 }
 
 /** Turns a passing match into "not sure" where R must be known and small, and is not. */
-function noiseRatioStep(ratio: number | null, limit: number | null): ComparisonStep {
+function noiseRatioStep(
+  ratio: number | null,
+  variance: number | undefined,
+  limit: number | null,
+): ComparisonStep {
+  // Without noise one sample is as good as all: there is nothing to leave out, and the match of the pixels is all.
+  if (variance === 0)
+    return { step: 'noiseRatio', result: 'undecided', detail: 'the reference has no noise' };
   const detail = ratio === null ? 'the noise of the reference is not known' : `R = ${ratio.toPrecision(3)}`;
   const bad = limit !== null && (ratio === null || ratio > limit);
   return { step: 'noiseRatio', result: bad ? 'inconclusive' : 'undecided', detail };
@@ -170,7 +177,7 @@ export function compareCrops(
     sanityStep(ours, theirs, match, thresholds),
     perceptualHashStep(distance, thresholds.perceptualHashGate, pixelMatch),
     pixelMatch,
-    noiseRatioStep(noiseRatio, thresholds.noiseRatioLimit),
+    noiseRatioStep(noiseRatio, options.noiseVariance, thresholds.noiseRatioLimit),
   ];
   return {
     ...decide(steps),
