@@ -1,6 +1,5 @@
 /** The plot of a calibration: for each pair a strip of its crops' differing pixels, and one of their R. Pure. */
 import type { StripChart, StripRow } from '../../platform/looks/strip-chart.ts';
-import { className } from './calibrate-table.ts';
 import type { Calibration, PairReport } from './report.ts';
 
 /** One pixel of the largest crop is 6e-5 of it. */
@@ -36,13 +35,14 @@ function rowOf(pair: PairReport): StripRow {
   const { claim, reference, measured, current, proposed } = pair;
   const rest = (fraction: number | null | undefined): number | null =>
     fraction === null || fraction === undefined ? null : 1 - fraction;
+  const engines = [...new Set([claim.engine, reference.engine])];
   const kinds = [
     { kind: 'now', limits: current },
     { kind: 'proposed', limits: proposed },
   ] as const;
   return {
-    label: `${className(claim, false)} checked by ${className(reference, false)}`,
-    note: `${reference.engine}, ${pair.crops} crops`,
+    label: `${claim.deviceClass} checked by ${reference.deviceClass}`,
+    note: `${engines.join(' by ')}, ${pair.crops} crops`,
     strips: [
       {
         values: measured.map((crop) => 1 - crop.pixelMatchFraction),

@@ -17,7 +17,7 @@ export type MeasuredCrop = {
   /** What the claim was compared with: the mean of two halves, or the whole beside them. */
   reference: 'halves' | 'whole';
   pixelMatchFraction: number;
-  /** R; null where the reference has no noise at all. */
+  /** R; null where the reference has next to no noise. */
   noiseRatio: number | null;
   noiseVariance: number;
   perceptualHashDistance: number;

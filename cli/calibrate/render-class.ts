@@ -104,7 +104,7 @@ async function renderWhole(session: RenderSession, place: Place, name: string, w
 }
 
 /**
- * Not where a sample depends on how many there are: with blue noise (the default of scenes made since Blender 4.2) and
+ * Not where a sample depends on how many there are: with blue noise (the default of scenes made with Blender 4.3) and
  * with adaptive sampling. There the mean of two halves is another picture, and every honest crop would look like a fake.
  */
 async function halvesMakeWhole(session: RenderSession, place: Place, work: RenderWork): Promise<boolean> {

@@ -10,7 +10,7 @@ type Limits = Pick<CompareThresholds, 'passFraction' | 'failFraction' | 'noiseRa
 export type PairReport = Pair & {
   crops: number;
   pixelMatchFraction: { lowest: number; low: number; median: number };
-  /** Null where no reference had any noise. */
+  /** Of the crops whose reference has noise; null where there is none. */
   noiseRatio: { median: number; high: number; highest: number } | null;
   /** By the limits in force, or where there are none by those of two CPUs. */
   outcomes: Record<Outcome, number>;

@@ -266,6 +266,17 @@ describe('the numbers', () => {
     expect(compareCrops(whole, first).noiseRatio).toBeNull();
   });
 
+  it('R is not asked for where the reference has next to no noise: its rounding is not a theft', () => {
+    const thresholds = THRESHOLDS.otherCpuClass;
+    const rounded = edit(reference, (value) => value * (1 + 1e-6));
+    for (const noiseVariance of [0, 1e-13]) {
+      const found = compareCrops(reference, rounded, { thresholds, noiseVariance });
+      expect(found).toMatchObject({ outcome: 'pass', decidedBy: 'pixelMatch', noiseRatio: null });
+    }
+    const fake = compareCrops(reference, render({ samples: 58 }), { thresholds, noiseVariance: 0 });
+    expect(fake.outcome).toBe('fail');
+  });
+
   it('halves of two pictures have no mean', () => {
     const [wide, narrow] = [render({ side: 16 }), render({ side: 12 })];
     const other = { ...wide, channels: wide.channels.map((name) => `Other.${name}`) };

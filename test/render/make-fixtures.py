@@ -77,11 +77,8 @@ def steady() -> None:
     """Each sample is the same however many there are, which blue noise and adaptive sampling would not give."""
     cycles = base().cycles
     cycles.use_adaptive_sampling = False
-    patterns = cycles.bl_rna.properties["sampling_pattern"].enum_items.keys()
-    # One pattern, called otherwise since Blender 3.5.
-    cycles.sampling_pattern = next(
-        name for name in ("TABULATED_SOBOL", "PROGRESSIVE_MULTI_JITTER") if name in patterns
-    )
+    # The default of Blender 3, and what it was replaced by.
+    cycles.sampling_pattern = "TABULATED_SOBOL" if bpy.app.version >= (4, 0, 0) else "PROGRESSIVE_MULTI_JITTER"
     save("steady.blend")
 
 
