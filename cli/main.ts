@@ -9,6 +9,7 @@ import { ERRORS, FarmError, toFarmError } from '../protocol/errors.ts';
 import { batchIdSchema, jobIdSchema } from '../protocol/ids.ts';
 import type { AuditOptions } from './audit/audit-command.ts';
 import type { EvidenceOptions } from './audit/evidence-command.ts';
+import type { CalibrateOptions } from './calibrate/calibrate-command.ts';
 import { defaultDataFolder } from './farm/data-folder.ts';
 import { FarmClient } from './farm-client.ts';
 import { type BuildImagesOptions, buildImagesCommand, listImagesCommand } from './images/images-command.ts';
@@ -224,6 +225,20 @@ program
     await using found = await openFarm(options);
     const { evidenceCommand } = await loadEvidence();
     await evidenceCommand(id.data, options, found.client, terminal);
+  });
+
+program
+  .command('calibrate')
+  .description('measure how far apart honest renders of the device classes here are, and propose limits')
+  .argument('[scenes...]', '.blend files (default: the samples)')
+  .option('--crops <count>', 'drawn from each scene and compared for each pair', wholeNumber(1, 1_000), '16')
+  .option('--samples <count>', 'samples per pixel, an even number (default: those of the scene)')
+  .option('--engine <name>', 'only engines of this name or Blender version, such as 4.3 (default: all)')
+  .option('--out <folder>', 'where calibration.json and calibration.png go', 'calibration')
+  .option('--json', 'print one JSON object on stdout')
+  .action(async (scenes: string[], options: CalibrateOptions) => {
+    const { calibrateCommand } = await import('./calibrate/calibrate-command.ts');
+    await calibrateCommand(scenes, options, terminal);
   });
 
 const images = program.command('images').description('the container images that renderers run in');

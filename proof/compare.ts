@@ -9,7 +9,7 @@ import { hammingDistance, perceptualHash, perceptualHashHex } from './perceptual
 import { checkImage } from './pixel-format.ts';
 import { matchPixels, type PixelMatch } from './pixel-match.ts';
 import { type PixelImage, samePixels } from './pixels.ts';
-import { BLACK_LEVEL, type CompareThresholds, THRESHOLDS } from './thresholds.ts';
+import { BLACK_LEVEL, type CompareThresholds, PIXEL_TOLERANCE, THRESHOLDS } from './thresholds.ts';
 
 /** Everything that a comparison found; plain data for JSON. Null: could not be computed, since size or channels differ. */
 export type CropComparison = {
@@ -28,7 +28,7 @@ export type CropComparison = {
   perceptualHashAloneWouldPay: boolean;
   maxAbsDifference: number | null;
   rmse: number | null;
-  /** R: mean squared error over the variance of the reference's own noise; also null where that is unknown or 0. */
+  /** R: mean squared error over the variance of the reference's own noise; null where that is unknown or next to nothing. */
   noiseRatio: number | null;
   thresholds: CompareThresholds;
 };
@@ -36,8 +36,8 @@ export type CropComparison = {
 export type CompareOptions = {
   /** One row of THRESHOLDS; same class when left out. */
   thresholds?: CompareThresholds;
-  /** Variance of the reference's noise, from `noiseVarianceOfHalves`. */
-  noiseVariance?: number;
+  /** Variance of the reference's noise, from `noiseVarianceOfHalves`; left out, it is not known. */
+  noiseVariance?: number | undefined;
 };
 
 function shapeProblem(reference: PixelImage, claim: PixelImage): string | null {
@@ -102,8 +102,17 @@ function perceptualHashStep(distance: number, gate: number, pixelMatch: Comparis
   return { step: 'perceptualHash', result: pixelMatch.result === 'pass' ? 'inconclusive' : 'fail', detail };
 }
 
+/**
+ * Noise that stays within the tolerance of the darkest pixels: fewer samples would have given the same picture, and R would
+ * divide the rounding of floats by itself.
+ */
+function isQuiet(noiseVariance: number, floors: readonly number[]): boolean {
+  return noiseVariance <= (PIXEL_TOLERANCE * Math.min(...floors)) ** 2;
+}
+
 /** Turns a passing match into "not sure" where R must be known and small, and is not. */
-function noiseRatioStep(ratio: number | null, limit: number | null): ComparisonStep {
+function noiseRatioStep(ratio: number | null, quiet: boolean, limit: number | null): ComparisonStep {
+  if (quiet) return { step: 'noiseRatio', result: 'undecided', detail: 'the reference has next to no noise' };
   const detail = ratio === null ? 'the noise of the reference is not known' : `R = ${ratio.toPrecision(3)}`;
   const bad = limit !== null && (ratio === null || ratio > limit);
   return { step: 'noiseRatio', result: bad ? 'inconclusive' : 'undecided', detail };
@@ -154,15 +163,17 @@ export function compareCrops(
 
   const ours = comparedPasses(reference);
   const theirs = comparedPasses(claim);
-  const match = matchPixels(ours, theirs, ours.map(matchFloor));
+  const floors = ours.map(matchFloor);
+  const match = matchPixels(ours, theirs, floors);
   const hashes = ours.map((pass, index) => ({
     pass: pass.name,
     reference: perceptualHash(pass.luma),
     claim: perceptualHash((theirs[index] as ComparedPass).luma),
   }));
   const distance = Math.max(...hashes.map((pair) => hammingDistance(pair.reference, pair.claim)));
-  const variance = options.noiseVariance ?? 0;
-  const noiseRatio = variance > 0 ? match.meanSquare / variance : null;
+  const variance = options.noiseVariance;
+  const quiet = variance !== undefined && isQuiet(variance, floors);
+  const noiseRatio = variance === undefined || quiet ? null : match.meanSquare / variance;
 
   const pixelMatch = pixelMatchStep(match, thresholds);
   const steps = [
@@ -170,7 +181,7 @@ export function compareCrops(
     sanityStep(ours, theirs, match, thresholds),
     perceptualHashStep(distance, thresholds.perceptualHashGate, pixelMatch),
     pixelMatch,
-    noiseRatioStep(noiseRatio, thresholds.noiseRatioLimit),
+    noiseRatioStep(noiseRatio, quiet, thresholds.noiseRatioLimit),
   ];
   return {
     ...decide(steps),

@@ -92,6 +92,8 @@ export const comparisonSchema = z.strictObject({
   pixelMatchFraction: z.number().nullable(),
   perceptualHashDistance: z.number().nullable(),
   perceptualHashAloneWouldPay: z.boolean().nullable(),
+  /** Of the reference's own noise, where it had to be known: checked on another device class. */
+  noiseVariance: z.number().min(0).optional(),
   /** Every step with its numbers; none where no crop was compared. */
   steps: z.array(comparisonStepSchema),
   /** The verifier's own crop and the node's; null where none was compared (a merge, a file that cannot be read). */
@@ -125,6 +127,8 @@ export const evidenceSchema = z.strictObject({
   outcome: outcomeSchema,
   engine: z.string(),
   deviceClass: z.string(),
+  /** The class that the reference was rendered on, where it is not the claim's. */
+  referenceClass: z.string().optional(),
   comparisons: z.array(comparisonSchema),
 });
 export type Evidence = z.infer<typeof evidenceSchema>;

@@ -1,6 +1,6 @@
 /** From a challenge to an outcome: on the right device, in a session of its scene, or given up with the reason. */
 
-import { runtimeFor } from '../platform/checking/runtime-for.ts';
+import { checkerFor } from '../platform/checking/runtime-for.ts';
 import type { Log } from '../platform/log.ts';
 import type { RenderRuntime, RenderSession } from '../platform/render/runtime.ts';
 import { type SessionPool, sessionKey } from '../platform/render/session-pool.ts';
@@ -34,7 +34,7 @@ export async function checkChallenge(
   const { engines, scenes, sessions, threads, workFolder, lastTry, signal, log } = ports;
   let opened = false;
   try {
-    const runtime = runtimeFor(engines, challenge);
+    const { runtime, thresholds } = checkerFor(engines, challenge);
     const folder = await scenes.folderOf(challenge.scene, challenge.manifest, signal);
     return await sessions.use(
       sessionKey(runtime.engine, challenge.scene),
@@ -42,7 +42,7 @@ export async function checkChallenge(
       signal,
       (session: RenderSession) => {
         opened = true;
-        return verifyBatch(challenge, { ...ports, session, engine: runtime.engine, workFolder });
+        return verifyBatch(challenge, { ...ports, session, engine: runtime.engine, thresholds, workFolder });
       },
     );
   } catch (error) {

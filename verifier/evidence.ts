@@ -3,26 +3,32 @@ import type { ChainBatch } from '../platform/chain/chain.ts';
 import type { VerifyTools } from '../platform/checking/tools.ts';
 import { toJson } from '../platform/json.ts';
 import type { Digest } from '../protocol/ids.ts';
-import type { Challenge, Comparison, Evidence, Outcome } from '../protocol/verdict.ts';
+import type { Challenge, Comparison, Evidence, Outcome, ThresholdsName } from '../protocol/verdict.ts';
 
 /** Stores it; gives the digest that the verdict signs. */
 export async function storeEvidence(
   challenge: Challenge,
   { blobs, onChain, signal }: Pick<VerifyTools, 'blobs' | 'signal'> & { onChain: Pick<ChainBatch, 'root'> },
-  found: { outcome: Outcome; comparisons: Comparison[]; id: string; deviceClass: string },
+  found: {
+    outcome: Outcome;
+    comparisons: Comparison[];
+    thresholds: ThresholdsName;
+    /** Where it is another class than the claim's. */
+    referenceClass?: string;
+  },
 ): Promise<Digest> {
-  const { outcome, comparisons, id, deviceClass } = found;
+  const { outcome, comparisons, thresholds, referenceClass } = found;
   const evidence: Evidence = {
     version: 2,
     batchId: challenge.batchId,
     jobId: challenge.jobId,
     scene: challenge.scene,
     precision: challenge.items[0]?.precision ?? 'float',
-    // What another class rendered is not compared at all yet (give-up.ts).
-    thresholds: 'sameClass',
+    thresholds,
     seed: challenge.seed,
     root: onChain.root,
-    ...{ outcome, engine: id, deviceClass, comparisons },
+    ...{ outcome, engine: challenge.engine, deviceClass: challenge.deviceClass, comparisons },
+    ...(referenceClass !== undefined && { referenceClass }),
   };
   return await blobs.putBytes(new TextEncoder().encode(toJson(evidence)), signal);
 }

@@ -24,9 +24,8 @@ export async function giveUpBatch(
   requireHonestDraw(challenge, claim.receipts, ports.onChain, ports.challengeCount);
   const outcome = 'inconclusive';
   const comparisons = challenge.items.map((item) => unclear(item, reason));
-  const { engine: id, deviceClass } = challenge;
   return {
     outcome,
-    evidence: await storeEvidence(challenge, ports, { outcome, comparisons, id, deviceClass }),
+    evidence: await storeEvidence(challenge, ports, { outcome, comparisons, thresholds: 'sameClass' }),
   };
 }

@@ -19,6 +19,7 @@ type MaybeReference = Reference | { kind: 'none'; commitment: Digest; reason: st
 
 export type VerifyPorts = Omit<VerifyTools, 'folder'> & {
   workFolder: string;
+  /** What the session renders on. */
   engine: { id: string; deviceClass: string };
   onChain: ChainBatch;
   /** How many receipts the policy draws from a batch. */
@@ -34,16 +35,17 @@ export async function verifyBatch(
   challenge: Challenge,
   ports: VerifyPorts,
 ): Promise<{ outcome: Outcome; evidence: Digest; comparisons: Comparison[] }> {
-  requireSameClass(challenge, ports);
+  requireComparable(challenge, ports);
   const folder = join(ports.workFolder, challenge.batchId);
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
-    const tools: VerifyTools = { session: ports.session, blobs: ports.blobs, folder, signal: ports.signal };
+    const { session, blobs, signal, thresholds = 'sameClass' } = ports;
+    const tools: VerifyTools = { session, blobs, folder, signal, thresholds };
     const references = await renderAll(challenge, ports, tools);
     const claim = await ports.commit(references.map((reference) => reference.commitment));
     const receipts = requireHonestDraw(challenge, claim.receipts, ports.onChain, ports.challengeCount);
-    requireOneClass(receipts, ports.engine);
+    requireOneClass(receipts, challenge);
     const comparisons: Comparison[] = [];
     for (const [position, item] of challenge.items.entries()) {
       const receipt = receipts[item.index];
@@ -54,7 +56,10 @@ export async function verifyBatch(
     }
     comparisons.push(...(await findBroken(challenge, receipts, references, ports, tools)));
     const outcome = overall(comparisons);
-    const evidence = await storeEvidence(challenge, ports, { ...ports.engine, outcome, comparisons });
+    const evidence = await storeEvidence(challenge, ports, {
+      ...{ outcome, comparisons, thresholds },
+      ...(thresholds !== 'sameClass' && { referenceClass: ports.engine.deviceClass }),
+    });
     return { outcome, evidence, comparisons };
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -145,19 +150,20 @@ export function overall(comparisons: readonly Pick<Comparison, 'outcome'>[]): Ou
 }
 
 /** What was rendered on several classes is not one batch: its node would be judged by pixels that it never had. */
-function requireOneClass(receipts: readonly Receipt[], { id, deviceClass }: VerifyPorts['engine']): void {
-  const other = receipts.find((one) => one.engine !== id || one.deviceClass !== deviceClass);
+function requireOneClass(receipts: readonly Receipt[], { engine, deviceClass }: Challenge): void {
+  const other = receipts.find((one) => one.engine !== engine || one.deviceClass !== deviceClass);
   if (other === undefined) return;
   throw new FarmError(
     'MESSAGE_INVALID',
-    `the batch is checked with ${id} on ${deviceClass}, and holds a receipt of ${other.engine} on ${other.deviceClass}`,
+    `the batch is of ${engine} on ${deviceClass}, and holds a receipt of ${other.engine} on ${other.deviceClass}`,
   );
 }
 
-/** Another engine or class gives other noise: comparing them would punish honest nodes. */
-function requireSameClass(challenge: Challenge, ports: VerifyPorts): void {
-  const { engine } = ports;
-  if (challenge.engine !== engine.id || challenge.deviceClass !== engine.deviceClass) {
+/** Another engine gives other noise, and a class for which there are no thresholds may: comparing would punish honest nodes. */
+function requireComparable(challenge: Challenge, ports: VerifyPorts): void {
+  const { engine, thresholds = 'sameClass' } = ports;
+  const same = challenge.deviceClass === engine.deviceClass;
+  if (challenge.engine !== engine.id || same !== (thresholds === 'sameClass')) {
     throw new FarmError(
       'RENDER_FAILED',
       `this verifier has ${engine.id} on ${engine.deviceClass}, the batch was rendered with ${challenge.engine} on ${challenge.deviceClass}`,

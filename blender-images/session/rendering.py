@@ -20,6 +20,8 @@ from .region import Rect, border_rect, bordered, check_inside, grown
 
 # Cycles looks at the noise of every pixel after so many samples.
 SAMPLES_PER_LOOK = 16
+# Where the property ends: Blender would cut off a larger number.
+MAX_SAMPLE_OFFSET = 1 << 24
 # Half is for colours only; Blender keeps depth, vectors and cryptomatte in 32 bits whatever is asked.
 DEPTHS = {"float": "32", "half": "16"}
 
@@ -73,15 +75,29 @@ def settings_for(scene: bpy.types.Scene, arguments: dict[str, Any], rect: Rect, 
             use_preview=False,
         )
     )
-    stack.enter_context(sampled(scene, arguments.get("samples")))
+    stack.enter_context(sampled(scene, arguments.get("samples"), arguments.get("sampleOffset") or 0))
     return stack
 
 
+def offset_after(scene: bpy.types.Scene, skipped: int) -> int:
+    """How many samples Cycles is to skip: as many as the scene does by itself, and these."""
+    if hasattr(scene.cycles, "use_sample_subset"):
+        # There the offset alone does nothing, and two halves of a picture would be the same half.
+        version = bpy.app.version_string
+        raise Failure("SCENE_UNSUPPORTED", f"Blender {version} renders a part of the samples in a way not known here")
+    offset = int(scene.cycles.sample_offset) + skipped
+    if not 0 <= offset <= MAX_SAMPLE_OFFSET:
+        raise Failure("MESSAGE_INVALID", f"{offset} samples cannot be skipped, {MAX_SAMPLE_OFFSET} are the limit")
+    return offset
+
+
 @contextmanager
-def sampled(scene: bpy.types.Scene, samples: int | None) -> Iterator[None]:
-    """As many samples as were asked for, and the noise that they leave."""
+def sampled(scene: bpy.types.Scene, samples: int | None, skipped: int = 0) -> Iterator[None]:
+    """As many samples as were asked for, after those that are skipped, and the noise that they leave."""
     with ExitStack() as stack:
         stack.enter_context(denoising.with_guides(scene))
+        if skipped:
+            stack.enter_context(overridden(scene.cycles, sample_offset=offset_after(scene, skipped)))
         if samples is not None:
             stack.enter_context(overridden(scene.cycles, samples=samples))
             # A layer's own number would win over the one that was asked for.

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HttpBlobs } from '../../platform/blobs/http-blobs.ts';
-import { runtimeFor } from '../../platform/checking/runtime-for.ts';
+import { checkerFor } from '../../platform/checking/runtime-for.ts';
 import { toJson } from '../../platform/json.ts';
 import { drawChallenge } from '../../proof/draw.ts';
 import { sortByLeaf } from '../../proof/receipts.ts';
@@ -86,7 +86,7 @@ async function auditReceipts(
   // All of them before the first is rendered: an audit that stops half way has told nothing.
   const chosen = drawn.map(({ index }) => ({
     index,
-    runtime: runtimeFor(runtimes, receipts[index] as Receipt),
+    ...checkerFor(runtimes, receipts[index] as Receipt),
   }));
   means.say(`${drawn.length} of ${receipts.length} drawn with --seed ${seed}, rendered again here`);
   means.say(AUDIT_HEAD);
@@ -94,9 +94,10 @@ async function auditReceipts(
   const audited: Audited[] = [];
   for (const runtime of new Set(chosen.map((one) => one.runtime))) {
     await using session = await openSession(runtime, folder, signal);
-    for (const { index } of chosen.filter((one) => one.runtime === runtime)) {
+    for (const { index, thresholds } of chosen.filter((one) => one.runtime === runtime)) {
       const found = await renderAgain(index, receipts, books.job.spec, {
         ...toolsFor(session, `receipt-${index}`, means, signal),
+        thresholds,
         hasBlob: (digest) => means.blobs.has(digest, signal),
       });
       audited.push(found);

@@ -93,7 +93,10 @@ type Renderer = { render: (comparison: Comparison) => Promise<PixelImage> } & As
 
 async function openRenderer(evidence: Evidence, means: Means, terminal: Terminal): Promise<Renderer> {
   const { signal } = terminal;
-  const runtime = runtimeFor(await ownRuntimes(means.folder, terminal), evidence);
+  const runtime = runtimeFor(await ownRuntimes(means.folder, terminal), {
+    engine: evidence.engine,
+    deviceClass: evidence.referenceClass ?? evidence.deviceClass,
+  });
   const scene = await fetchScene(evidence.scene, means, signal);
   const session = await openSession(runtime, scene, signal);
   return {

@@ -18,7 +18,11 @@ export function replayComparison(
       return { index, holds: false, detail: `the pixels of the ${side} are not those that were compared` };
     }
   }
-  const again = compareCrops(pixels.reference, pixels.claim, { thresholds: THRESHOLDS[thresholds] });
+  const { noiseVariance } = recorded;
+  const again = compareCrops(pixels.reference, pixels.claim, {
+    thresholds: THRESHOLDS[thresholds],
+    noiseVariance,
+  });
   const numbers = ['pixelMatchFraction', 'perceptualHashDistance', 'perceptualHashAloneWouldPay'] as const;
   const other = numbers.find((name) => again[name] !== recorded[name]);
   if (other !== undefined) {

@@ -3,6 +3,7 @@ import { createCanvas } from '@napi-rs/canvas';
 import { compareCrops } from '../../proof/compare.ts';
 import { heatMap } from '../../proof/difference-map.ts';
 import { canonicalBytes, crop, type PixelImage, pixelDigest } from '../../proof/pixels.ts';
+import { THRESHOLDS } from '../../proof/thresholds.ts';
 import { assertNever, FarmError } from '../../protocol/errors.ts';
 import type { Digest } from '../../protocol/ids.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
@@ -22,6 +23,7 @@ type Finding = Pick<
   | 'pixelMatchFraction'
   | 'perceptualHashDistance'
   | 'perceptualHashAloneWouldPay'
+  | 'noiseVariance'
   | 'steps'
   | 'reference'
   | 'claim'
@@ -98,14 +100,15 @@ async function compare(
 async function compareTile(
   item: ChallengeItem,
   receipt: Receipt,
-  { pixels: reference, commitment }: Extract<Reference, { kind: 'render' }>,
+  { pixels: reference, commitment, noiseVariance }: Extract<Reference, { kind: 'render' }>,
   tools: VerifyTools,
 ): Promise<Finding> {
   const path = await fetchClaim(receipt, claimName(item), reference.channels, tools);
   const claimed = await readClaim(receipt, path);
   const { rect, crop: drawn } = item;
   const part = crop(claimed, { ...drawn, x: drawn.x - rect.x, y: drawn.y - rect.y });
-  const result = compareCrops(reference, part);
+  const thresholds = THRESHOLDS[tools.thresholds ?? 'sameClass'];
+  const result = compareCrops(reference, part, { thresholds, noiseVariance });
   const decisive = result.steps.find((step) => step.step === result.decidedBy);
   const equal = result.decidedBy === 'digest';
   const shown = result.outcome !== 'pass' && result.pixels !== null;
@@ -116,6 +119,7 @@ async function compareTile(
     pixelMatchFraction: result.pixelMatchFraction,
     perceptualHashDistance: result.perceptualHashDistance,
     perceptualHashAloneWouldPay: result.perceptualHashAloneWouldPay,
+    ...(noiseVariance !== undefined && { noiseVariance }),
     steps: result.steps,
     reference: await keepPixels(commitment, equal ? null : reference, tools),
     claim: await keepPixels(equal ? commitment : pixelDigest(part), equal ? null : part, tools),

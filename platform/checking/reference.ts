@@ -1,6 +1,7 @@
 /** The verifier's own pixels, made before it has seen anybody's claim. */
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { noiseVarianceOfHalves } from '../../proof/pixel-match.ts';
 import { type PixelImage, pixelDigest, readRawPixels } from '../../proof/pixels.ts';
 import type { Digest } from '../../protocol/ids.ts';
 import type { ChallengeItem } from '../../protocol/verdict.ts';
@@ -14,7 +15,12 @@ export type Reference = {
   commitment: Digest;
   renderMs: number;
 } & (
-  | { kind: 'render'; pixels: PixelImage }
+  | {
+      kind: 'render';
+      pixels: PixelImage;
+      /** Only where the claim is of another device class: how noisy the pixels are by themselves. */
+      noiseVariance?: number;
+    }
   /** The merged frame's canonical digest, and the picture that the scene's own compositor makes of it. */
   | { kind: 'finish'; mergedDigest: Digest; picture: Picture; extraFiles: readonly ExtraFile[] }
 );
@@ -35,7 +41,33 @@ export async function renderCrop(
     options,
   );
   const pixels = await decodeExr(output, tools);
-  return { kind: 'render', commitment: pixelDigest(pixels), renderMs: tile.renderMs, pixels };
+  const reference = { kind: 'render' as const, commitment: pixelDigest(pixels), pixels };
+  if ((tools.thresholds ?? 'sameClass') === 'sameClass') return { ...reference, renderMs: tile.renderMs };
+  const noise = await renderNoise(item, tools);
+  return { ...reference, renderMs: tile.renderMs + noise.renderMs, noiseVariance: noise.variance };
+}
+
+/**
+ * How noisy this crop is, from two disjoint halves of its samples. The crop itself is rendered beside them: with blue
+ * noise or adaptive sampling two halves are not the whole.
+ */
+async function renderNoise(
+  { index, frame, crop, samples, precision }: Parameters<typeof renderCrop>[0],
+  tools: VerifyTools,
+): Promise<{ variance: number; renderMs: number }> {
+  // Of an odd number one is left out, and of a single sample none can be.
+  const half = Math.max(1, Math.floor(samples / 2));
+  const options = { signal: tools.signal, timeoutMs: COMMAND_TIMEOUT_MS };
+  const halves: PixelImage[] = [];
+  let renderMs = 0;
+  for (const sampleOffset of [0, half]) {
+    const output = join(tools.folder, `reference-${index}.half-${sampleOffset}.exr`);
+    const command = { frame, rect: crop, samples: half, precision, sampleOffset, output };
+    renderMs += (await tools.session.render(command, options)).renderMs;
+    halves.push(await decodeExr(output, tools));
+  }
+  const [first, second] = halves as [PixelImage, PixelImage];
+  return { variance: (noiseVarianceOfHalves(first, second) * (2 * half)) / samples, renderMs };
 }
 
 async function finishAgain(item: ChallengeItem, tools: VerifyTools): Promise<Reference> {

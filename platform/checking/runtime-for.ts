@@ -1,6 +1,31 @@
-/** Which renderer can check what another one rendered. */
+/** Which renderer can check what another one rendered, and how closely the two can agree. */
 import { FarmError } from '../../protocol/errors.ts';
+import type { ThresholdsName } from '../../protocol/verdict.ts';
 import type { RenderRuntime } from '../render/runtime.ts';
+
+export type Checker = { runtime: RenderRuntime; thresholds: ThresholdsName };
+
+/** How device classes of CPUs are called. Between these, and no others, it was measured how far honest renders are apart. */
+const CPU_CLASS = /^cpu-/;
+
+/**
+ * The runtime to check with: of the same device class where there is one, else of another CPU class of the very same
+ * engine, by the thresholds of such a pair. Throws VERIFIER_LACKS_DEVICE.
+ */
+export function checkerFor(
+  runtimes: readonly RenderRuntime[],
+  claim: { engine: string; deviceClass: string },
+): Checker {
+  const same = runtimes.some(
+    ({ engine }) => engine.id === claim.engine && engine.deviceClass === claim.deviceClass,
+  );
+  const other = runtimes.find(
+    ({ engine }) => engine.id === claim.engine && CPU_CLASS.test(engine.deviceClass),
+  );
+  if (!same && other !== undefined && CPU_CLASS.test(claim.deviceClass))
+    return { runtime: other, thresholds: 'otherCpuClass' };
+  return { runtime: runtimeFor(runtimes, claim), thresholds: 'sameClass' };
+}
 
 /** The runtime that something was rendered on: no other one of the engine will do, its noise is another. Throws VERIFIER_LACKS_DEVICE. */
 export function runtimeFor(

@@ -1,4 +1,6 @@
 /** What one verification works with. */
+
+import type { ThresholdsName } from '../../protocol/verdict.ts';
 import type { HttpBlobs } from '../blobs/http-blobs.ts';
 import type { RenderSession } from '../render/runtime.ts';
 
@@ -8,6 +10,8 @@ export type VerifyTools = {
   /** A folder of this challenge, removed afterwards. */
   folder: string;
   signal: AbortSignal;
+  /** What the session's device class and the claim's can agree in; the same class when left out. */
+  thresholds?: ThresholdsName;
 };
 
 /** A crop or a finish takes seconds; one that takes this long is stuck. */

@@ -1,9 +1,8 @@
 /** All frames of a job at a glance: a grid of thumbnails with their numbers, as one PNG. */
-import { join } from 'node:path';
-import { createCanvas, GlobalFonts, ImageData, type SKRSContext2D } from '@napi-rs/canvas';
+import { createCanvas, ImageData, type SKRSContext2D } from '@napi-rs/canvas';
 import { FarmError } from '../../protocol/errors.ts';
 import { writeFileAtomic } from '../files.ts';
-import { packageRoot } from '../package-root.ts';
+import { BACKGROUND, FONT, LABEL_COLOUR, requireFont, TITLE_COLOUR } from './drawing.ts';
 import { readPictureHeader } from './picture-header.ts';
 import { type SheetLayout, sheetLayout } from './sheet-layout.ts';
 import { scaledPicture } from './thumbnail.ts';
@@ -30,26 +29,12 @@ export type ContactSheet = {
   frames: number;
 };
 
-/** Neutral and dark: any tint beside a picture shifts what the eye takes for grey in it. */
-const BACKGROUND = '#1e1e1e';
-const TITLE_COLOUR = '#e6e6e6';
-const LABEL_COLOUR = '#b4b4b4';
 const TITLE_PX = 22;
 const LABEL_PX = 14;
 /** Distance of a label's middle from the lower edge of its picture. */
 const LABEL_DROP = 14;
-/** A name that is ours alone, so that no font of the machine is taken for it. */
-const FONT = 'Tessera Sheet';
-const FONT_FILE = join('platform', 'looks', 'fonts', 'dejavu-sans-latin.ttf');
 /** Like other small pictures: whoever may read the folder may look at it. */
 const FILE_MODE = 0o644;
-
-function requireFont(): void {
-  if (GlobalFonts.has(FONT)) return;
-  if (GlobalFonts.registerFromPath(join(packageRoot(), FONT_FILE), FONT) === null) {
-    throw new FarmError('INTERNAL', `the font ${FONT_FILE} is missing: the installation is broken`);
-  }
-}
 
 /** Throws FRAMES_MISSING (no frame at all), PICTURE_UNREADABLE, TOO_LARGE or INTERRUPTED. */
 export async function makeContactSheet(options: ContactSheetOptions): Promise<ContactSheet> {

@@ -41,7 +41,12 @@ export function isOlder(engine: Pick<EngineInfo, 'version'>, savedWith: SavedWit
 
 function fits(engine: EngineInfo, wanted: string, savedWith: SavedWith | null): boolean {
   if (wanted === 'auto') return savedWith === null || !isOlder(engine, savedWith);
-  return engine.id === wanted || engine.version === wanted || engine.version.startsWith(`${wanted}.`);
+  return isCalled(engine, wanted);
+}
+
+/** Whether `name` is the engine's id, its version, or the beginning of that up to a dot. */
+export function isCalled({ id, version }: Pick<EngineInfo, 'id' | 'version'>, name: string): boolean {
+  return id === name || version === name || version.startsWith(`${name}.`);
 }
 
 function minorOf({ version }: Pick<EngineInfo, 'version'>): number {

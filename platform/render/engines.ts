@@ -30,6 +30,8 @@ export type FindEnginesOptions = {
   niceness?: number | undefined;
   /** The engine's socket, in place of the usual one. */
   dockerSocketPath?: string;
+  /** The CPU as the class that it would be without AVX2; no such class where it has none. */
+  withoutAvx2?: boolean;
   /** Whether GPUs are looked for as well; it takes seconds where there are any. */
   gpus?: boolean;
   /** Hears what was found and is not used, and why. */
@@ -60,6 +62,7 @@ export async function findEngines(options: FindEnginesOptions): Promise<RenderRu
 
 async function findContainers(options: FindEnginesOptions): Promise<RenderRuntime[]> {
   const { signal, choice, tempFolder, memoryLimitBytes, niceness, dockerSocketPath, onNote } = options;
+  const { withoutAvx2 = false } = options;
   const limits = memoryLimitBytes === undefined ? {} : { memoryBytes: memoryLimitBytes };
   try {
     const docker = await connectDocker({ signal, socketPath: dockerSocketPath });
@@ -75,7 +78,9 @@ async function findContainers(options: FindEnginesOptions): Promise<RenderRuntim
         continue;
       }
       runtimes.push(
-        await createDockerRuntime({ docker, image, owner: tempFolder, limits, tempFolder, niceness }),
+        await createDockerRuntime({
+          ...{ docker, image, owner: tempFolder, limits, tempFolder, niceness, withoutAvx2 },
+        }),
       );
     }
     return runtimes.sort((a, b) => compareVersions(b.engine.version, a.engine.version));
@@ -86,9 +91,19 @@ async function findContainers(options: FindEnginesOptions): Promise<RenderRuntim
 }
 
 async function findLocal(options: FindEnginesOptions, hasOthers: boolean): Promise<RenderRuntime | null> {
-  const { signal, choice, blenderPath, tempFolder, memoryLimitBytes, niceness } = options;
+  const {
+    signal,
+    choice,
+    blenderPath,
+    tempFolder,
+    memoryLimitBytes,
+    niceness,
+    withoutAvx2 = false,
+  } = options;
   try {
-    return await createProcessRuntime({ signal, blenderPath, tempFolder, memoryLimitBytes, niceness });
+    return await createProcessRuntime({
+      ...{ signal, blenderPath, tempFolder, memoryLimitBytes, niceness, withoutAvx2 },
+    });
   } catch (error) {
     const isMissing = isFarmError(error, 'BLENDER_NOT_FOUND') || isFarmError(error, 'SANDBOX_NOT_FOUND');
     // Named by the operator, it has to be there.

@@ -134,6 +134,12 @@ export type RenderCommand = {
   rect: Rect;
   /** In place of the scene's own number. */
   samples?: number;
+  /**
+   * So many samples of every pixel are left to others: these are the ones after them; none when left out. The difference
+   * of two halves tells the noise of the whole. Their mean is the whole, within float rounding, where a sample is the same
+   * however many there are: not with blue noise, and not with adaptive sampling.
+   */
+  sampleOffset?: number;
   /** How the EXR stores colours; `float` when left out. */
   precision?: Precision;
   /** Where the EXR goes. Its folder exists; a file there is replaced. */

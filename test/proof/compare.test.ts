@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compareCrops } from '../../proof/compare.ts';
 import { comparedPasses, matchFloor, medianLuma } from '../../proof/compared-passes.ts';
+import { meanOfHalves } from '../../proof/halves.ts';
 import { matchPixels, noiseVarianceOfHalves, type PixelMatch } from '../../proof/pixel-match.ts';
 import { crop, imageFromPlanes, type PixelImage } from '../../proof/pixels.ts';
 import { THRESHOLDS } from '../../proof/thresholds.ts';
@@ -257,12 +258,31 @@ describe('the numbers', () => {
   it('R reads as the share of the samples that is missing', () => {
     const first = render({ seed: 11, samples: 32 });
     const second = render({ seed: 12, samples: 32 });
-    const whole = { ...first, data: first.data.map((value, i) => (value + (second.data[i] as number)) / 2) };
+    const whole = meanOfHalves(first, second);
     const noiseVariance = noiseVarianceOfHalves(first, second);
     // The first half alone: variance of the difference is that of half the samples left out, which is R = 1.
     expect(compareCrops(whole, first, { noiseVariance }).noiseRatio).toBeCloseTo(1, 5);
     expect(compareCrops(whole, render({ seed: 13 }), { noiseVariance }).noiseRatio).toBeCloseTo(2, 0);
     expect(compareCrops(whole, first).noiseRatio).toBeNull();
+  });
+
+  it('R is not asked for where the reference has next to no noise: its rounding is not a theft', () => {
+    const thresholds = THRESHOLDS.otherCpuClass;
+    const rounded = edit(reference, (value) => value * (1 + 1e-6));
+    for (const noiseVariance of [0, 1e-13]) {
+      const found = compareCrops(reference, rounded, { thresholds, noiseVariance });
+      expect(found).toMatchObject({ outcome: 'pass', decidedBy: 'pixelMatch', noiseRatio: null });
+    }
+    const fake = compareCrops(reference, render({ samples: 58 }), { thresholds, noiseVariance: 0 });
+    expect(fake.outcome).toBe('fail');
+  });
+
+  it('halves of two pictures have no mean', () => {
+    const [wide, narrow] = [render({ side: 16 }), render({ side: 12 })];
+    const other = { ...wide, channels: wide.channels.map((name) => `Other.${name}`) };
+    for (const second of [narrow, other])
+      expect(() => meanOfHalves(wide, second)).toThrow(expect.objectContaining({ code: 'MESSAGE_INVALID' }));
+    expect(meanOfHalves(wide, wide)).toEqual(wide);
   });
 
   it('across classes passes only with a small known R', () => {

@@ -73,6 +73,15 @@ def plain() -> None:
     save("denoised.blend")
 
 
+def steady() -> None:
+    """Each sample is the same however many there are, which blue noise and adaptive sampling would not give."""
+    cycles = base().cycles
+    cycles.use_adaptive_sampling = False
+    # The default of Blender 3, and what it was replaced by.
+    cycles.sampling_pattern = "TABULATED_SOBOL" if bpy.app.version >= (4, 0, 0) else "PROGRESSIVE_MULTI_JITTER"
+    save("steady.blend")
+
+
 def composite() -> None:
     """Glare, blur, colour balance; alpha, depth and normals from the render; a muted link and a muted node."""
     scene = base()
@@ -273,6 +282,6 @@ def hostile() -> None:
     save("hostile.blend")
 
 
-MAKERS: list[Callable[[], None]] = [plain, composite, framing, layers, cryptomatte, linked, refused, hostile]
+MAKERS: list[Callable[[], None]] = [plain, steady, composite, framing, layers, cryptomatte, linked, refused, hostile]
 for make in MAKERS:
     make()

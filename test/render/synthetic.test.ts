@@ -35,7 +35,7 @@ describe('synthetic runtime', () => {
 
   async function digestOf(
     scene: SyntheticScene,
-    command: { frame?: number; samples?: number; precision?: 'half' } = {},
+    command: { frame?: number; samples?: number; sampleOffset?: number; precision?: 'half' } = {},
   ): Promise<string> {
     await using folder = await temporaryFolder();
     await writeScene(folder.path, 'scene', scene);
@@ -47,13 +47,14 @@ describe('synthetic runtime', () => {
     return (await session.render({ frame: 1, rect, ...command, output }, { signal })).pixelDigest;
   }
 
-  it('makes pixels of scene, seed, frame, samples and precision, and of nothing else', async () => {
+  it('makes pixels of scene, seed, frame, samples, their offset and precision, and of nothing else', async () => {
     const all = await Promise.all([
       digestOf(PLAIN),
       digestOf({ ...PLAIN, frameEnd: 6 }),
       digestOf({ ...PLAIN, seed: 1 }),
       digestOf(PLAIN, { frame: 2 }),
       digestOf(PLAIN, { samples: 2 }),
+      digestOf(PLAIN, { sampleOffset: 2 }),
       digestOf(PLAIN, { precision: 'half' }),
     ]);
     expect(new Set(all).size).toBe(all.length);

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { describe, expect, it, vi } from 'vitest';
-import { runtimeFor } from '../../platform/checking/runtime-for.ts';
+import { checkerFor, runtimeFor } from '../../platform/checking/runtime-for.ts';
 import type { VerifyTools } from '../../platform/checking/tools.ts';
 import type { RenderRuntime } from '../../platform/render/runtime.ts';
 import { SessionPool } from '../../platform/render/session-pool.ts';
@@ -39,6 +39,20 @@ it('only the very device class of a batch checks it, also where the engine is th
         'this machine cannot check what was rendered with blender-3.4.1 on cpu-avx2; it has blender-3.4.1 on cpu-sse42, blender-4.3.2 on cpu-avx2',
     }),
   );
+});
+
+it('the same class checks where it is there, another CPU class of the same engine where it is not, and no GPU', () => {
+  const [mine, other] = [runtimeOn('cpu-avx2'), runtimeOn('cpu-sse42')];
+  const claim = { engine: ENGINE.id, deviceClass: 'cpu-avx2' };
+  expect(checkerFor([other, mine], claim)).toEqual({ runtime: mine, thresholds: 'sameClass' });
+  expect(checkerFor([runtimeOn('cuda-sm90'), other], claim)).toEqual({
+    runtime: other,
+    thresholds: 'otherCpuClass',
+  });
+  const lacking = expect.objectContaining({ code: 'VERIFIER_LACKS_DEVICE' });
+  expect(() => checkerFor([runtimeOn('cuda-sm90')], claim)).toThrow(lacking);
+  expect(() => checkerFor([runtimeOn('cpu-sse42', 'blender-4.3.2')], claim)).toThrow(lacking);
+  expect(() => checkerFor([mine], { ...claim, deviceClass: 'cuda-sm90' })).toThrow(lacking);
 });
 
 it('a batch that is given up is not conclusive, and its evidence says what is missing', async () => {

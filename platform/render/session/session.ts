@@ -24,6 +24,7 @@ import type {
   SessionEnd,
   StartedRenderer,
 } from '../runtime.ts';
+import { requireSampleOffset } from '../sample-range.ts';
 import type { Exchange } from './exchange.ts';
 import { requirePlainNames } from './extra-names.ts';
 import { INSIDE } from './launcher.ts';
@@ -95,10 +96,11 @@ class BlenderSession implements RenderSession {
 
   render(command: RenderCommand, options: CommandOptions): Promise<RenderedTile> {
     return this.#inTurn(options, async () => {
-      const { frame, rect, samples, precision = 'float' } = command;
+      const { frame, rect, samples, sampleOffset = 0, precision = 'float' } = command;
+      requireSampleOffset(sampleOffset);
       const output = this.#exchange.outputPath('.exr');
       return await this.#withFiles([output], async () => {
-        const parameters = { frame, rect, samples: samples ?? null, precision, output };
+        const parameters = { frame, rect, samples: samples ?? null, sampleOffset, precision, output };
         const result = await this.#whileRendering(options, () =>
           this.#wire.command('render', parameters, renderedSchema, options),
         );

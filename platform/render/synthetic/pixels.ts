@@ -24,6 +24,8 @@ export type PixelSource = {
   scene: Pick<LoadedScene, 'key' | 'seed'>;
   frame: number;
   samples: number;
+  /** Other samples are other numbers; no mean of two parts is the whole here. */
+  sampleOffset: number;
   precision: Precision;
 };
 
@@ -47,12 +49,14 @@ function halves(number: number): [number, number] {
 
 /** The pixels of a rectangle of the full frame. `onBand` hears how far it is, and stops it by throwing. */
 export async function makePixels(
-  { scene, frame, samples, precision }: PixelSource,
+  { scene, frame, samples, sampleOffset, precision }: PixelSource,
   rect: Rect,
   onBand: (fraction: number) => Promise<void>,
 ): Promise<PixelImage> {
   const { width, height } = rect;
-  const key = hashOf([scene.key, ...halves(scene.seed), frame, samples]);
+  // Left out where nothing is skipped: these pixels are the same since version 1.
+  const skipped = sampleOffset === 0 ? [] : [sampleOffset];
+  const key = hashOf([scene.key, ...halves(scene.seed), frame, samples, ...skipped]);
   const shift = 32 - BITS[precision];
   const scale = 2 ** BITS[precision];
   const colours = [0, 1, 2].map(() => new Float32Array(width * height));

@@ -20,6 +20,7 @@ import type {
   RenderSession,
   SceneInspection,
 } from '../runtime.ts';
+import { requireSampleOffset } from '../sample-range.ts';
 import { readImage, writeImage, writePicture } from './files.ts';
 import { describeScene } from './inspection.ts';
 import { isInside, mergeTiles, shown } from './merge.ts';
@@ -127,14 +128,21 @@ export class SyntheticSession implements RenderSession {
   }
 
   async #make(
-    { frame, samples = this.#scene.samples, precision = 'float' }: Omit<RenderCommand, 'rect' | 'output'>,
+    {
+      frame,
+      samples = this.#scene.samples,
+      sampleOffset = 0,
+      precision = 'float',
+    }: Omit<RenderCommand, 'rect' | 'output'>,
     rect: Rect,
     turn: Turn,
   ): Promise<Pick<RenderedTile, 'renderMs' | 'peakMemoryBytes' | 'samples'> & { image: PixelImage }> {
     const startMs = performance.now();
     this.#requireInside(rect);
+    requireSampleOffset(sampleOffset);
     await turn.wait(this.#scene.durationMs);
-    const image = await makePixels({ scene: this.#scene, frame, samples, precision }, rect, turn.step);
+    const source = { scene: this.#scene, frame, samples, sampleOffset, precision };
+    const image = await makePixels(source, rect, turn.step);
     return {
       image,
       renderMs: performance.now() - startMs,

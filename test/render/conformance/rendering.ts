@@ -1,7 +1,14 @@
 /** What Blender writes into a tile, and that a session of it does not grow. */
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import type { Bench } from './bench.ts';
+import { compareCrops } from '../../../proof/compare.ts';
+import { meanOfHalves } from '../../../proof/halves.ts';
+import { noiseVarianceOfHalves } from '../../../proof/pixel-match.ts';
+import { type PixelImage, readRawPixels } from '../../../proof/pixels.ts';
+import { type Bench, FRAME } from './bench.ts';
+
+/** As the scene has them. */
+const SAMPLES = 8;
 
 export function renderConformance(bench: Bench): void {
   const { signal, open, fresh, finish, wholeFrame } = bench;
@@ -15,6 +22,30 @@ export function renderConformance(bench: Bench): void {
       const finished = await finish(session, scene, [tile], 1);
       // Two files of one second would be equal with the clock in them too.
       expect(await readFile(finished.exrPath, 'latin1')).toContain('1970:01:01 00:00:00');
+    });
+
+    it('renders halves whose mean is the whole, and whose difference is its noise', async () => {
+      await using session = await open('steady');
+      const rect = { x: 20, y: 8, width: 60, height: 40 };
+      const render = async (samples: number, sampleOffset: number): Promise<PixelImage> => {
+        const output = fresh('.exr');
+        await session.render({ frame: FRAME, rect, samples, sampleOffset, output }, { signal });
+        const raw = { exr: output, output: fresh('.raw') };
+        return readRawPixels(await readFile((await session.readPixels(raw, { signal })).rawPath));
+      };
+      const [first, second] = [await render(SAMPLES / 2, 0), await render(SAMPLES / 2, SAMPLES / 2)];
+      const whole = await render(SAMPLES, 0);
+      const mean = meanOfHalves(first, second);
+      // A few steps of a 32-bit float.
+      const rounding = (value: number): number => 1e-6 * Math.max(1, Math.abs(value));
+      const apart = whole.data.filter(
+        (value, i) => Math.abs(value - (mean.data[i] as number)) > rounding(value),
+      );
+      expect(apart).toHaveLength(0);
+      // Not the same samples twice: as far from the whole as half of its samples are.
+      const noiseVariance = noiseVarianceOfHalves(first, second);
+      expect(compareCrops(whole, first, { noiseVariance }).noiseRatio).toBeCloseTo(1, 3);
+      expect(compareCrops(whole, mean, { noiseVariance }).noiseRatio).toBeLessThan(1e-6);
     });
 
     it('keeps its memory over 30 commands', async () => {

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { pixelDigest, readRawPixels } from '../../../../proof/pixels.ts';
 import { cut, differingValues } from '../../support.ts';
-import { type Bench, FRAME } from '../bench.ts';
+import { type Bench, code, FRAME } from '../bench.ts';
 
 async function fileDigest(path: string): Promise<string> {
   return createHash('sha256')
@@ -63,6 +63,22 @@ export function renderContract(bench: Bench): void {
       expect(fewer.pixelDigest).not.toBe(first.pixelDigest);
       expect(again.pixelDigest).toBe(first.pixelDigest);
       expect(first.renderMs).toBeGreaterThan(0);
+    });
+
+    it('skips samples for one command only, and refuses to skip what no renderer can', async () => {
+      await using session = await open('plain');
+      const rect = { x: 10, y: 10, width: 30, height: 20 };
+      const render = async (sampleOffset?: number) => {
+        const command = { frame: FRAME, rect, samples: 4, sampleOffset, output: fresh('.exr') };
+        return (await session.render(command, { signal })).pixelDigest;
+      };
+      const [first, later, again, none] = [await render(), await render(4), await render(), await render(0)];
+      expect(later).not.toBe(first);
+      expect([again, none]).toEqual([first, first]);
+      expect(await render(4)).toBe(later);
+      for (const offset of [-1, 0.5, 2 ** 24 + 1, Number.NaN])
+        await expect(render(offset)).rejects.toEqual(code('MESSAGE_INVALID'));
+      expect(await render()).toBe(first);
     });
 
     it('reports progress', async () => {
