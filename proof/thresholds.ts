@@ -68,6 +68,19 @@ export const THRESHOLDS = {
   },
 } as const satisfies Record<ThresholdsName, CompareThresholds>;
 
+type EngineClass = { engine: string; deviceClass: string };
+
+/**
+ * The row for a claim and the class that it is checked on; null where there is none yet, as for GPUs. Two CPUs only of the
+ * very same engine: another build of it was never compared.
+ */
+export function thresholdsFor(claim: EngineClass, reference: EngineClass): ThresholdsName | null {
+  if (claim.engine !== reference.engine) return null;
+  if (claim.deviceClass === reference.deviceClass) return 'sameClass';
+  const cpus = [claim, reference].every(({ deviceClass }) => deviceClass.startsWith('cpu-'));
+  return cpus ? 'otherCpuClass' : null;
+}
+
 /** Limits for two 8-bit pictures that come out of finish. */
 export const PICTURE_THRESHOLDS = {
   // Finish is deterministic (0 of 388,800 values, facts.md 1). Where its input was merged again from tiles whose

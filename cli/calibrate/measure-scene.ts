@@ -3,8 +3,9 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { chooseEngine, isOlder } from '../../platform/render/choose-engine.ts';
 import type { RenderRuntime, SceneInspection } from '../../platform/render/runtime.ts';
+import { thresholdsFor } from '../../proof/thresholds.ts';
 import { comparePair, type MeasuredCrop } from './compare-pair.ts';
-import { currentLimits, limitsOrWidest, type Pair, pairsOf } from './pairs.ts';
+import { limitsOrWidest, type Pair, pairsOf } from './pairs.ts';
 import { type PlannedTile, planCrops } from './plan-crops.ts';
 import { type CalibrationScene, type RenderedClass, renderClass } from './render-class.ts';
 
@@ -46,7 +47,8 @@ export async function measureScene(
     const pairs: MeasuredPair[] = [];
     for (const { claim, reference } of pairsOf(rendered)) {
       const pair = { claim: claim.runtime, reference: reference.runtime };
-      const limits = limitsOrWidest(currentLimits(classesOf(pair)));
+      const names = classesOf(pair);
+      const limits = limitsOrWidest(thresholdsFor(names.claim, names.reference));
       pairs.push({ pair, measured: await comparePair({ claim, reference }, scene.name, plan, limits) });
     }
     const crops = plan.reduce((sum, tile) => sum + tile.crops.length, 0);

@@ -19,13 +19,6 @@ export function pairsOf<T extends { version: string }>(classes: readonly T[]): P
   );
 }
 
-/** The row of proof/thresholds.ts that is for this pair; null where there is none yet, as for GPUs. */
-export function currentLimits({ claim, reference }: Pair): ThresholdsName | null {
-  if (claim.engine === reference.engine && claim.deviceClass === reference.deviceClass) return 'sameClass';
-  const cpus = [claim, reference].every(({ deviceClass }) => deviceClass.startsWith('cpu-'));
-  return cpus ? 'otherCpuClass' : null;
-}
-
 /** What to judge by while nothing better is known: the limits of two CPUs are the wider ones. */
 export function limitsOrWidest(name: ThresholdsName | null) {
   return THRESHOLDS[name ?? 'otherCpuClass'];

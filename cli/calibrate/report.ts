@@ -1,8 +1,8 @@
 /** What a calibration found: the object that is written, and that the table and the plot show. Pure. */
-import { type CompareThresholds, THRESHOLDS } from '../../proof/thresholds.ts';
+import { type CompareThresholds, THRESHOLDS, thresholdsFor } from '../../proof/thresholds.ts';
 import type { Outcome, ThresholdsName } from '../../protocol/verdict.ts';
 import type { MeasuredCrop } from './compare-pair.ts';
-import { type ClassName, currentLimits, type Pair } from './pairs.ts';
+import type { ClassName, Pair } from './pairs.ts';
 import { type Proposal, proposeLimits, QUANTILE, quantile } from './propose.ts';
 
 type Limits = Pick<CompareThresholds, 'passFraction' | 'failFraction' | 'noiseRatioLimit'>;
@@ -35,7 +35,7 @@ export function reportPair(pair: Pair, measured: readonly MeasuredCrop[]): PairR
   const matches = measured.map((crop) => crop.pixelMatchFraction);
   const differing = matches.map((match) => 1 - match);
   const ratios = measured.flatMap(({ noiseRatio }) => (noiseRatio === null ? [] : [noiseRatio]));
-  const name = currentLimits(pair);
+  const name = thresholdsFor(pair.claim, pair.reference);
   const count = (outcome: Outcome): number => measured.filter((crop) => crop.outcome === outcome).length;
   return {
     claim: pair.claim,

@@ -1,12 +1,10 @@
 /** Which renderer can check what another one rendered, and how closely the two can agree. */
+import { thresholdsFor } from '../../proof/thresholds.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { ThresholdsName } from '../../protocol/verdict.ts';
 import type { RenderRuntime } from '../render/runtime.ts';
 
 export type Checker = { runtime: RenderRuntime; thresholds: ThresholdsName };
-
-/** How device classes of CPUs are called. Between these, and no others, it was measured how far honest renders are apart. */
-const CPU_CLASS = /^cpu-/;
 
 /**
  * The runtime to check with: of the same device class where there is one, else of another CPU class of the very same
@@ -16,14 +14,14 @@ export function checkerFor(
   runtimes: readonly RenderRuntime[],
   claim: { engine: string; deviceClass: string },
 ): Checker {
-  const same = runtimes.some(
-    ({ engine }) => engine.id === claim.engine && engine.deviceClass === claim.deviceClass,
-  );
-  const other = runtimes.find(
-    ({ engine }) => engine.id === claim.engine && CPU_CLASS.test(engine.deviceClass),
-  );
-  if (!same && other !== undefined && CPU_CLASS.test(claim.deviceClass))
-    return { runtime: other, thresholds: 'otherCpuClass' };
+  const able = runtimes.map((runtime) => {
+    const { id, deviceClass } = runtime.engine;
+    return { runtime, thresholds: thresholdsFor(claim, { engine: id, deviceClass }) };
+  });
+  for (const wanted of ['sameClass', 'otherCpuClass'] as const) {
+    const found = able.find(({ thresholds }) => thresholds === wanted);
+    if (found !== undefined) return { runtime: found.runtime, thresholds: wanted };
+  }
   return { runtime: runtimeFor(runtimes, claim), thresholds: 'sameClass' };
 }
 

@@ -2,12 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { calibrationLines } from '../../cli/calibrate/calibrate-table.ts';
 import { calibrationChart } from '../../cli/calibrate/calibration-chart.ts';
-import { currentLimits, pairsOf } from '../../cli/calibrate/pairs.ts';
+import { pairsOf } from '../../cli/calibrate/pairs.ts';
 import { planCrops } from '../../cli/calibrate/plan-crops.ts';
 import { proposeLimits, quantile } from '../../cli/calibrate/propose.ts';
 import { type Calibration, reportPair } from '../../cli/calibrate/report.ts';
 import { cropFor } from '../../proof/draw.ts';
-import { THRESHOLDS } from '../../proof/thresholds.ts';
+import { THRESHOLDS, thresholdsFor } from '../../proof/thresholds.ts';
 import type { Rect } from '../../protocol/rect.ts';
 
 const classOf = (deviceClass: string, version = '3.4.1') => ({
@@ -76,13 +76,11 @@ describe('pairs of classes', () => {
 
   it('have the limits in force where there are any', () => {
     const gpu = classOf('optix-sm89');
-    expect(currentLimits({ claim: AVX2, reference: AVX2 })).toBe('sameClass');
-    expect(currentLimits({ claim: gpu, reference: gpu })).toBe('sameClass');
-    expect(currentLimits({ claim: AVX2, reference: AVX })).toBe('otherCpuClass');
-    expect(currentLimits({ claim: AVX2, reference: { ...AVX2, engine: 'blender-3.4.1@x' } })).toBe(
-      'otherCpuClass',
-    );
-    expect(currentLimits({ claim: gpu, reference: AVX2 })).toBeNull();
+    expect(thresholdsFor(AVX2, AVX2)).toBe('sameClass');
+    expect(thresholdsFor(gpu, gpu)).toBe('sameClass');
+    expect(thresholdsFor(AVX2, AVX)).toBe('otherCpuClass');
+    expect(thresholdsFor(AVX2, { ...AVX2, engine: 'blender-3.4.1@x' })).toBeNull();
+    expect(thresholdsFor(gpu, AVX2)).toBeNull();
   });
 });
 
