@@ -3,8 +3,10 @@ import { pause } from '../platform/wait.ts';
 import type { CoordinatorContext } from './context.ts';
 import { endHopelessJobs } from './scheduling/able-nodes.ts';
 import { requeueLostLeases } from './scheduling/lost-leases.ts';
+import { foldNodeTime } from './scheduling/node-time.ts';
 import { publishQueued, republishLost } from './scheduling/publish-queued.ts';
 import { closeBatches } from './settlement/open-batch.ts';
+import { moveWindows } from './splitting/move-windows.ts';
 
 /** How often time alone can change something: leases that run out, batches that grow old. */
 const LOOK_MS = 500;
@@ -26,6 +28,8 @@ export class Housekeeping {
   readonly #context: CoordinatorContext;
   readonly #others: Others;
   #everything = true;
+  #tasks = true;
+  #left = false;
   #batches = true;
   #nudge: (() => void) | undefined;
   #checkedMs: number;
@@ -48,6 +52,13 @@ export class Housekeeping {
     this.#nudge?.();
   }
 
+  /** Tasks were taken: there may be room on the list for those that are left. */
+  taken(): void {
+    if (!this.#left) return;
+    this.#tasks = true;
+    this.#nudge?.();
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     let timedMs = Number.NEGATIVE_INFINITY;
     let hopelessMs = Number.NEGATIVE_INFINITY;
@@ -59,13 +70,14 @@ export class Housekeeping {
       const hopeless = this.#everything || Math.abs(now - hopelessMs) >= HOPELESS_CHECK_MS;
       if (hopeless) hopelessMs = now;
       const everything = this.#everything || timed;
+      const tasks = everything || this.#tasks;
       this.#everything = false;
+      this.#tasks = false;
       this.#batches = false;
       try {
         if (timed) await this.#whatTimeBrings();
         if (hopeless && (await endHopelessJobs(this.#context)) > 0) this.#others.onMoney();
-        if (everything && (await publishQueued(this.#context.db, this.#context.queue)) > 0)
-          this.#others.onTasks();
+        if (tasks) await this.#publish();
         await this.#closeBatches();
       } catch (error) {
         if (signal.aborted) return;
@@ -75,9 +87,18 @@ export class Housekeeping {
     }
   }
 
+  async #publish(): Promise<void> {
+    const { db, queue, clock } = this.#context;
+    const { more } = await moveWindows(db, new Date(clock.now()));
+    const { published, left } = await publishQueued(db, queue);
+    this.#left = left || more;
+    if (published > 0) this.#others.onTasks();
+  }
+
   async #whatTimeBrings(): Promise<void> {
     const { db, queue, clock, log } = this.#context;
     if ((await requeueLostLeases(this.#context)) > 0) this.#others.onTasks();
+    await foldNodeTime(db);
     if (Math.abs(clock.now() - this.#checkedMs) <= REPUBLISH_CHECK_MS) return;
     this.#checkedMs = clock.now();
     if (await republishLost(db, queue)) log.warn('the to-do list had lost tasks; they are published again');
@@ -89,7 +110,7 @@ export class Housekeeping {
   }
 
   async #sleep(signal: AbortSignal): Promise<void> {
-    if (this.#everything || this.#batches) return;
+    if (this.#everything || this.#tasks || this.#batches) return;
     const ending = new AbortController();
     this.#nudge = () => ending.abort();
     await pause(LOOK_MS, AbortSignal.any([signal, ending.signal]));

@@ -19,6 +19,7 @@ export type KnownNode = {
   engines: string[];
   /** The GPU that asks, and what it renders as {@link classKey}s: then it is not the CPU that asks. */
   gpu?: { device: string; classes: string[] };
+  pools?: readonly string[];
 };
 
 /** A node says hello: it is written down under its address. A name belongs to the key that first used it. */
@@ -92,7 +93,7 @@ export async function requireWorkingNode(
       `no work until ${row.quarantined_until.toISOString()}: ${row.reason}`,
     );
   }
-  const node = { id: row.id, address: row.address, engines: enginesOf(row) };
+  const node = { id: row.id, address: row.address, engines: enginesOf(row), pools: row.pools };
   if (device === undefined) return node;
   const own = row.gpus.filter((one) => one.device === device);
   if (own.length === 0) {

@@ -8,6 +8,7 @@ import { showFrames } from '../assembly/show-frames.ts';
 import type { FarmQuery } from '../database/schema.ts';
 import type { EventLog } from '../event-log.ts';
 import type { TaskRow } from './claim-run.ts';
+import { leaseMs, noteNodeTime } from './node-time.ts';
 
 /** A result beside the task that it is of. */
 export type Taken = { delivery: Delivery; task: TaskRow; leaf: Bytes32 };
@@ -36,6 +37,8 @@ export async function recordDeliveries(
     })
     .where('id', '=', signed.batchId)
     .execute();
+  const used = taken.map(({ task, delivery }) => Math.min(delivery.renderMs, leaseMs(task, now)));
+  await noteNodeTime(tx, [{ jobId, ms: used.reduce((sum, ms) => sum + ms, 0), tasks: used.length }]);
   const frames = taken.map(({ task }) => task.frame);
   const queued = kind === 'render' && (await countDelivered(tx, jobId, frames));
   await showFrames(

@@ -42,9 +42,14 @@ export async function serveNodes(
           heartbeatMs: Math.max(50, Math.floor(context.config.leaseMs / HEARTBEATS_PER_LEASE)),
         };
       },
-      lease: async (from, { device, run }) => {
+      lease: async (from, { device, run, warmScene }) => {
         try {
-          return await dispatcher.lease(await requireWorkingNode(context, from, device), run, signal);
+          const node = await requireWorkingNode(context, from, device);
+          return await dispatcher.lease(
+            { ...node, warm: warmScene === null ? [] : [warmScene] },
+            run,
+            signal,
+          );
         } catch (error) {
           if (!isFarmError(error, 'NODE_QUARANTINED')) throw error;
           return { run: null, reason: error.message, retryAfterMs: QUARANTINE_RETRY_MS };

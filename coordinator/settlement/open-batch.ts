@@ -61,8 +61,8 @@ export async function batchState(db: FarmQuery, batchId: BatchId): Promise<Lease
 }
 
 /**
- * Closes batches that are full, old enough, or can grow no further: nothing of their kind is queued in the job and
- * their node works on none. A closed batch goes on chain. Returns how many were closed.
+ * Closes batches that are full, old enough, or can grow no further: nothing of their kind is queued in the job or to come
+ * in frames that have not begun, and their node works on none. A closed batch goes on chain. Returns how many were closed.
  */
 export async function closeBatches(db: FarmQuery, now: Date, maxAgeMs: number): Promise<number> {
   const result = await sql`
@@ -72,6 +72,10 @@ export async function closeBatches(db: FarmQuery, now: Date, maxAgeMs: number): 
       or b.opened_at < ${new Date(now.getTime() - maxAgeMs)}
       or not exists (
         select 1 from tasks t where t.job_id = b.job_id and t.kind = b.kind
-          and (t.state = 'queued' or (t.state = 'leased' and t.node_id = b.node_id))))`.execute(db);
+          and (t.state = 'queued' or (t.state = 'leased' and t.node_id = b.node_id)))
+        and not exists (
+          select 1 from jobs j where j.id = b.job_id and j.state = 'active' and j.frames_begun < j.frames_total))`.execute(
+    db,
+  );
   return Number(result.numAffectedRows ?? 0n);
 }

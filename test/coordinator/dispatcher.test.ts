@@ -154,19 +154,21 @@ describe('the dispatcher', () => {
     const freshId = fresh.tiles[0]?.id as TaskId;
     const leased = await leaseTo(farm, other, stale.tiles[0] as TaskRow);
     let arrived = false;
+    const asking = new WeakSet<object>();
     const arrival: KyselyPlugin = {
-      transformQuery: ({ node: query }) => query,
-      // The first question that finds nothing is the claim; the answer to the next is what is still queued.
-      transformResult: async ({ result }) => {
-        questions += 1;
-        if (questions === 2) {
+      transformQuery: ({ node: query, queryId }) => {
+        // The question what is still queued.
+        if (JSON.stringify(query).includes("j.state in ('opening', 'active')")) asking.add(queryId);
+        return query;
+      },
+      transformResult: async ({ result, queryId }) => {
+        if (asking.has(queryId) && !arrived) {
           arrived = true;
           farm.queue.deliver({ taskId: freshId, jobId: fresh.id });
         }
         return result;
       },
     };
-    let questions = 0;
     const dispatch = new Dispatcher({ ...farm.context, db: farm.db.withPlugin(arrival) });
     await dispatch.start();
     const waiting = dispatch.lease(known(node), undefined, idle);

@@ -49,6 +49,8 @@ const job = jobViewSchema.parse({
     reason: null,
     warnings: [],
     framesDone: 1,
+    account: 'default',
+    priority: 50,
     progress: 1,
   },
   spec: {
