@@ -3,6 +3,7 @@
  * over their tasks, in one process that speaks the nodes' protocol with real signatures. One task here is a whole round: leased,
  * delivered, checked, written down.
  */
+import { readFile } from 'node:fs/promises';
 import { MAX_RUN } from '../../protocol/messages.ts';
 import { startPostgres } from '../../test/support/postgres.ts';
 import { type Goal, goal, type Report, type Row, thisMachine } from '../lib/report.ts';
@@ -12,6 +13,8 @@ import { startDispatchFarm } from './farm.ts';
 import { type Measured, measure } from './measure.ts';
 
 const NODES = 1_500;
+/** Enough for the errors that ended it. */
+const LOG_TAIL = 4_000;
 const ENGINE = { id: 'synthetic-1', deviceClass: 'cpu-synthetic' };
 
 type Say = (line: string) => void;
@@ -28,7 +31,7 @@ const AS_MANY_AS_POSSIBLE: Load = { tasksPerRun: MAX_RUN, perSecond: null };
 
 /** The first is what the others are held against. */
 const CASES: readonly Case[] = [
-  { name: 'one job', database: 'postgres', jobs: 1, framesEach: 40_000, load: AS_MANY_AS_POSSIBLE },
+  { name: 'one job', database: 'postgres', jobs: 1, framesEach: Number(process.env["FRAMES"] ?? 40_000), load: AS_MANY_AS_POSSIBLE },
   { name: 'half of that', database: 'postgres', jobs: 1, framesEach: 40_000, load: 'half' },
   { name: '200 jobs', database: 'postgres', jobs: 200, framesEach: 200, load: AS_MANY_AS_POSSIBLE },
   { name: 'backlog', database: 'postgres', jobs: 2, framesEach: 100_000, load: AS_MANY_AS_POSSIBLE },
@@ -42,11 +45,7 @@ const CASES: readonly Case[] = [
   { name: 'pglite', database: 'pglite', jobs: 1, framesEach: 20_000, load: AS_MANY_AS_POSSIBLE },
 ];
 
-export async function run(
-  signal: AbortSignal,
-  say: Say,
-  { profile, only }: Options = {},
-): Promise<Report> {
+export async function run(signal: AbortSignal, say: Say, { profile, only }: Options = {}): Promise<Report> {
   const rows: Row[] = [];
   const measured = new Map<string, Measured>();
   await using postgres = await startPostgres();
@@ -76,7 +75,8 @@ function goalsOf(measured: ReadonlyMap<string, Measured>): Goal[] {
   add('perSecondPostgres', empty, 2_000, 'higher');
   add('perSecondPglite', measured.get('pglite')?.tasksPerSecond, 700, 'higher');
   add('idleToTaskP99Ms', measured.get('half of that')?.waitP99Ms, 100, 'lower');
-  if (empty !== undefined && full.length > 0) add('backlogSlowdown', Math.min(...full) / empty, 0.8, 'higher');
+  if (empty !== undefined && full.length > 0)
+    add('backlogSlowdown', Math.min(...full) / empty, 0.8, 'higher');
   const onPostgres = CASES.filter(({ database }) => database === 'postgres').flatMap(
     ({ name }) => measured.get(name)?.coordinatorMb ?? [],
   );
@@ -102,6 +102,12 @@ async function measureCase(
   const setUp = { natsUrl, natsPassword, nodeIds, chainId, escrow, picture, engine: ENGINE };
   await using driver = await startDriver(setUp);
   say(`${name}: ${jobs} × ${framesEach} tasks, ${NODES} nodes`);
-  await farm.submit(jobs, framesEach, signal);
-  return await measure(name, { farm, driver, database: database?.pid }, load, signal);
+  try {
+    await farm.submit(jobs, framesEach, signal);
+    return await measure(name, { farm, driver, database: database?.pid }, load, signal);
+  } catch (error) {
+    // Its folder goes away with it.
+    say((await readFile(farm.coordinatorLog, 'utf8')).slice(-LOG_TAIL));
+    throw error;
+  }
 }

@@ -32,6 +32,8 @@ export type DispatchFarm = AsyncDisposable & {
   client: FarmClient;
   /** A file that every result names: it was uploaded once, as a node does, and the coordinator looks for it each time. */
   picture: Digest;
+  /** What the coordinator had to say. */
+  coordinatorLog: string;
   /** By what they are: coordinator, messages. */
   processes: { coordinator: number; messages: number };
   /** Hands in jobs of single frames and waits until their money is there. */
@@ -130,6 +132,7 @@ export async function startDispatchFarm(options: DispatchFarmOptions): Promise<D
       chainId: deployment.chainId,
       client,
       picture,
+      coordinatorLog: join(folder.log, 'coordinator.log'),
       processes: { coordinator: coordinator.pid, messages: nats.pid },
       submit: (jobs, framesEach, until) => submitJobs(client, scenes, jobs, framesEach, until),
       [Symbol.asyncDispose]: close,
