@@ -46,7 +46,10 @@ export async function runCoordinator(
   const workFolder = join(config.dataFolder, 'work');
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
-  await using database = await openDatabase<FarmTables>(join(config.dataFolder, 'db'), migrations);
+  await using database = await openDatabase<FarmTables>(
+    secrets.databaseUrl === undefined ? join(config.dataFolder, 'db') : { url: secrets.databaseUrl },
+    migrations,
+  );
   const nats = await connectNats(
     { url: config.natsUrl, user: 'coordinator', password: secrets.natsPassword },
     'coordinator',

@@ -17,9 +17,9 @@ const MAX_TRIES = 10;
  * node that has delivered n tasks of a job has {@link FIRST_LEASES} + n more of it at most: one that leases everything
  * and finishes nothing must not hold up the farm.
  */
-const MAX_LEASES = 3 * MAX_RUN;
+export const MAX_LEASES = 3 * MAX_RUN;
 /** One that renders, one before it and two after it. */
-const FIRST_LEASES = 4;
+export const FIRST_LEASES = 4;
 
 /** Whether task `t` may go to a node as far as its own failures with it go. */
 export function isOfNode(node: RawBuilder<unknown>): RawBuilder<boolean> {
@@ -54,8 +54,8 @@ export async function claimRun(
   const { scene = null, kind = null, tasks = 1 } = claim.run ?? {};
   const fits =
     claim.gpu === undefined
-      ? sql`j.spec->>'deviceClass' is null and j.spec->>'engine' = any(${claim.engines as string[]}::text[])`
-      : sql`(j.spec->>'engine') || ' ' || (j.spec->>'deviceClass') = any(${claim.gpu.classes as string[]}::text[])`;
+      ? sql`j.device_class is null and j.engine = any(${claim.engines as string[]}::text[])`
+      : sql`j.engine || ' ' || j.device_class = any(${claim.gpu.classes as string[]}::text[])`;
   const devices = sql`1 + (select count(distinct g->>'device') from nodes n, jsonb_array_elements(n.gpus) g
                            where n.id = ${claim.nodeId})`;
   const leased = sql`(select count(*) from tasks l where l.state = 'leased' and l.node_id = ${claim.nodeId})`;

@@ -2,27 +2,33 @@
  * Brings waiting nodes and queued tasks together.
  *
  * A node asks and waits here (long poll); pointers arrive from the stream and are held here. Whenever either side has
- * something new, every waiting node is offered a task of the job that matching/match.ts names. Nothing here is state that
- * matters: held pointers are redelivered when this process dies, and a node whose question is lost asks again.
+ * something new, every waiting node is offered a task of the job that matching/match.ts names: many nodes in a few
+ * statements, since a statement costs about the same for one as for fifty. Nothing here is state that matters: held
+ * pointers are redelivered when this process dies, and a node whose question is lost asks again.
  */
 
 import { Mutex } from '../../platform/mutex.ts';
-import type { Digest, NodeId } from '../../protocol/ids.ts';
+import type { Digest, NodeId, TaskId } from '../../protocol/ids.ts';
 import type { LeaseReply, LeaseRequest } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
+import { type Assignment, type Candidate, Candidates } from './assign-runs.ts';
 import { claimRun, stillQueued, type TaskRow } from './claim-run.ts';
-import { HeldTasks } from './held-tasks.ts';
-import { runOf } from './lease-run.ts';
+import { type Choice, claimChosen, pairKey, readCandidates, readRooms } from './claim-runs.ts';
+import { HeldTasks, MAX_HELD, publishWindow } from './held-tasks.ts';
+import { JobTerms, runsOf } from './lease-run.ts';
 import type { FarmFacts, NodeFacts } from './matching/facts.ts';
 import { match, noteLeased } from './matching/match.ts';
 import { type KnownNode, onlineSince } from './nodes.ts';
 import { readFacts } from './read-facts.ts';
 
-/** Pointers held at a time. More would only make a restarted coordinator wait longer for their redelivery. */
-export const MAX_HELD = 256;
+/** Nodes that are served together: enough that statements do not count, few enough that the first is not kept waiting. */
+const MAX_GROUP = 64;
 
-/** Facts are read anew after this; until then what is leased here is added to them. */
+/** Facts of jobs and accounts are read anew after this; until then what is leased here is added to them. */
 const FACTS_MS = 250;
+
+/** More of a job is published when less than this part of its window is held. */
+const LOW = 0.75;
 
 /** A node asks again after this; shorter than the request timeout of the worker, so that no answer is lost. */
 export const LONG_POLL_MS = 15_000;
@@ -44,6 +50,9 @@ type Waiter = {
   fail: (error: unknown) => void;
 };
 
+/** What a node is to get. `limited`: nothing, and one of the reasons is a limit of nodes. */
+type Chosen = Assignment & { waiter: Waiter; limited: boolean };
+
 export class Dispatcher {
   readonly #context: CoordinatorContext;
   readonly #onTaken: () => void;
@@ -51,14 +60,19 @@ export class Dispatcher {
   readonly #waiters = new Set<Waiter>();
   readonly #serving = new Mutex();
   readonly #askedMs = new Map<string, number>();
+  /** Of what is held; of some not yet. */
+  readonly #candidates = new Map<TaskId, Candidate>();
+  readonly #terms: JobTerms;
   #wanted = false;
   #letGoMs = 0;
-  #facts: FarmFacts | undefined;
+  #farm: FarmFacts | undefined;
+  #stale = true;
 
   /** `onTaken`: so much of a job was taken that others of its tasks can be published. */
   constructor(context: CoordinatorContext, onTaken: () => void = () => undefined) {
     this.#context = context;
     this.#onTaken = onTaken;
+    this.#terms = new JobTerms(context.db);
   }
 
   /** Nodes whose question waits here. */
@@ -69,21 +83,16 @@ export class Dispatcher {
   async start(): Promise<void> {
     await this.#context.queue.hold(MAX_HELD, (pointer) => {
       this.#held.add(pointer);
-      // A job that nobody has decided about yet.
-      if (this.#facts?.jobs.has(pointer.jobId) === false) this.#facts = undefined;
+      // It came back, perhaps with a failure.
+      this.#candidates.delete(pointer.taskId);
+      // A job that nobody has decided about yet. Also while the facts are being read: they may be of just before.
+      if (this.#farm?.jobs.has(pointer.jobId) !== true) this.#stale = true;
       this.wake();
     });
   }
 
   /** Answers with a task, or after {@link LONG_POLL_MS} with none. */
-  lease(
-    node: Pick<KnownNode, 'id' | 'address' | 'gpu' | 'pools'> & {
-      engines: readonly string[];
-      warm?: readonly Digest[];
-    },
-    run: LeaseRequest['run'],
-    signal: AbortSignal,
-  ): Promise<LeaseReply> {
+  lease(node: AskingNode, run: LeaseRequest['run'], signal: AbortSignal): Promise<LeaseReply> {
     return new Promise((resolve, reject) => {
       const settle = (): void => {
         clearTimeout(timer);
@@ -143,64 +152,189 @@ export class Dispatcher {
   }
 
   async #serveAll(): Promise<void> {
+    const waiting = [...this.#waiters];
     let unserved = false;
-    for (const waiter of [...this.#waiters]) {
-      if (this.#held.size === 0) return;
-      if (this.#waiters.has(waiter) && !(await this.#serve(waiter))) unserved = true;
+    while (waiting.length > 0 && this.#held.size > 0) {
+      const group = waiting.splice(0, MAX_GROUP).filter((waiter) => this.#waiters.has(waiter));
+      if (!(await this.#serveGroup(group))) unserved = true;
     }
     if (unserved) await this.#dropStale();
   }
 
-  async #serve(waiter: Waiter): Promise<boolean> {
-    const { db, clock, events } = this.#context;
-    const now = clock.now();
-    const farm = await this.#factsOf(now);
-    const tasks = await this.#claim(waiter, farm, now);
-    const [first] = tasks;
-    if (first === undefined) return false;
-    for (const { id } of tasks) this.#held.release(id);
-    noteLeased(farm, first.job_id, waiter.nodeId, tasks.length, now);
-    if (this.#held.countOf(first.job_id) < publishWindow(farm.jobs.size) / 2) this.#onTaken();
-    try {
-      const run = await runOf(db, tasks, waiter.address, new Date(now));
-      const leased = tasks.map(({ id: taskId, kind, frame, tile }) => {
-        return { type: 'task.leased' as const, taskId, kind, frame, tile, nodeId: waiter.nodeId };
-      });
-      await events.addAll(db, first.job_id, leased, new Date(now));
-      waiter.answer({ run, reason: '', retryAfterMs: 0 });
-    } catch (error) {
-      // The leases are written down and run out by themselves.
-      waiter.fail(error);
+  /** Whether every one of them got something. */
+  async #serveGroup(group: readonly Waiter[]): Promise<boolean> {
+    await this.#readCandidates();
+    const now = this.#context.clock.now();
+    const before = this.#farm;
+    let farm = await this.#factsOf(now);
+    let chosen = this.#choose(group, farm, now);
+    // A limit passes when somebody is done, which only new facts say; nobody would look again before long.
+    if (farm === before && chosen.some(({ limited }) => limited)) {
+      this.#stale = true;
+      farm = await this.#factsOf(now);
+      chosen = this.#choose(group, farm, now);
     }
-    return true;
+    const share = this.#share(farm);
+    const { served, doubtful } = await this.#claim(chosen, now);
+    this.#correct(farm, chosen, served, now);
+    for (const waiter of doubtful) {
+      const tasks = this.#waiters.has(waiter) ? await this.#claimAlone(waiter, farm, share) : [];
+      if (tasks.length > 0) served.set(waiter, tasks);
+    }
+    await this.#answer(served, now);
+    this.#lookWhatIsLow(farm, served);
+    return served.size === group.length;
   }
 
-  /** Tasks of the first job in the node's order that has one for it. */
-  async #claim(waiter: Waiter, farm: FarmFacts, now: number): Promise<TaskRow[]> {
-    const { db, config } = this.#context;
-    const { order } = match(waiter.facts, farm, this.#held.jobs, now);
-    for (const held of this.#held.inParts(order, MAX_HELD)) {
-      const tasks = await claimRun(db, {
-        held,
-        order,
-        nodeId: waiter.nodeId,
-        engines: waiter.engines,
-        gpu: waiter.gpu,
-        now: new Date(now),
-        leaseUntil: new Date(now + config.leaseMs),
-        onlineSince: onlineSince(now, config.leaseMs),
-        run: waiter.run && { ...waiter.run, tasks: Math.min(waiter.run.tasks, this.#share()) },
-      });
-      if (tasks.length > 0) return tasks;
+  /** One after the other, since what one is chosen for counts for the next. */
+  #choose(group: readonly Waiter[], farm: FarmFacts, now: number): Chosen[] {
+    const candidates = new Candidates(this.#candidates.values());
+    const jobs = this.#held.jobs;
+    const share = this.#share(farm);
+    return group.map((waiter) => {
+      const run = waiter.run && { ...waiter.run, tasks: Math.min(waiter.run.tasks, share) };
+      const { order, refused } = match(waiter.facts, farm, jobs, now);
+      const taken = candidates.take({ ...waiter, run }, order);
+      const [first] = taken.tasks;
+      if (first !== undefined) noteLeased(farm, first.jobId, waiter.nodeId, taken.tasks.length, now);
+      const reasons = [...refused.values()];
+      const limited = reasons.includes('job-limit') || reasons.includes('account-limit');
+      return { waiter, ...taken, limited: limited && first === undefined };
+    });
+  }
+
+  /** Takes back from the facts what was chosen and not claimed. */
+  #correct(
+    farm: FarmFacts,
+    chosen: readonly Chosen[],
+    served: ReadonlyMap<Waiter, TaskRow[]>,
+    now: number,
+  ): void {
+    for (const { waiter, tasks } of chosen) {
+      const [first] = tasks;
+      const got = served.get(waiter)?.length ?? 0;
+      if (first !== undefined) noteLeased(farm, first.jobId, waiter.nodeId, got - tasks.length, now);
     }
-    return [];
+  }
+
+  #lookWhatIsLow(farm: FarmFacts, served: ReadonlyMap<Waiter, TaskRow[]>): void {
+    const low = LOW * publishWindow(farm.jobs.size);
+    const taken = new Set(
+      [...served.values()].flatMap(([first]) => (first === undefined ? [] : [first.job_id])),
+    );
+    if ([...taken].some((job) => this.#held.countOf(job) < low)) this.#onTaken();
+  }
+
+  /** Leases for all that nothing stands against. Who is doubtful has to be looked at alone; for the others there is nothing. */
+  async #claim(
+    chosen: readonly Chosen[],
+    now: number,
+  ): Promise<{ served: Map<Waiter, TaskRow[]>; doubtful: Set<Waiter> }> {
+    const { db, config } = this.#context;
+    const wanted = chosen.flatMap(({ waiter, tasks }) => {
+      const [first] = tasks;
+      return first === undefined
+        ? []
+        : [{ waiter, tasks, pair: { nodeId: waiter.nodeId, jobId: first.jobId } }];
+    });
+    const served = new Map<Waiter, TaskRow[]>();
+    const doubtful = new Set(chosen.filter(({ troubled }) => troubled).map(({ waiter }) => waiter));
+    if (wanted.length === 0) return { served, doubtful };
+    const rooms = await readRooms(
+      db,
+      wanted.map(({ pair }) => pair),
+      new Date(now),
+    );
+    const choices: Choice[] = [];
+    const whose = new Map<TaskId, Waiter>();
+    for (const { waiter, tasks, pair } of wanted) {
+      const room = rooms.get(pairKey(pair));
+      // Excluded from this job, perhaps not from the next.
+      if (room === undefined) doubtful.add(waiter);
+      if (room === undefined || room <= 0) continue;
+      const given = tasks.slice(0, room);
+      // What another device of the same node gets in this group counts, too.
+      rooms.set(pairKey(pair), room - given.length);
+      // Until it has them: what it was chosen for may be gone.
+      doubtful.add(waiter);
+      for (const { id, token } of given) {
+        choices.push({ id, token, nodeId: waiter.nodeId });
+        whose.set(id, waiter);
+      }
+    }
+    const leaseUntil = new Date(now + config.leaseMs);
+    for (const row of await claimChosen(db, choices, { now: new Date(now), leaseUntil })) {
+      const waiter = whose.get(row.id);
+      if (waiter === undefined) continue;
+      doubtful.delete(waiter);
+      const rows = served.get(waiter);
+      if (rows === undefined) served.set(waiter, [row]);
+      else rows.push(row);
+    }
+    return { served, doubtful };
+  }
+
+  /** With all the rules, in one statement for this node: where the first task for it failed before, or was gone. */
+  async #claimAlone(waiter: Waiter, farm: FarmFacts, share: number): Promise<TaskRow[]> {
+    const { db, clock, config } = this.#context;
+    const now = clock.now();
+    const { order } = match(waiter.facts, farm, this.#held.jobs, now);
+    if (order.length === 0) return [];
+    const tasks = await claimRun(db, {
+      held: this.#held.ids,
+      order,
+      nodeId: waiter.nodeId,
+      engines: waiter.engines,
+      gpu: waiter.gpu,
+      now: new Date(now),
+      leaseUntil: new Date(now + config.leaseMs),
+      onlineSince: onlineSince(now, config.leaseMs),
+      run: waiter.run && { ...waiter.run, tasks: Math.min(waiter.run.tasks, share) },
+    });
+    const [first] = tasks;
+    if (first !== undefined) noteLeased(farm, first.job_id, waiter.nodeId, tasks.length, now);
+    return tasks;
+  }
+
+  async #answer(served: ReadonlyMap<Waiter, TaskRow[]>, now: number): Promise<void> {
+    const { db, events } = this.#context;
+    const claimed = [...served].map(([{ address }, tasks]) => ({ tasks, address }));
+    for (const { tasks } of claimed) for (const { id } of tasks) this.#release(id);
+    if (claimed.length === 0) return;
+    try {
+      const runs = await runsOf(db, this.#terms, claimed, new Date(now));
+      const leased = claimed.flatMap(({ tasks }) =>
+        tasks.flatMap(({ id: taskId, job_id: jobId, kind, frame, tile, node_id: nodeId }) =>
+          nodeId === null
+            ? []
+            : [{ jobId, event: { type: 'task.leased' as const, taskId, kind, frame, tile, nodeId } }],
+        ),
+      );
+      await events.addMany(db, leased, new Date(now));
+      for (const [index, waiter] of [...served.keys()].entries())
+        waiter.answer({ run: runs[index] ?? null, reason: '', retryAfterMs: 0 });
+    } catch (error) {
+      // The leases are written down and run out by themselves.
+      for (const waiter of served.keys()) waiter.fail(error);
+    }
+  }
+
+  /** What there is to know of the pointers that came since the last time. */
+  async #readCandidates(): Promise<void> {
+    const unknown = this.#held.ids.filter((id) => !this.#candidates.has(id));
+    if (unknown.length === 0) return;
+    for (const one of await readCandidates(this.#context.db, unknown)) {
+      if (this.#held.has(one.id)) this.#candidates.set(one.id, one);
+    }
   }
 
   async #factsOf(now: number): Promise<FarmFacts> {
     // Also after the clock was set back.
-    if (this.#facts === undefined || Math.abs(now - this.#facts.atMs) >= FACTS_MS)
-      this.#facts = await readFacts(this.#context.db, new Set(this.#held.jobs), now);
-    return this.#facts;
+    if (this.#farm !== undefined && !this.#stale && Math.abs(now - this.#farm.atMs) < FACTS_MS)
+      return this.#farm;
+    this.#stale = false;
+    this.#farm = await readFacts(this.#context.db, new Set(this.#held.jobs), now);
+    return this.#farm;
   }
 
   #asked(device: string): void {
@@ -218,37 +352,47 @@ export class Dispatcher {
    * How many tasks one device may take at once: half of its even share of what is there, so that all of them end
    * together (guided self-scheduling, Polychronopoulos and Kuck 1987).
    */
-  #share(): number {
-    return Math.ceil(this.#held.size / (2 * Math.max(1, this.#askedMs.size)));
+  #share(farm: FarmFacts): number {
+    let there = this.#held.size;
+    // Behind a full window there is more; where little is held it is all there is.
+    if (there >= MAX_HELD / 2) {
+      const left = this.#held.jobs.reduce((sum, id) => sum + (farm.jobs.get(id)?.left ?? 0), 0);
+      there = Math.max(there, left);
+    }
+    return Math.ceil(there / (2 * Math.max(1, this.#askedMs.size)));
   }
 
   async #dropStale(): Promise<void> {
     // Pointers that arrive while the question is under way are not in its answer.
-    const asked = new Map(this.#held.ids.map((id) => [id, this.#held.get(id)]));
-    const queued = await stillQueued(this.#context.db, [...asked.keys()]);
+    const asked = this.#held.ids.map((id) => [id, this.#held.get(id)] as const);
+    const queued = await stillQueued(
+      this.#context.db,
+      asked.map(([id]) => id),
+    );
     for (const [id, pointer] of asked) {
-      if (!queued.has(id) && this.#held.get(id) === pointer) this.#held.release(id);
+      if (!queued.has(id) && this.#held.get(id) === pointer) this.#release(id);
     }
     const now = this.#context.clock.now();
     if (this.#held.size < MAX_HELD || now - this.#letGoMs < LET_GO_EVERY_MS) return;
     this.#letGoMs = now;
     // All that is held is for nodes that are not waiting; behind it may be work for those that are.
     this.#held.letGo();
+    this.#candidates.clear();
+  }
+
+  #release(id: TaskId): void {
+    this.#held.release(id);
+    this.#candidates.delete(id);
   }
 }
 
-/** What is held has to have something of every job, or nodes could not be shared among them. */
-const LEAST_WINDOW = 8;
+type AskingNode = Pick<KnownNode, 'id' | 'address' | 'gpu' | 'pools'> & {
+  engines: readonly string[];
+  /** Scenes that it has open. */
+  warm?: readonly Digest[];
+};
 
-/** How many tasks of one job are on the to-do list at a time, where so many jobs are active. */
-export function publishWindow(jobs: number): number {
-  return Math.max(LEAST_WINDOW, Math.floor(MAX_HELD / Math.max(1, jobs)));
-}
-
-function factsOf(
-  node: Pick<KnownNode, 'id' | 'gpu' | 'pools'> & { engines: readonly string[]; warm?: readonly Digest[] },
-  run: LeaseRequest['run'],
-): NodeFacts {
+function factsOf(node: AskingNode, run: LeaseRequest['run']): NodeFacts {
   return {
     id: node.id,
     device:

@@ -2,6 +2,20 @@
 import type { HeldPointer } from '../../platform/nats/task-queue.ts';
 import type { JobId, TaskId } from '../../protocol/ids.ts';
 
+/**
+ * Pointers held at a time: at thousands of tasks a second those of half a second, so that nobody waits for the message
+ * server. Each is told every few seconds that it is still held.
+ */
+export const MAX_HELD = 1_024;
+
+/** What is held has to have something of every job, or nodes could not be shared among them. */
+const LEAST_WINDOW = 8;
+
+/** How many tasks of one job are on the to-do list at a time, where so many jobs are active. */
+export function publishWindow(jobs: number): number {
+  return Math.max(LEAST_WINDOW, Math.floor(MAX_HELD / Math.max(1, jobs)));
+}
+
 export class HeldTasks {
   readonly #pointers = new Map<TaskId, HeldPointer>();
   readonly #byJob = new Map<JobId, Set<TaskId>>();
@@ -17,6 +31,10 @@ export class HeldTasks {
 
   get ids(): TaskId[] {
     return [...this.#pointers.keys()];
+  }
+
+  has(id: TaskId): boolean {
+    return this.#pointers.has(id);
   }
 
   get(id: TaskId): HeldPointer | undefined {
@@ -50,17 +68,5 @@ export class HeldTasks {
     for (const pointer of this.#pointers.values()) pointer.later();
     this.#pointers.clear();
     this.#byJob.clear();
-  }
-
-  /** Ids of these jobs in this order, in parts of `size` or, for whole jobs, some more. */
-  *inParts(order: readonly JobId[], size: number): Generator<TaskId[]> {
-    let part: TaskId[] = [];
-    for (const job of order) {
-      part.push(...(this.#byJob.get(job) ?? []));
-      if (part.length < size) continue;
-      yield part;
-      part = [];
-    }
-    if (part.length > 0) yield part;
   }
 }

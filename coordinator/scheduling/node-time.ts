@@ -4,7 +4,7 @@ import type { JobId } from '../../protocol/ids.ts';
 import type { FarmDb, FarmQuery } from '../database/schema.ts';
 
 /** One or more leases of a job that are over, however they ended. */
-type Use = { jobId: JobId; ms: number; tasks: number };
+export type Use = { jobId: JobId; ms: number; tasks: number };
 
 /** Only adds a row: results of one job that come at the same moment do not wait for each other. */
 export async function noteNodeTime(tx: FarmQuery, uses: readonly Use[]): Promise<void> {

@@ -3,9 +3,9 @@ import { sql } from 'kysely';
 import type { TaskQueue } from '../../platform/nats/task-queue.ts';
 import type { JobId, TaskId } from '../../protocol/ids.ts';
 import type { FarmDb } from '../database/schema.ts';
-import { publishWindow } from './dispatcher.ts';
+import { publishWindow } from './held-tasks.ts';
 
-/** Pointers published at a time; the server acknowledges them in one go. */
+/** Pointers of a job that are published at a time; the server acknowledges them in one go. */
 const CHUNK = 500;
 
 /**
@@ -22,19 +22,20 @@ export async function publishQueued(
     select count(*)::int as jobs from jobs where state = 'active'`.execute(db);
   const window = publishWindow(active[0]?.jobs ?? 0);
   for (;;) {
+    // Job by job along the index: sorting all that is left, for every part of it, would take the square of a long job.
     // One more than fits shows that some are left.
     const { rows } = await sql<{ id: TaskId; job_id: JobId; token: number; fits: boolean }>`
-      select next.id, j.id as job_id, next.token, next.place + list.tasks <= ${window} as fits
-      from jobs j
+      select next.id, j.id as job_id, next.token,
+             row_number() over (partition by j.id order by next.position) + list.tasks <= ${window} as fits
+      from (select id, seq from jobs where state = 'active' order by seq) j
       cross join lateral (
         select count(*) as tasks from tasks p
         where p.job_id = j.id and p.state = 'queued' and p.published) list
       cross join lateral (
-        select id, token, position, kind, row_number() over (order by (kind = 'finish') desc, position) as place
-        from tasks t where t.job_id = j.id and t.state = 'queued' and not t.published
-        order by (kind = 'finish') desc, position limit greatest(0, ${window} - list.tasks) + 1) next
-      where j.state = 'active'
-      order by j.seq, next.place limit ${CHUNK}`.execute(db);
+        select id, token, position from tasks t
+        where t.job_id = j.id and t.state = 'queued' and not t.published
+        order by position limit least(${CHUNK}, greatest(0, ${window} - list.tasks) + 1)) next
+      order by j.seq, next.position`.execute(db);
     const fitting = rows.filter((row) => row.fits);
     if (fitting.length === 0) return { published, left: rows.length > 0 };
     await Promise.all(fitting.map((row) => queue.publish({ taskId: row.id, jobId: row.job_id })));

@@ -20,6 +20,7 @@ type JobLine = {
   account_max: number | null;
   account_base: number | null;
   excluded: NodeId[] | null;
+  left: number;
 };
 
 /** What every decision of the next moment is made from. `competing`: jobs that have something to hand out. */
@@ -41,10 +42,11 @@ export async function readUnchanged(db: FarmDb, nowMs: number): Promise<FarmFact
   const jobs = new Map<JobId, JobFacts>();
   const accounts = new Map<string, AccountFacts>();
   const { rows } = await sql<JobLine>`
-    select j.id, j.seq, j.account, j.priority, j.scene, j.spec->>'engine' as engine,
-           j.spec->>'deviceClass' as device_class, j.deadline_at, j.max_nodes, j.pool, j.share_base,
+    select j.id, j.seq, j.account, j.priority, j.scene, j.engine, j.device_class, j.deadline_at, j.max_nodes, j.pool, j.share_base,
            a.max_nodes as account_max, a.share_base as account_base,
-           (select array_agg(e.node_id) from job_exclusions e where e.job_id = j.id) as excluded
+           (select array_agg(e.node_id) from job_exclusions e where e.job_id = j.id) as excluded,
+           (select count(*) from tasks t where t.job_id = j.id and t.state = 'queued')
+           + (j.frames_total - j.frames_begun) * (j.tasks_total / greatest(1, j.frames_total)) as left
     from jobs j left join accounts a on a.name = j.account
     where j.state = 'active' order by j.seq`.execute(db);
   for (const row of rows) {
@@ -66,6 +68,7 @@ export async function readUnchanged(db: FarmDb, nowMs: number): Promise<FarmFact
       usedMs: 0,
       usedTasks: 0,
       inFlight: new Map(),
+      left: Number(row.left),
     });
     accounts.set(row.account, { maxNodes: row.account_max, base: row.account_base, usedMs: 0 });
   }

@@ -6,13 +6,17 @@ import { type Selectable, sql } from 'kysely';
 import { newIdBody } from '../../platform/new-id.ts';
 import type { JobId, TaskId } from '../../protocol/ids.ts';
 import type { FarmDb, FarmQuery, FarmTables } from '../database/schema.ts';
+import { MAX_HELD } from '../scheduling/held-tasks.ts';
 import { frameOf, type Grid, gridOf } from './grid.ts';
 
 /**
- * Tasks of a job that wait as rows, at least half of them at any time: some hundreds, so that the to-do list is never short
- * of them and adding more is rare.
+ * Tasks of a job that wait as rows, at least half of them at any time: as many as a coordinator can hold, so that the to-do list is
+ * never short of them.
  */
-const WINDOW_TASKS = 1_024;
+const WINDOW_TASKS = 2 * MAX_HELD;
+
+/** Of a job that is not funded yet: enough to begin with, and it is taken at once. */
+export const FIRST_TASKS = 256;
 
 /** Rows per insert: Postgres takes 65,535 parameters a statement and a task has 14. */
 const INSERT_CHUNK = 2_000;

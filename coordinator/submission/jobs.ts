@@ -5,7 +5,7 @@ import { FarmError } from '../../protocol/errors.ts';
 import type { Digest, JobId } from '../../protocol/ids.ts';
 import type { JobRequest } from '../../protocol/job.ts';
 import type { CoordinatorContext } from '../context.ts';
-import { beginFrames } from '../splitting/move-windows.ts';
+import { beginFrames, FIRST_TASKS } from '../splitting/move-windows.ts';
 import { warningsFor } from './judge-inspection.ts';
 import { planJob } from './plan-job.ts';
 import type { Scenes } from './scenes.ts';
@@ -57,7 +57,7 @@ export async function submitJob(
       })
       .returningAll()
       .executeTakeFirstOrThrow();
-    await beginFrames(tx, row, 0, now);
+    await beginFrames(tx, row, 0, now, FIRST_TASKS);
     await context.events.add(
       tx,
       id,

@@ -1,6 +1,7 @@
 import type { KyselyPlugin } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Dispatcher } from '../../coordinator/scheduling/dispatcher.ts';
+import { MAX_HELD } from '../../coordinator/scheduling/held-tasks.ts';
 import { publishQueued } from '../../coordinator/scheduling/publish-queued.ts';
 import type { nodeIdSchema, TaskId } from '../../protocol/ids.ts';
 import { leaseRunSchema, MAX_RUN } from '../../protocol/messages.ts';
@@ -179,14 +180,55 @@ describe('the dispatcher', () => {
     expect(farm.queue.taken).toEqual([leased.id, freshId]);
   });
 
+  it('serves a job that begins while it reads which jobs there are', async () => {
+    const node = await farm.addNode();
+    const earlier = await farm.addJob({ tilesPerFrame: 1, engine: 'blender-4.3.2' });
+    const { id: jobId, tiles } = await farm.addJob({ tilesPerFrame: 1 });
+    const taskId = tiles[0]?.id as TaskId;
+    const reading = new WeakSet<object>();
+    let reads = 0;
+    const tooEarly: KyselyPlugin = {
+      transformQuery: ({ node: query, queryId }) => {
+        if (JSON.stringify(query).includes('share_base as account_base')) reading.add(queryId);
+        return query;
+      },
+      transformResult: async ({ result, queryId }) => {
+        if (!reading.has(queryId) || reads++ > 0) return result;
+        farm.queue.deliver({ taskId, jobId });
+        return { ...result, rows: result.rows.filter((row) => row['id'] !== jobId) };
+      },
+    };
+    const dispatch = new Dispatcher({ ...farm.context, db: farm.db.withPlugin(tooEarly) });
+    await dispatch.start();
+    const waiting = dispatch.lease(known(node), undefined, idle);
+    farm.queue.deliver({ taskId: earlier.tiles[0]?.id as TaskId, jobId: earlier.id });
+    expect((await waiting).run?.tasks[0]?.taskId).toBe(taskId);
+    expect(reads).toBeGreaterThan(1);
+  });
+
+  it('gives the place of a node that is done to the next one at once', async () => {
+    const [one, two] = [await farm.addNode(), await farm.addNode()];
+    const { id: jobId, tiles } = await farm.addJob({ tilesPerFrame: 2, maxNodes: 1 });
+    const dispatch = await dispatcher();
+    const first = dispatch.lease(known(one), undefined, idle);
+    for (const { id: taskId } of tiles) farm.queue.deliver({ taskId, jobId });
+    const leased = (await first).run?.tasks[0]?.taskId as TaskId;
+    const second = dispatch.lease(known(two), undefined, idle);
+    await dispatch.idle();
+    expect(dispatch.waiting).toEqual([two.id]);
+    await completeTask(farm.context, one.id, await completionOf(farm, one, await farm.task(leased)));
+    dispatch.wake();
+    expect((await second).run?.tasks).toHaveLength(1);
+  });
+
   it('lets go of its pointers when it holds as many as it may and none is for those who wait', async () => {
     const node = await farm.addNode();
-    const full = await farm.addJob({ tilesPerFrame: 256, engine: 'blender-4.3.2' });
+    const full = await farm.addJob({ tilesPerFrame: MAX_HELD, engine: 'blender-4.3.2' });
     const behind = await farm.addJob({ tilesPerFrame: 1 });
     const dispatch = await dispatcher();
     const waiting = dispatch.lease(known(node), undefined, idle);
-    for (const tile of full.tiles.slice(0, 255)) farm.queue.deliver({ taskId: tile.id, jobId: full.id });
-    // A node that asks now is looked for among these, too; 255 are not yet too many.
+    for (const tile of full.tiles.slice(0, -1)) farm.queue.deliver({ taskId: tile.id, jobId: full.id });
+    // A node that asks now is looked for among these, too; one less is not yet too many.
     const second = await farm.addNode();
     const stopping = new AbortController();
     const secondWaiting = dispatch.lease(known(second), undefined, stopping.signal);
@@ -194,7 +236,7 @@ describe('the dispatcher', () => {
     stopping.abort();
     await secondWaiting;
     expect(farm.queue.letGo).toEqual([]);
-    farm.queue.deliver({ taskId: full.tiles[255]?.id as TaskId, jobId: full.id });
+    farm.queue.deliver({ taskId: full.tiles.at(-1)?.id as TaskId, jobId: full.id });
     await vi.waitFor(() => expect(farm.queue.letGo).toEqual(full.tiles.map((tile) => tile.id)), PATIENT);
     expect(farm.queue.taken).toEqual([]);
     farm.queue.deliver({ taskId: behind.tiles[0]?.id as TaskId, jobId: behind.id });

@@ -39,6 +39,7 @@ function job(name: string, changes: Partial<JobFacts> = {}): JobFacts {
     usedMs: 0,
     usedTasks: 0,
     inFlight: new Map(),
+    left: 1,
     ...changes,
   };
 }

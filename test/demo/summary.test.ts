@@ -78,6 +78,7 @@ const job = jobViewSchema.parse({
 const node = (id: string, over: object) =>
   nodeViewSchema.parse({
     ...{
+      pools: [],
       id,
       address: '0x0',
       engine: 'blender-3.4.1',

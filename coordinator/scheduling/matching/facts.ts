@@ -41,6 +41,8 @@ export type JobFacts = {
   usedMs: number;
   usedTasks: number;
   inFlight: Map<NodeId, InFlight>;
+  /** Tasks that nobody has yet, rows or not. */
+  left: number;
 };
 
 export type AccountFacts = {

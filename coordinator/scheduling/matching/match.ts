@@ -53,7 +53,7 @@ export function match(node: NodeFacts, farm: FarmFacts, waiting: Iterable<JobId>
   return { order: fitting.map((job) => job.id), refused };
 }
 
-/** Writes a lease into the facts, for the decisions until they are read anew. */
+/** Writes leases into the facts, or fewer than none out of them, for the decisions until they are read anew. */
 export function noteLeased(
   farm: FarmFacts,
   id: JobId,
@@ -62,7 +62,9 @@ export function noteLeased(
   nowMs: number,
 ): void {
   const job = farm.jobs.get(id);
-  if (job === undefined) return;
+  if (job === undefined || leases === 0) return;
   const before = job.inFlight.get(node);
-  job.inFlight.set(node, { leases: (before?.leases ?? 0) + leases, sinceMs: before?.sinceMs ?? nowMs });
+  const after = (before?.leases ?? 0) + leases;
+  if (after <= 0) job.inFlight.delete(node);
+  else job.inFlight.set(node, { leases: after, sinceMs: before?.sinceMs ?? nowMs });
 }
