@@ -7,7 +7,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {IRenderEscrow} from "./IRenderEscrow.sol";
+import {IFirstEscrow} from "./IFirstEscrow.sol";
 
 /// @title Money that moves only after a drawn piece was rendered again
 /// @notice A requester funds a job; a node commits to a batch of results; a seed that nobody could choose draws what
@@ -15,7 +15,7 @@ import {IRenderEscrow} from "./IRenderEscrow.sol";
 /// @dev One token, one coordinator, one verifier, no stake and no slashing. Solvency, after every call:
 /// token.balanceOf(this) >= sum over jobs of (free + reserved) + sum of credits. The token must be a plain ERC-20
 /// (no fee on transfer, no rebasing).
-contract RenderEscrow is IRenderEscrow, EIP712, ReentrancyGuard {
+contract FirstEscrow is IFirstEscrow, EIP712, ReentrancyGuard {
     using SafeERC20 for IERC20;
 
     /// @notice Time for a verdict after a commit. Long enough that a verifier that breaks over a long weekend can be
