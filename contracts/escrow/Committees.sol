@@ -99,11 +99,7 @@ abstract contract Committees is EscrowBase {
             keccak256(abi.encode(b.seed, bytes32("committee"))),
             b.anchor,
             block.number,
-            _operators(
-                b.operator,
-                registry.operatorOf(b.verifier),
-                b.second == address(0) ? address(0) : registry.operatorOf(b.second)
-            ),
+            _operators(b.operator, _operatorOf(b.verifier), _operatorOf(b.second)),
             COMMITTEE
         );
         count = members.length;
@@ -159,9 +155,7 @@ abstract contract Committees is EscrowBase {
         }
         address requester = _jobs[b.jobKey].requester;
         _punishWrong(batchKey, b.verifier, b.firstOutcome, outcome, requester, b.disputer);
-        if (b.second != address(0)) {
-            _punishWrong(batchKey, b.second, b.secondOutcome, outcome, requester, b.disputer);
-        }
+        _punishWrong(batchKey, b.second, b.secondOutcome, outcome, requester, b.disputer);
     }
 
     /// @dev Only the opposite of what the committee says is wrong: who was unsure lied to nobody.
@@ -174,13 +168,13 @@ abstract contract Committees is EscrowBase {
         address disputer
     ) private {
         if (!(said == PASS && outcome == FAIL) && !(said == FAIL && outcome == PASS)) return;
-        _punish(registry.operatorOf(verifier), _verifierPenalty, batchKey, requester, disputer);
+        _punish(_operatorOf(verifier), _verifierPenalty, batchKey, requester, disputer);
     }
 
     function _shareBond(uint96 bond, address[] calldata members, Vote[] calldata votes) private {
         uint256 share = bond / votes.length;
         for (uint256 i = 0; i < votes.length; i++) {
-            credit[registry.operatorOf(members[votes[i].member])] += share;
+            credit[_operatorOf(members[votes[i].member])] += share;
         }
         credit[treasury] += bond - share * votes.length;
     }

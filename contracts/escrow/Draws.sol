@@ -63,9 +63,8 @@ abstract contract Draws is EscrowBase {
         if (msg.sender != drawer && msg.sender != _config.coordinator) revert NotDrawer(msg.sender, drawer);
         registry.useSecret(drawer, preimage);
         bytes32 seed = keccak256(abi.encode(preimage, blockHash, b.root));
-        address[] memory own = new address[](1);
-        own[0] = b.operator;
-        (address verifier,) = registry.pick(keccak256(abi.encode(seed, uint256(0))), b.anchor, block.number, own);
+        (address verifier,) =
+            _pick(keccak256(abi.encode(seed, uint256(0))), b, block.number, address(0), address(0));
         // INVARIANT: a batch is checked by somebody else than its operator.
         if (verifier == address(0)) revert NoVerifierLeft(batchKey);
         b.seed = seed;
@@ -80,8 +79,6 @@ abstract contract Draws is EscrowBase {
         view
         returns (address drawer, address operator)
     {
-        address[] memory own = new address[](1);
-        own[0] = b.operator;
-        return registry.pick(keccak256(abi.encode(blockHash, batchKey)), b.anchor, b.anchor, own);
+        return _pick(keccak256(abi.encode(blockHash, batchKey)), b, b.anchor, address(0), address(0));
     }
 }

@@ -79,8 +79,12 @@ abstract contract EscrowBase is IRenderEscrow, EIP712, ReentrancyGuardTransient 
     /// @dev The batch in memory, once it is certain that it is the one under way and that it is in this state.
     function _take(bytes32 batchKey, Batch calldata batch, BatchState expected) internal view returns (Batch memory b) {
         b = _takeAny(batchKey, batch);
+        _requireState(batchKey, b, b.state == uint8(expected));
+    }
+
+    function _requireState(bytes32 batchKey, Batch memory b, bool fits) internal pure {
         // INVARIANT: a batch goes through its states in order.
-        if (b.state != uint8(expected)) revert WrongBatchState(batchKey, BatchState(b.state));
+        if (!fits) revert WrongBatchState(batchKey, BatchState(b.state));
     }
 
     function _takeAny(bytes32 batchKey, Batch calldata batch) internal view returns (Batch memory b) {
@@ -175,8 +179,22 @@ abstract contract EscrowBase is IRenderEscrow, EIP712, ReentrancyGuardTransient 
         if (outcome < PASS || outcome > INCONCLUSIVE) revert UnknownOutcome(outcome);
     }
 
+    /// @dev Of those that were in the list at the batch's anchor, one that is not of its operator or of `one` or `two`.
+    function _pick(bytes32 entropy, Batch memory b, uint256 there, address one, address two)
+        internal
+        view
+        returns (address verifier, address operator)
+    {
+        return registry.pick(entropy, b.anchor, there, _operators(b.operator, one, two));
+    }
+
     function _operators(address one, address two, address three) internal pure returns (address[] memory list) {
         list = new address[](3);
         (list[0], list[1], list[2]) = (one, two, three);
+    }
+
+    /// @dev Zero of zero.
+    function _operatorOf(address verifier) internal view returns (address) {
+        return registry.operatorOf(verifier);
     }
 }

@@ -21,8 +21,8 @@ abstract contract Settlement is EscrowBase {
     /// @inheritdoc IRenderEscrow
     function expire(bytes32 batchKey, Batch calldata batch) external {
         Batch memory b = _takeAny(batchKey, batch);
-        // INVARIANT: only a batch that nobody judged expires; one that was judged settles by it.
-        if (b.state > uint8(BatchState.Second)) revert WrongBatchState(batchKey, BatchState(b.state));
+        // Only a batch that nobody judged expires; one that was judged settles by it.
+        _requireState(batchKey, b, b.state <= uint8(BatchState.Second));
         uint256 until = uint256(b.committedAt) + _expireWindow;
         // INVARIANT: there is the whole window for a judgement; re-anchoring does not lengthen it.
         if (block.timestamp <= until) revert WindowOpen(until);

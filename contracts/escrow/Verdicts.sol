@@ -27,17 +27,16 @@ abstract contract Verdicts is Committees {
     function replace(bytes32 batchKey, Batch calldata batch) external nonReentrant {
         Batch memory b = _takeAny(batchKey, batch);
         bool second = b.state == uint8(BatchState.Second);
-        // INVARIANT: only somebody whose word is awaited can be replaced.
-        if (!second && b.state != uint8(BatchState.Drawn)) revert WrongBatchState(batchKey, BatchState(b.state));
+        _requireState(batchKey, b, second || b.state == uint8(BatchState.Drawn));
         address silent = second ? b.second : b.verifier;
         uint256 until = uint256(b.since) + _verdictWindow;
         bool late = block.timestamp > until;
         // INVARIANT: whoever is asked has the whole window, unless it went away.
         if (!late && registry.isActive(silent)) revert WindowOpen(until);
-        address itsOperator = registry.operatorOf(silent);
+        address itsOperator = _operatorOf(silent);
         // Saturates: a word that is asked for anew with the same entropy is no harm, a batch that is stuck is.
         if (b.turns != type(uint8).max) b.turns += 1;
-        address next = _pick(b, REPLACED + b.turns, itsOperator, second ? registry.operatorOf(b.verifier) : address(0));
+        address next = _pickAt(b, REPLACED + b.turns, itsOperator, second ? _operatorOf(b.verifier) : address(0));
         // INVARIANT: somebody is asked; where nobody else is there, the batch expires.
         if (next == address(0)) revert NoVerifierLeft(batchKey);
         if (second) b.second = next;
@@ -54,8 +53,7 @@ abstract contract Verdicts is Committees {
             _requireVerdict(b.verifier, batchKey, b.seed, word.outcome, word.evidence, word.signature);
             _first(batchKey, b, word.outcome, word.evidence);
         } else {
-            // INVARIANT: a verdict is given by whom it is asked of, once.
-            if (b.state != uint8(BatchState.Second)) revert WrongBatchState(batchKey, BatchState(b.state));
+            _requireState(batchKey, b, b.state == uint8(BatchState.Second));
             _requireVerdict(b.second, batchKey, b.seed, word.outcome, word.evidence, word.signature);
             _second(batchKey, b, word.outcome, word.evidence);
         }
@@ -64,7 +62,7 @@ abstract contract Verdicts is Committees {
     function _first(bytes32 batchKey, Batch memory b, uint8 outcome, bytes32 evidence) private {
         b.firstOutcome = outcome;
         address next;
-        if (outcome != PASS) next = _pick(b, 1 + b.turns, registry.operatorOf(b.verifier), address(0));
+        if (outcome != PASS) next = _pickAt(b, 1 + b.turns, _operatorOf(b.verifier), address(0));
         emit Attested(batchKey, b.verifier, outcome, evidence, next, uint40(block.timestamp));
         if (next == address(0)) {
             // A pass, or one that nobody else can confirm and that therefore slashes nobody.
@@ -91,9 +89,7 @@ abstract contract Verdicts is Committees {
         }
     }
 
-    function _pick(Batch memory b, uint256 turn, address one, address two) private view returns (address verifier) {
-        (verifier,) = registry.pick(
-            keccak256(abi.encode(b.seed, turn)), b.anchor, block.number, _operators(b.operator, one, two)
-        );
+    function _pickAt(Batch memory b, uint256 turn, address one, address two) private view returns (address verifier) {
+        (verifier,) = _pick(keccak256(abi.encode(b.seed, turn)), b, block.number, one, two);
     }
 }
