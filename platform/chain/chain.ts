@@ -217,6 +217,11 @@ export type FarmChain = {
   /** Whose secret the draw needs: it follows from a block after the commit. Null while that block is not there. */
   drawerOf(batchKey: Bytes32, signal?: AbortSignal): Promise<Address | null>;
   draw(batchKey: Bytes32, preimage: Bytes32, signal?: AbortSignal): Promise<DrawResult>;
+  /**
+   * When its drawer has let the time to draw pass ({@link ChainTerms.drawBlocks}): a new anchor, and with it most often
+   * another drawer. Embedded, where no blocks come by themselves, it makes those that are missing.
+   */
+  reanchor(batchKey: Bytes32, signal?: AbortSignal): Promise<ChainWrite>;
   /** The word of the verifier that is asked, first or second. */
   attest(verdict: VerdictTerms, signature: Signature, signal?: AbortSignal): Promise<ChainWrite>;
   /** The word of more than half of a committee, all of one outcome. */
