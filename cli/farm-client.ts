@@ -75,6 +75,10 @@ export class FarmClient {
     return this.#read(`/jobs/${id}/batches`, z.array(batchViewSchema), signal);
   }
 
+  batch(id: BatchId, signal: AbortSignal): Promise<BatchView> {
+    return this.#read(`/batches/${id}`, batchViewSchema, signal);
+  }
+
   /** What was committed under the batch's root; none for a batch that was not paid. */
   receipts(id: JobId, batch: BatchId, signal: AbortSignal): Promise<Receipt[]> {
     return this.#read(`/jobs/${id}/batches/${batch}/receipts`, batchReceiptsSchema, signal);

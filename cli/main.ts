@@ -187,7 +187,7 @@ program
     for (const node of nodes) {
       const why = node.state === 'quarantined' ? `  (${node.reason})` : '';
       terminal.result(
-        `${node.id.padEnd(12)} ${node.state.padEnd(11)} ${node.engine} ${node.deviceClass}  tasks paid ${node.tasksVerified}, forfeited ${node.tasksForfeited}  earned ${formatTokens(node.earned)} TESS${why}`,
+        `${node.id.padEnd(12)} ${node.state.padEnd(11)} ${node.engine} ${node.deviceClass}  tasks paid ${node.tasksVerified}, forfeited ${node.tasksForfeited}  earned ${formatTokens(node.earned)} TESS, stake ${formatTokens(node.stake)}, lost ${formatTokens(node.slashed)}${why}`,
       );
     }
   });
@@ -212,8 +212,10 @@ program
 
 program
   .command('evidence')
-  .description('replay one verdict from its evidence, and render its crops again: exit 0, or 1')
-  .argument('<batch>', 'id of the batch that the verdict is on')
+  .description(
+    'replay the verdicts on a batch from their evidence, and render their crops again: exit 0, or 1',
+  )
+  .argument('<batch>', 'id of the batch that the verdicts are on')
   .option('--no-render', 'only take the numbers again from the stored pixels')
   .option('--chain <url>', "a provider of the contracts' chain (default: the farm's own chain)")
   .option('--json', 'print one JSON object on stdout')

@@ -1,7 +1,7 @@
 /** What a coordinator is told at start. Secrets are a type of their own, so that printing a config prints none. */
 import { z } from 'zod';
 import { runtimeChoiceSchema } from '../platform/render/engines.ts';
-import { addressSchema, bytes32Schema } from '../protocol/ids.ts';
+import { addressSchema, bytes32Schema, verifierIdSchema } from '../protocol/ids.ts';
 
 export const coordinatorConfigSchema = z.strictObject({
   dataFolder: z.string(),
@@ -13,7 +13,11 @@ export const coordinatorConfigSchema = z.strictObject({
   chainStateFile: z.string(),
   tokenAddress: addressSchema,
   escrowAddress: addressSchema,
-  verifierAddress: addressSchema,
+  registryAddress: addressSchema,
+  /** Nothing of this farm is on chain before this block. */
+  deployedBlock: z.number().int().min(0),
+  /** Who may ask for checks under which name, and the key that signs its verdicts. */
+  verifiers: z.array(z.strictObject({ id: verifierIdSchema, address: addressSchema })).min(1),
   blenderPath: z.string().optional(),
   /** Which of the machine's engines are used (platform/render/engines.ts). */
   runtime: runtimeChoiceSchema,

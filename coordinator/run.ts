@@ -93,6 +93,8 @@ export async function runCoordinator(
       chainId: EMBEDDED_CHAIN_ID,
       tokenAddress: config.tokenAddress,
       escrowAddress: config.escrowAddress,
+      registryAddress: config.registryAddress,
+      deployedBlock: config.deployedBlock,
       coordinatorKey: secrets.coordinatorKey as string as PrivateKey,
       embedded: { stateFile: config.chainStateFile },
     }),

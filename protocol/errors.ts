@@ -300,6 +300,12 @@ export const ERRORS = {
     retryable: false,
     help: 'Run this node with the same Blender on a CPU of the same class as the farm; only what its verifier can render again can be paid.',
   },
+  NODE_NOT_REGISTERED: {
+    httpStatus: 403,
+    exitCode: 5,
+    retryable: true,
+    help: "The escrow pays only nodes that the registry knows. Start the node again, so that it signs; a node with an operator of its own needs that operator's key or registration.",
+  },
   SYNTHETIC_REFUSED: {
     httpStatus: 409,
     exitCode: 4,

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { batchIdSchema, jobIdSchema, nodeIdSchema, taskIdSchema } from './ids.ts';
 import { frameNumberSchema, taskKindSchema } from './receipt.ts';
-import { outcomeSchema } from './verdict.ts';
+import { outcomeSchema, verifierRoleSchema } from './verdict.ts';
 
 const taskFields = {
   taskId: taskIdSchema,
@@ -24,11 +24,24 @@ export const farmEventSchema = z.discriminatedUnion('type', [
     nodeId: nodeIdSchema,
     receipts: z.number(),
   }),
+  /** A verifier has given its word. */
+  z.strictObject({
+    type: z.literal('batch.attested'),
+    batchId: batchIdSchema,
+    nodeId: nodeIdSchema,
+    verifier: z.string(),
+    role: verifierRoleSchema,
+    outcome: outcomeSchema,
+    reason: z.string(),
+  }),
+  /** The words on chain decide: this is what the batch is paid by, unless somebody disputes it. */
   z.strictObject({
     type: z.literal('batch.judged'),
     batchId: batchIdSchema,
     nodeId: nodeIdSchema,
     outcome: outcomeSchema,
+    /** Left out in events of before there were several verifiers. */
+    agreed: z.boolean().optional(),
     reason: z.string(),
   }),
   z.strictObject({
@@ -37,6 +50,8 @@ export const farmEventSchema = z.discriminatedUnion('type', [
     nodeId: nodeIdSchema,
     outcome: outcomeSchema,
     amount: z.string(),
+    /** What the operator lost of its stake; left out: nothing. */
+    slashed: z.string().optional(),
   }),
   z.strictObject({ type: z.literal('node.quarantined'), nodeId: nodeIdSchema, reason: z.string() }),
   z.strictObject({ type: z.literal('frame.done'), frame: frameNumberSchema }),

@@ -1,7 +1,7 @@
 /** The HTTP contract under /api/v1: bodies and paths, used by the server and by every client. */
 import { z } from 'zod';
 import { extraFileSchema, MAX_EXTRA_FILES } from './extra-files.ts';
-import { addressSchema, digestSchema } from './ids.ts';
+import { addressSchema, digestSchema, verifierIdSchema } from './ids.ts';
 import { frameViewSchema } from './job.ts';
 import { frameNumberSchema, receiptSchema } from './receipt.ts';
 import { sizeSchema } from './rect.ts';
@@ -77,6 +77,11 @@ export const farmInfoSchema = z.strictObject({
   chainUrl: z.string().nullable(),
   escrow: addressSchema,
   token: addressSchema,
+  registry: addressSchema,
+  /** Nothing of this farm is on chain before this block. */
+  deployedBlock: z.number().int().min(0),
+  /** Whose words decide, by name. */
+  verifiers: z.array(z.strictObject({ id: verifierIdSchema, address: addressSchema })),
   tokenSymbol: z.string(),
   tokenDecimals: z.number().int(),
 });

@@ -1,6 +1,6 @@
 /** What an artist asks for, what the farm makes of it, and how it is reported back. */
 import { z } from 'zod';
-import { digestSchema, jobIdSchema, moneySchema, nodeIdSchema } from './ids.ts';
+import { addressSchema, digestSchema, jobIdSchema, moneySchema, nodeIdSchema } from './ids.ts';
 import { outputSettingsSchema, pictureOutputSchema, precisionSchema } from './output.ts';
 import { frameNumberSchema } from './receipt.ts';
 import { rectSchema, sizeSchema } from './rect.ts';
@@ -165,5 +165,10 @@ export const nodeViewSchema = z.strictObject({
   tasksVerified: z.number(),
   tasksForfeited: z.number(),
   earned: moneySchema,
+  /** The account that is paid and answers; null until it is registered on chain. */
+  operator: addressSchema.nullable(),
+  /** What the operator has at stake now, and what it lost for this node's batches. */
+  stake: moneySchema,
+  slashed: moneySchema,
 });
 export type NodeView = z.infer<typeof nodeViewSchema>;

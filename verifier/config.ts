@@ -11,6 +11,9 @@ const verifierConfigSchema = z.strictObject({
   chainUrl: z.string(),
   tokenAddress: addressSchema,
   escrowAddress: addressSchema,
+  registryAddress: addressSchema,
+  /** Nothing of this farm is on chain before this block. */
+  deployedBlock: z.number().int().min(0),
   blenderPath: z.string().optional(),
   /** Which of the machine's engines are used (platform/render/engines.ts). */
   runtime: runtimeChoiceSchema,

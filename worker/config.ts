@@ -25,8 +25,10 @@ export type WorkerConfig = z.infer<typeof workerConfigSchema>;
 
 export const workerSecretsSchema = z.strictObject({
   natsPassword: z.string(),
-  /** Signs receipts; what is earned goes to its address. */
+  /** Signs receipts; what is earned goes to its operator. */
   nodeKey: bytes32Schema,
+  /** Of the account that answers for this node; left out: the node is its own operator. */
+  operatorKey: bytes32Schema.optional(),
   blobToken: z.string(),
 });
 export type WorkerSecrets = z.infer<typeof workerSecretsSchema>;

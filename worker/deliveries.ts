@@ -211,7 +211,7 @@ export class Deliveries {
     const leaves = [...batch.leaves, ...sent.map(({ leaf }) => leaf)];
     const amount = sent.reduce((sum, { receipt }) => sum + receipt.price, batch.amount);
     this.#batches.delete(place);
-    if (leaves.length < MAX_RECEIPTS) this.#batches.set(place, { batchId: batch.batchId, leaves, amount });
+    if (leaves.length < MAX_RECEIPTS) this.#batches.set(place, { ...batch, leaves, amount });
     // The place used longest ago goes first: a map gives its keys in the order in which they were set.
     for (const old of [...this.#batches.keys()].slice(0, -MAX_REMEMBERED)) this.#batches.delete(old);
   }

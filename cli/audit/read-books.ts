@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { HttpBlobs } from '../../platform/blobs/http-blobs.ts';
 import type { FarmChain } from '../../platform/chain/chain.ts';
 import { ethersChain } from '../../platform/chain/ethers-chain.ts';
-import { batchKey, jobKey } from '../../platform/chain/keys.ts';
+import { jobKey } from '../../platform/chain/keys.ts';
 import { newPrivateKey } from '../../platform/chain/signing.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { FarmInfo } from '../../protocol/http.ts';
@@ -28,6 +28,7 @@ export function openChain(info: FarmInfo, url: string | undefined): FarmChain {
   }
   return ethersChain({
     ...{ url: found, chainId: info.chainId, tokenAddress: info.token, escrowAddress: info.escrow },
+    ...{ registryAddress: info.registry, deployedBlock: info.deployedBlock },
     // Nothing is ever sent from here: a key that nobody knows and that owns nothing.
     coordinatorKey: newPrivateKey(),
     embedded: null,
@@ -52,7 +53,9 @@ export async function readBooks(id: JobId, sources: Sources): Promise<Books> {
   const chainJob = await chain.job(jobKey(id), signal);
   const batches: AuditedBatch[] = [];
   for (const view of views) {
-    const onChain = await chain.batch(batchKey(view.id), signal);
+    // Settled before there were lanes: on contracts that nobody asks any more.
+    if (view.batchKey === null) continue;
+    const onChain = await chain.batch(view.batchKey, signal);
     batches.push({
       view,
       onChain,

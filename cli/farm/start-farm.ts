@@ -1,6 +1,7 @@
-/** A whole farm on one machine: message server, chain, coordinator, verifier, nodes; one process tree, one folder. */
+/** A whole farm on one machine: message server, chain, coordinator, verifiers, nodes; one process tree, one folder. */
 import { cpus } from 'node:os';
 import { join } from 'node:path';
+import type { ChainTerms } from '../../platform/chain/chain.ts';
 import { deployEmbedded, isDeployed } from '../../platform/chain/deploy.ts';
 import { freePort, startAnvil } from '../../platform/chain/embedded.ts';
 import { addressOf, type PrivateKey } from '../../platform/chain/signing.ts';
@@ -23,6 +24,7 @@ import {
   makeFolders,
   readDeployment,
   type StoredDeployment,
+  type StoredVerifier,
   takeFolder,
   writeDeployment,
 } from './data-folder.ts';
@@ -32,11 +34,14 @@ import { type Supervised, supervise } from './supervised.ts';
 /** A node to start. `entry` puts another program in the place of the honest worker, which may take arguments. */
 export type NodeSpec = { id: string; entry?: string; arguments?: readonly string[] };
 
+/** A verifier to start, of an operator of its own. `entry` puts another program in the place of the honest one. */
+export type VerifierSpec = { id: string; entry?: string; arguments?: readonly string[] };
+
 export type FarmOptions = {
   dataFolder: string;
   nodes: NodeSpec[];
-  /** Puts another program in the place of the honest verifier. */
-  verifierEntry?: string;
+  /** Two honest ones when left out. */
+  verifiers?: VerifierSpec[];
   /** 0 takes any free port. */
   httpPort: number;
   blenderPath?: string | undefined;
@@ -52,6 +57,8 @@ export type FarmOptions = {
   batchMaxAgeMs?: number;
   handOverMs?: number;
   quarantineMs?: number;
+  /** What the contracts are deployed with where that is not the usual, for tests of their windows. */
+  chainTerms?: Partial<ChainTerms>;
   signal: AbortSignal;
   onNote: (note: string) => void;
 };
@@ -60,7 +67,7 @@ export type Farm = {
   readonly apiUrl: string;
   readonly apiKey: string;
   readonly folder: FarmFolder;
-  /** By name: nats-server, chain, coordinator, verifier and the nodes. */
+  /** By name: nats-server, chain, coordinator, the verifiers and the nodes. */
   readonly processes: ReadonlyMap<string, Supervised>;
 } & AsyncDisposable;
 
@@ -79,7 +86,8 @@ const DEFAULT_QUARANTINE_MS = 3_600_000;
 /** Checks share this machine with rendering, which they may not slow down; alone they get all of it. */
 const VERIFIER_NICENESS = 19;
 
-const VERIFIER: VerifierId = 'verifier' as VerifierId;
+/** Two, so that no verdict that costs stake hangs on one; only the one that is drawn has work. */
+const DEFAULT_VERIFIERS: readonly VerifierSpec[] = [{ id: 'verifier-1' }, { id: 'verifier-2' }];
 
 /**
  * Starts everything, or nothing: when a part fails to start, what runs already is ended and the error goes on.
@@ -112,7 +120,7 @@ export async function startFarm(options: FarmOptions): Promise<Farm> {
     if (swept.length > 0) options.onNote(`ended what an earlier farm left running: ${swept.join(', ')}`);
     const apiUrl = await startParts(options, folder, record, processes);
     await takeFolder(folder, apiUrl);
-    const { apiKey } = await loadSecrets(folder, []);
+    const { apiKey } = await loadSecrets(folder, [], []);
     return { apiUrl, apiKey, folder, processes, [Symbol.asyncDispose]: stopAll };
   } catch (error) {
     await stopAll();
@@ -127,9 +135,11 @@ async function startParts(
   processes: Map<string, Supervised>,
 ): Promise<string> {
   const { signal, onNote, restart = true, nodes, programs = OWN_ORIGIN } = options;
+  const { verifiers = DEFAULT_VERIFIERS } = options;
   const secrets = await loadSecrets(
     folder,
     nodes.map((node) => node.id),
+    verifiers.map((verifier) => verifier.id),
   );
   const keep = async (name: string, start: () => Promise<Child>): Promise<void> => {
     signal.throwIfAborted();
@@ -141,7 +151,7 @@ async function startParts(
   const config = natsServerConfig({
     port: natsPort,
     storeFolder: folder.nats,
-    users: natsUsers(secrets, nodes),
+    users: natsUsers(secrets, nodes, verifiers),
   });
   await keep('nats-server', () => startNatsServer(folder, config));
 
@@ -153,7 +163,7 @@ async function startParts(
     if (chain.state === 'lost') onNote('the chain state could not be read; the chain starts empty');
     return { pid: chain.pid, exited: chain.exited.then(() => 'ended'), stop: () => chain.stop() };
   });
-  const deployment = await ensureDeployed(folder, chainUrl, secrets, signal);
+  const deployment = await ensureDeployed(folder, chainUrl, secrets, options.chainTerms, signal);
   await waitForNats(natsUrl, 'coordinator', secrets.natsPasswords['coordinator'] ?? '', signal);
 
   // Chosen here, not by the coordinator: started again it must answer where everybody knows it.
@@ -166,7 +176,7 @@ async function startParts(
     threads: Math.max(1, Math.floor(cpus().length / Math.max(1, nodes.length))),
     logLevel: options.logLevel ?? 'info',
   };
-  const contracts = { tokenAddress: deployment.tokenAddress, escrowAddress: deployment.escrowAddress };
+  const { chainId: _ours, ...contracts } = deployment;
   await keep('coordinator', () =>
     startOwn(folder, 'coordinator', ownEntry('coordinator', programs), {
       config: {
@@ -177,7 +187,10 @@ async function startParts(
         httpPort,
         chainUrl,
         chainStateFile: folder.chainState,
-        verifierAddress: addressOf(secrets.verifierKey as string as PrivateKey),
+        verifiers: verifiers.map(({ id }) => ({
+          id: id as VerifierId,
+          address: addressOf(verifierSecrets(secrets, id).key as string as PrivateKey),
+        })),
         leaseMs: options.leaseMs ?? DEFAULT_LEASE_MS,
         batchMaxAgeMs: options.batchMaxAgeMs ?? DEFAULT_BATCH_MAX_AGE_MS,
         handOverMs: options.handOverMs ?? DEFAULT_HAND_OVER_MS,
@@ -194,14 +207,15 @@ async function startParts(
   );
   // Nobody of these waits for another: on a busy machine starting them one by one takes most of the time.
   await Promise.all([
-    keep('verifier', () =>
-      startVerifier(folder, secrets, options.verifierEntry ?? ownEntry('verifier', programs), {
-        ...shared,
-        niceness: VERIFIER_NICENESS,
-        ...contracts,
-        apiUrl,
-        chainUrl,
-      }),
+    ...verifiers.map((verifier) =>
+      keep(verifier.id, () =>
+        startVerifier(
+          folder,
+          secrets,
+          { entry: ownEntry('verifier', programs), ...verifier },
+          { ...shared, niceness: VERIFIER_NICENESS, ...contracts, apiUrl, chainUrl },
+        ),
+      ),
     ),
     ...nodes.map((node) =>
       keep(node.id, () =>
@@ -215,18 +229,19 @@ async function startParts(
 function startVerifier(
   folder: FarmFolder,
   secrets: FarmSecrets,
-  entry: string,
+  verifier: VerifierSpec & { entry: string },
   config: Omit<VerifierConfig, 'verifierId' | 'dataFolder'>,
 ): Promise<Child> {
-  return startOwn(folder, VERIFIER, entry, {
-    config: { ...config, verifierId: VERIFIER, dataFolder: folder.verifier },
+  const { id, entry } = verifier;
+  const { key, rootSecret } = verifierSecrets(secrets, id);
+  const file = {
+    config: { ...config, verifierId: id as VerifierId, dataFolder: join(folder.verifiers, id) },
     secrets: {
-      natsPassword: secrets.natsPasswords[VERIFIER] ?? '',
-      verifierKey: secrets.verifierKey,
-      rootSecret: secrets.verifierRootSecret,
-      blobToken: secrets.blobToken,
+      natsPassword: secrets.natsPasswords[id] ?? '',
+      ...{ verifierKey: key, rootSecret, blobToken: secrets.blobToken },
     },
-  });
+  };
+  return startOwn(folder, id, entry, file, verifier.arguments);
 }
 
 function startNode(
@@ -246,11 +261,11 @@ function startNode(
   return startOwn(folder, node.id, node.entry, file, node.arguments);
 }
 
-function natsUsers(secrets: FarmSecrets, nodes: NodeSpec[]) {
+function natsUsers(secrets: FarmSecrets, nodes: readonly NodeSpec[], verifiers: readonly VerifierSpec[]) {
   const password = (user: string): string => secrets.natsPasswords[user] ?? '';
   return [
     { user: 'coordinator', password: password('coordinator'), role: 'coordinator' as const },
-    { user: VERIFIER, password: password(VERIFIER), role: 'verifier' as const },
+    ...verifiers.map(({ id }) => ({ user: id, password: password(id), role: 'verifier' as const })),
     ...nodes.map((node) => ({ user: node.id, password: password(node.id), role: 'node' as const })),
   ];
 }
@@ -261,19 +276,30 @@ function requireKey(secrets: FarmSecrets, nodeId: string) {
   return key;
 }
 
+function verifierSecrets(secrets: FarmSecrets, id: string): StoredVerifier {
+  const found = secrets.verifiers[id];
+  if (found === undefined) throw new Error(`no keys were made for ${id}`);
+  return found;
+}
+
 /** The contracts of this folder; deployed where the chain does not have them (first start, or a chain that is lost). */
 async function ensureDeployed(
   folder: FarmFolder,
   chainUrl: string,
   secrets: FarmSecrets,
+  terms: Partial<ChainTerms> | undefined,
   signal: AbortSignal,
 ): Promise<StoredDeployment> {
   const stored = await readDeployment(folder);
   if (stored !== null && (await isDeployed(chainUrl, stored, signal))) return stored;
   const deployment = await deployEmbedded(chainUrl, {
     coordinatorKey: secrets.coordinatorKey as string as PrivateKey,
-    verifierAddress: addressOf(secrets.verifierKey as string as PrivateKey),
-    verifierHead: secrets.verifierHead,
+    verifiers: Object.values(secrets.verifiers).map(({ key, operatorKey, head }) => ({
+      verifierKey: key as string as PrivateKey,
+      operatorKey: operatorKey as string as PrivateKey,
+      head,
+    })),
+    ...(terms !== undefined && { terms }),
     signal,
   });
   await writeDeployment(folder, deployment);

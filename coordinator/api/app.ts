@@ -20,7 +20,7 @@ import { submitJob } from '../submission/jobs.ts';
 import type { Scenes } from '../submission/scenes.ts';
 import { receiptsOfBatch, sceneManifest } from './audit-views.ts';
 import { streamJobEvents } from './job-events.ts';
-import { batchViews, frameDetail, frameViews, jobView, jobViews, nodeViews } from './views.ts';
+import { batchView, batchViews, frameDetail, frameViews, jobView, jobViews, nodeViews } from './views.ts';
 
 /** One file of a scene, or one frame's EXR: far above what is usual, far below what fills a disk unnoticed. */
 const MAX_BLOB_BYTES = 16 * 1024 ** 3;
@@ -90,6 +90,9 @@ export function createApp(
   app.get(`${API_BASE}/jobs/:job/batches`, person, async (request, response) => {
     sendJson(response, await batchViews(context, parseParameter(jobIdSchema, request, 'job')));
   });
+  app.get(`${API_BASE}/batches/:batch`, person, async (request, response) => {
+    sendJson(response, await batchView(context, parseParameter(batchIdSchema, request, 'batch')));
+  });
   app.get(`${API_BASE}/jobs/:job/batches/:batch/receipts`, person, async (request, response) => {
     const id = parseParameter(jobIdSchema, request, 'job');
     const batch = parseParameter(batchIdSchema, request, 'batch');
@@ -132,6 +135,9 @@ function farmInfo(context: CoordinatorContext): FarmInfo {
     chainUrl: context.chain.chainId === EMBEDDED_CHAIN_ID ? context.config.chainUrl : null,
     escrow: context.chain.escrowAddress,
     token: context.chain.tokenAddress,
+    registry: context.chain.registryAddress,
+    deployedBlock: context.config.deployedBlock,
+    verifiers: context.config.verifiers,
     tokenSymbol: 'TESS',
     tokenDecimals: 6,
   };

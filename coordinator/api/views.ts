@@ -3,9 +3,9 @@ import type { Selectable } from 'kysely';
 import { sql } from 'kysely';
 import { FarmError } from '../../protocol/errors.ts';
 import type { FrameDetail } from '../../protocol/http.ts';
-import type { JobId } from '../../protocol/ids.ts';
+import { addressSchema, type BatchId, type JobId } from '../../protocol/ids.ts';
 import type { FrameView, JobView, NodeView } from '../../protocol/job.ts';
-import type { BatchView, Evidence } from '../../protocol/verdict.ts';
+import type { BatchView, Evidence, VerdictView } from '../../protocol/verdict.ts';
 import { readExtraFiles } from '../assembly/extra-files.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmTables } from '../database/schema.ts';
@@ -13,6 +13,7 @@ import { onlineSince } from '../scheduling/nodes.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import type { JobRow } from '../settlement/job-escrow.ts';
 import { readEvidence } from '../verification/read-evidence.ts';
+import { type Word, wordsOn } from '../verification/words.ts';
 
 type Counts = {
   frames_done: number;
@@ -122,8 +123,24 @@ export async function batchViews(context: CoordinatorContext, id: JobId): Promis
     .where('receipts', '>', 0)
     .orderBy('seq')
     .execute();
+  return await viewsOf(context, rows);
+}
+
+export async function batchView(context: CoordinatorContext, id: BatchId): Promise<BatchView> {
+  const rows = await context.db.selectFrom('batches').selectAll().where('id', '=', id).execute();
+  const [view] = await viewsOf(context, rows);
+  if (view === undefined) throw new FarmError('NOT_FOUND', `there is no batch ${id}`);
+  return view;
+}
+
+async function viewsOf(context: CoordinatorContext, rows: readonly BatchRow[]): Promise<BatchView[]> {
+  const words = await wordsOn(
+    context.db,
+    rows.map((row) => row.id),
+  );
   const views: BatchView[] = [];
   for (const row of rows) {
+    const ofDraw = (words.get(row.id) ?? []).filter((word) => word.seed === row.seed);
     views.push({
       id: row.id,
       jobId: row.job_id,
@@ -136,9 +153,17 @@ export async function batchViews(context: CoordinatorContext, id: JobId): Promis
       seed: row.seed,
       outcome: row.outcome,
       evidence: await evidenceOf(context, row),
+      ...{ batchKey: row.chain_key, agreed: row.agreed, slashed: BigInt(row.slashed).toString() },
+      verdicts: ofDraw.map(verdictView),
     });
   }
   return views;
+}
+
+function verdictView({ verifier, verifier_id, role, outcome, evidence, reason }: Word): VerdictView {
+  // Of before there were several verifiers, whose addresses were not written down.
+  const address = addressSchema.safeParse(verifier);
+  return { verifier: verifier_id, address: address.data ?? null, role, outcome, evidence, reason };
 }
 
 async function evidenceOf(context: CoordinatorContext, row: BatchRow): Promise<Evidence | null> {
@@ -163,7 +188,10 @@ export async function nodeViews(context: CoordinatorContext): Promise<NodeView[]
       lastSeenAtMs: row.last_seen_at.getTime(),
       tasksVerified: row.tasks_verified,
       tasksForfeited: row.tasks_forfeited,
-      earned: await context.chain.credit(row.address),
+      earned: await context.chain.credit(row.operator ?? row.address),
+      operator: row.operator,
+      stake: row.operator === null ? 0n : (await context.chain.operator(row.operator)).stake,
+      slashed: BigInt(row.slashed),
     });
   }
   return views;

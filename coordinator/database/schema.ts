@@ -15,7 +15,7 @@ import type {
 } from '../../protocol/ids.ts';
 import type { FrameView, JobSpec, JobState, SceneManifest } from '../../protocol/job.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
-import type { BatchState, Outcome } from '../../protocol/verdict.ts';
+import type { BatchState, Outcome, VerifierRole } from '../../protocol/verdict.ts';
 
 /** Receipts are stored as they travel: money as text. */
 export type StoredReceipt = Record<string, unknown>;
@@ -77,6 +77,11 @@ type Tables = {
     reason: string | null;
     tasks_verified: Generated<number>;
     tasks_forfeited: Generated<number>;
+    /** As the registry names it; null: not registered. */
+    operator: Address | null;
+    /** What was signed for the registry, as it travelled. */
+    enrolment: JSONColumnType<Record<string, unknown>> | null;
+    slashed: Generated<string>;
   };
   batches: {
     id: BatchId;
@@ -91,13 +96,36 @@ type Tables = {
     root: Bytes32 | null;
     signature: Signature | null;
     opened_at: Date;
+    /** Null only in batches that were settled before there were lanes. */
+    lane: number | null;
+    generation: string | null;
+    chain_key: Bytes32 | null;
     seed: Bytes32 | null;
     /** When the seed was noted here. */
     drawn_at: Date | null;
-    crop_digests: JSONColumnType<Digest[]> | null;
+    /** Whose secret or word the chain waits for, as it was noted last. */
+    asked: ColumnType<Address[], string | undefined, string>;
+    /** Drawn EXRs that were missing when the node's time was up. */
+    withheld: JSONColumnType<Digest[]> | null;
+    outcome: Outcome | null;
+    /** Of the word that decided. */
+    evidence: Digest | null;
+    agreed: Generated<boolean>;
+    slashed: Generated<string>;
+  };
+  verdicts: {
+    seq: Generated<string>;
+    batch_id: BatchId;
+    seed: Bytes32;
+    verifier: Address;
+    verifier_id: string;
+    role: VerifierRole;
+    crop_digests: JSONColumnType<Digest[]>;
+    /** Null until the word is given; so are evidence and signature. */
     outcome: Outcome | null;
     evidence: Digest | null;
-    verdict_signature: Signature | null;
+    reason: Generated<string>;
+    signature: Signature | null;
   };
   tasks: {
     id: TaskId;

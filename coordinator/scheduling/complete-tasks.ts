@@ -1,9 +1,9 @@
 /** A node delivers: its receipts join their batch, in one transaction guarded by the tokens of the leases. */
-import { batchKey, jobKey } from '../../platform/chain/keys.ts';
+import { jobKey } from '../../platform/chain/keys.ts';
 import { escrowDomain, recoverCommitSigner } from '../../platform/chain/signing.ts';
 import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
 import { FarmError } from '../../protocol/errors.ts';
-import type { JobId, NodeId, TaskId } from '../../protocol/ids.ts';
+import type { Bytes32, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import {
   type BatchSignature,
   type Complete,
@@ -62,7 +62,7 @@ export async function completeTasks(
     ) {
       return { moved: batch, lost: [], queued: false };
     }
-    requireSignature(context, node.address, jobId, signed);
+    requireSignature(context, node.address, jobId, batch.batchKey, signed);
     const { queued } = await recordDeliveries(tx, context.events, taken, {
       signed,
       before: batch.leaves.length,
@@ -157,11 +157,12 @@ function requireSignature(
   { chain }: CoordinatorContext,
   address: string,
   jobId: JobId,
-  { batchId, root, count, amount, signature }: BatchSignature,
+  batchKey: Bytes32,
+  { root, count, amount, signature }: BatchSignature,
 ): void {
   const signer = recoverCommitSigner(
     escrowDomain(chain.chainId, chain.escrowAddress),
-    { jobKey: jobKey(jobId), batchKey: batchKey(batchId), node: address as never, root, count, amount },
+    { jobKey: jobKey(jobId), batchKey, root, count, amount },
     signature,
   );
   if (signer !== address)

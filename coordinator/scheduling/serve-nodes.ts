@@ -9,6 +9,7 @@ import type { Housekeeping } from '../housekeeping.ts';
 import type { HandOver } from '../verification/hand-over.ts';
 import { completeTasks } from './complete-tasks.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import { registerNode, whatToSign } from './enrolment.ts';
 import { failTask } from './fail-task.ts';
 import { extendLeases } from './heartbeat.ts';
 import { requireWorkingNode, welcomeNode } from './nodes.ts';
@@ -16,8 +17,8 @@ import { requireWorkingNode, welcomeNode } from './nodes.ts';
 /** Heartbeats in a lease's time: two may be lost without losing the lease. */
 const HEARTBEATS_PER_LEASE = 3;
 
-/** A quarantined node asks again after this; it is idle anyway. */
-const QUARANTINE_RETRY_MS = 5_000;
+/** A node that may not work asks again after this; it is idle anyway. */
+const NO_WORK_RETRY_MS = 5_000;
 
 export async function serveNodes(
   context: CoordinatorContext,
@@ -35,19 +36,26 @@ export async function serveNodes(
     nodeIdSchema,
     {
       hello: async (from, hello) => {
-        await welcomeNode(context, from, hello);
+        const deviceClass = await welcomeNode(context, from, hello);
+        const { chain } = context;
         return {
-          chainId: context.chain.chainId,
-          escrow: context.chain.escrowAddress,
+          enrol: await whatToSign(context, from, hello, deviceClass, signal),
+          ...{ chainId: chain.chainId, escrow: chain.escrowAddress },
+          ...{ registry: chain.registryAddress, token: chain.tokenAddress },
           heartbeatMs: Math.max(50, Math.floor(context.config.leaseMs / HEARTBEATS_PER_LEASE)),
         };
+      },
+      register: async (from, message) => {
+        await registerNode(context, from, message, signal);
+        return {};
       },
       lease: async (from, { device, run }) => {
         try {
           return await dispatcher.lease(await requireWorkingNode(context, from, device), run, signal);
         } catch (error) {
-          if (!isFarmError(error, 'NODE_QUARANTINED')) throw error;
-          return { run: null, reason: error.message, retryAfterMs: QUARANTINE_RETRY_MS };
+          if (!isFarmError(error, 'NODE_QUARANTINED') && !isFarmError(error, 'NODE_NOT_REGISTERED'))
+            throw error;
+          return { run: null, reason: error.message, retryAfterMs: NO_WORK_RETRY_MS };
         }
       },
       heartbeat: async (from, { leases }) => ({ lost: await extendLeases(context, from, leases) }),

@@ -26,7 +26,7 @@ function batch(nodeId: string, comparisons: Comparison[]) {
   const outcome = comparisons.some((one) => one.outcome === 'fail') ? 'fail' : 'pass';
   const ids = { id: 'batch_a', jobId: 'job_a', nodeId, root: hex('1'), seed: hex('2') };
   const evidence = {
-    ...{ version: 2, batchId: 'batch_a', jobId: 'job_a', seed: hex('2'), root: hex('1') },
+    ...{ version: 3, batchId: 'batch_a', batchKey: hex('3'), jobId: 'job_a', seed: hex('2'), root: hex('1') },
     ...{ scene: 'a'.repeat(64), precision: 'float', thresholds: 'sameClass' },
     ...{ outcome, engine: 'blender-3.4.1', deviceClass: 'cpu-avx2', comparisons },
   };
@@ -38,6 +38,7 @@ function batch(nodeId: string, comparisons: Comparison[]) {
     amount: '1500000',
     outcome,
     evidence,
+    ...{ batchKey: hex('3'), agreed: outcome === 'fail', slashed: '0', verdicts: [] },
   });
 }
 
@@ -84,6 +85,7 @@ const node = (id: string, over: object) =>
       reason: null,
     },
     ...{ lastSeenAtMs: 0, tasksVerified: 13, tasksForfeited: 0, earned: '2500000' },
+    ...{ operator: null, stake: '0', slashed: '0' },
     ...over,
   });
 

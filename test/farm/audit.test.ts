@@ -73,7 +73,7 @@ describe('on a farm whose verifier does not look', () => {
   beforeAll(async () => {
     farm = await startTestFarm({
       nodes: [{ id: 'cheat', entry: adversary('picture-cheat'), arguments: ['samples-25'] }],
-      verifierEntry: adversary('lazy-verifier'),
+      verifiers: [{ id: 'lazy', entry: adversary('lazy-verifier') }],
       leaseMs: 30_000,
     });
     const request = { frames: [1], tiles: { columns: 2, rows: 2 }, samples: 16 };

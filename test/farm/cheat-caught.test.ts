@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { batchKey } from '../../platform/chain/keys.ts';
+import type { Bytes32 } from '../../protocol/ids.ts';
 import { chainOf } from '../support/chain-of.ts';
 import { adversary, sample, startTestFarm, type TestFarm } from '../support/farm.ts';
 
@@ -46,7 +46,7 @@ describe('a node that renders a quarter of the samples', () => {
     });
     expect(done.job).toMatchObject({ state: 'completed', spent: done.job.quote, refunded: 0n });
     const chain = await chainOf(farm);
-    for (const batch of cheated) expect((await chain.batch(batchKey(batch.id))).outcome).toBe('fail');
+    for (const { batchKey } of cheated) expect((await chain.batch(batchKey as Bytes32)).outcome).toBe('fail');
   });
 
   test('gets no more work while it is quarantined', async () => {

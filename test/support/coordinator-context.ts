@@ -31,6 +31,7 @@ import {
   nodeIdSchema,
   type TaskId,
   taskIdSchema,
+  verifierIdSchema,
 } from '../../protocol/ids.ts';
 import type { JobSpec, SceneManifest } from '../../protocol/job.ts';
 import type { TaskPointer } from '../../protocol/messages.ts';
@@ -87,6 +88,7 @@ function fakeChain(): FarmChain {
     chainId: 31_337,
     escrowAddress: '0x00000000000000000000000000000000000e5c40' as Address,
     tokenAddress: '0x0000000000000000000000000000000000070ce0' as Address,
+    registryAddress: '0x0000000000000000000000000000000000009e91' as Address,
   };
   return new Proxy(known as FarmChain, {
     get(target, property) {
@@ -167,7 +169,14 @@ export async function testCoordinator(): Promise<TestCoordinator> {
       chainStateFile: join(folder, 'state.json'),
       tokenAddress: chain.tokenAddress,
       escrowAddress: chain.escrowAddress,
-      verifierAddress: '0x00000000000000000000000000000000000e41f1' as Address,
+      registryAddress: chain.registryAddress,
+      deployedBlock: 0,
+      verifiers: [
+        {
+          id: verifierIdSchema.parse('verifier'),
+          address: '0x00000000000000000000000000000000000e41f1' as Address,
+        },
+      ],
       threads: 1,
       runtime: 'process',
       allowSynthetic: false,
@@ -215,6 +224,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
           address: node.address,
           engine: nodeEngine,
           device_class: DEVICE_CLASS,
+          operator: node.address,
           last_seen_at: new Date(online ? clock.now() : 0),
         })
         .execute();

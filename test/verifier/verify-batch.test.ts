@@ -42,7 +42,7 @@ function batchOf(deliver: Deliver, challengeCount: number) {
 
 function batchFrom(receipts: Receipt[], challengeCount: number) {
   const drawn = drawFrom(receipts, challengeCount);
-  const commit = vi.fn(async (_cropDigests: Digest[]) => ({ receipts }));
+  const commit = vi.fn(async (_cropDigests: Digest[]) => ({ receipts, withheld: [] as Digest[] }));
   const verify = (ports: Partial<VerifyPorts> = {}) =>
     verifyBatch(drawn.challenge, {
       ...toolsOf(session, blobs),
