@@ -150,17 +150,17 @@ interface INodeRegistry {
     function standing(address node) external view returns (address operator, uint96 bonded);
 
     /// @notice The verifier that `entropy` draws from the list: of those that were activated in block `anchor` or before, had
-    /// not left in block `there` or before, and are of none of `others`, each as likely as the others. It is the one
+    /// not left in block `there` or before, and are of none of the operators `a`, `b` and `c`, each as likely as the others. It is the one
     /// with the highest keccak256(abi.encode(entropy, verifier)), so that it does not change with who else comes or goes.
     /// Zero when there is none.
-    function pick(bytes32 entropy, uint256 anchor, uint256 there, address[3] calldata others)
+    function pick(bytes32 entropy, uint256 anchor, uint256 there, address a, address b, address c)
         external
         view
         returns (address verifier, address operator);
 
-    /// @notice Up to `most` verifiers of as many operators, none of `others`, in the order in which the entropy draws
+    /// @notice Up to `most` verifiers of as many operators, none of `a`, `b` and `c`, in the order in which the entropy draws
     /// them. Fewer when there are no more.
-    function pickMany(bytes32 entropy, uint256 anchor, uint256 there, address[3] calldata others, uint256 most)
+    function pickMany(bytes32 entropy, uint256 anchor, uint256 there, address a, address b, address c, uint256 most)
         external
         view
         returns (address[] memory verifiers);

@@ -185,7 +185,7 @@ abstract contract EscrowBase is IRenderEscrow, EIP712, ReentrancyGuardTransient 
         view
         returns (address verifier, address operator)
     {
-        return registry.pick(entropy, b.anchor, there, [b.operator, one, two]);
+        return registry.pick(entropy, b.anchor, there, b.operator, one, two);
     }
 
     /// @dev Zero of zero.

@@ -15,7 +15,7 @@ abstract contract Picks is Verifiers {
         returns (address drawer)
     {
         _requireEscrow();
-        (drawer,) = pick(entropy, anchor, anchor, [operator, address(0), address(0)]);
+        (drawer,) = pick(entropy, anchor, anchor, operator, address(0), address(0));
         if (drawer == address(0)) return drawer;
         Verifier storage v = _verifiers[drawer];
         bytes32 head = v.head;
@@ -25,7 +25,7 @@ abstract contract Picks is Verifiers {
     }
 
     /// @inheritdoc INodeRegistry
-    function pick(bytes32 entropy, uint256 anchor, uint256 there, address[3] memory others)
+    function pick(bytes32 entropy, uint256 anchor, uint256 there, address a, address b, address c)
         public
         view
         returns (address verifier, address operator)
@@ -35,12 +35,12 @@ abstract contract Picks is Verifiers {
             (verifier, below) = _highest(entropy, anchor, there, below);
             if (verifier == address(0)) return (address(0), address(0));
             operator = _verifiers[verifier].operator;
-            if (!_isOneOf(operator, others)) return (verifier, operator);
+            if (operator != a && operator != b && operator != c) return (verifier, operator);
         }
     }
 
     /// @inheritdoc INodeRegistry
-    function pickMany(bytes32 entropy, uint256 anchor, uint256 there, address[3] calldata others, uint256 most)
+    function pickMany(bytes32 entropy, uint256 anchor, uint256 there, address a, address b, address c, uint256 most)
         external
         view
         returns (address[] memory drawn)
@@ -54,7 +54,7 @@ abstract contract Picks is Verifiers {
             (verifier, below) = _highest(entropy, anchor, there, below);
             if (verifier == address(0)) break;
             address operator = _verifiers[verifier].operator;
-            if (_isOneOf(operator, others) || _isAmong(operator, owners, count)) continue;
+            if (operator == a || operator == b || operator == c || _isAmong(operator, owners, count)) continue;
             drawn[count] = verifier;
             owners[count] = operator;
             count += 1;
@@ -93,24 +93,22 @@ abstract contract Picks is Verifiers {
         view
         returns (address verifier, uint256 rank)
     {
-        Place[] storage places = _places;
-        uint256 count = places.length;
-        for (uint256 i = 0; i < count; i++) {
+        uint256 slot;
+        assembly ("memory-safe") {
+            mstore(0x00, _places.slot)
+            slot := keccak256(0x00, 0x20)
+        }
+        for (uint256 end = slot + _places.length; slot < end; slot++) {
             uint256 place;
             assembly ("memory-safe") {
                 // One read for verifier (160 bits) | since (48) | until (48); by name it would be four.
-                mstore(0x00, places.slot)
-                place := sload(add(keccak256(0x00, 0x20), i))
+                place := sload(slot)
             }
             // A free place has left in block 0.
             if (uint48(place >> 160) > anchor || place >> 208 <= there) continue;
             uint256 its = uint256(Hashes.efficientKeccak256(entropy, bytes32(uint256(uint160(place)))));
             if (its < below && its >= rank) (verifier, rank) = (address(uint160(place)), its);
         }
-    }
-
-    function _isOneOf(address operator, address[3] memory others) private pure returns (bool) {
-        return operator == others[0] || operator == others[1] || operator == others[2];
     }
 
     function _isAmong(address operator, address[] memory owners, uint256 count) private pure returns (bool) {
