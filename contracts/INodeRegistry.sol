@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
+import {Permit} from "./Permit.sol";
+
 /// @title Who renders and who checks: operators, their stake, their node keys and their verifiers
 /// @notice An operator is an account that owns nodes and verifiers and answers for them with its stake. Stake that is
 /// being withdrawn stays slashable until its thawing is over, which takes longer than the longest dispute.
@@ -29,20 +31,13 @@ interface INodeRegistry {
         uint64 nonce;
     }
 
-    /// @notice An ERC-2612 permit for the registry. `deadline` 0 means none: the allowance is already there.
-    struct Permit {
-        uint256 value;
-        uint256 deadline;
-        uint8 v;
-        bytes32 r;
-        bytes32 s;
-    }
-
     struct Operator {
         // slot 0
         uint96 stake; // bonded
         uint96 thawing; // on its way out, still slashable
         uint40 thawsAt; // unix seconds: when `thawing` can be taken out
+        uint8 places; // in the verifiers' list, those included whose verifier has left and that are not free again yet
+        uint8 active; // of these, with a verifier that can be asked
         // slot 1
         uint64 nonce; // of the operator's next signature
     }
@@ -59,9 +54,18 @@ interface INodeRegistry {
         // slot 0
         address operator; // zero: never registered
         uint40 activeFrom; // unix seconds: when it may be activated
-        uint32 place; // its place in the list plus one; 0: not in the list
+        uint32 place; // its place in the list plus one; 0: none. One that has left keeps it for LEAVE_BLOCKS
         // slot 1
         bytes32 head; // the next secret has to be its preimage; set once, then moved on by draws alone
+    }
+
+    /// @dev One slot, so that a draw reads one word for each verifier. The block numbers make the list of any recent block
+    /// readable: who draws and who checks follows from the list as it was at a batch's anchor, and nobody can bend it
+    /// by coming or going once the block is known that decides.
+    struct Place {
+        address verifier; // zero: free
+        uint48 since; // block in which it was activated
+        uint48 until; // block in which it left; 0: it is there
     }
 
     event NodeRegistered(address indexed node, address indexed operator, bytes32 deviceClass, uint96 ask);
@@ -74,13 +78,13 @@ interface INodeRegistry {
     event VerifierActivated(address indexed verifier);
     event VerifierLeft(address indexed verifier);
     event SecretUsed(address indexed verifier, bytes32 preimage);
+    event EscrowSet(address escrow);
 
     error ZeroAddress();
     error ZeroAmount();
     error ZeroHead();
     error NotEscrow(address sender);
     error NotOperator(address sender, address operator);
-    error WrongSigner(address expected, address recovered);
     error WrongNonce(uint64 expected, uint64 given);
     error NodeTaken(address node, address operator);
     error NodeUnknown(address node);
@@ -91,9 +95,11 @@ interface INodeRegistry {
     error StakeTooSmall(uint256 stake, uint256 needed);
     error StillThawing(uint40 thawsAt);
     error WrongPreimage(bytes32 head);
-    error WrongAmountReceived(uint256 expected, uint256 received);
     error TooManyVerifiers(uint256 most);
-    error NoVerifier();
+    error WrongHead(bytes32 head);
+    error EscrowTaken(address escrow);
+    error WrongEscrow(address escrow);
+    error ThawTimeTooShort(uint256 thawTime, uint256 needed);
 
     /// @notice Registers a node key, or changes its class and ask. Anyone may relay it.
     /// @param operatorSig the operator's signature over the terms
@@ -115,15 +121,21 @@ interface INodeRegistry {
     /// @notice Pays out what has thawed. Anyone may call it for the operator; the money goes to the operator.
     function unstake(address operator) external;
 
-    /// @notice Registers a verifier key of an operator whose stake reaches `minVerifierStake`. It can be drawn once
-    /// `activateVerifier` was called, `joinDelay` later. Anyone may relay it.
+    /// @notice Registers a verifier key of an operator whose stake reaches `minVerifierStake` for each of its verifiers. It
+    /// can be drawn once `activateVerifier` was called, `joinDelay` later. One that has left may join again with the head
+    /// it has, once its old place is free. Anyone may relay it.
     function joinVerifier(VerifierTerms calldata terms, bytes calldata operatorSig) external;
 
     /// @notice Puts a verifier whose delay is over into the list that draws are made from. Anyone may.
     function activateVerifier(address verifier) external;
 
-    /// @notice Takes a verifier out of the list: its operator, or anyone once the operator's stake is below the minimum.
+    /// @notice Takes a verifier out of the list: its operator, or anyone once the operator's stake is below the minimum for
+    /// its verifiers. It stays answerable for draws of earlier blocks.
     function leaveVerifier(address verifier) external;
+
+    /// @notice Once, by the deployer: the escrow that may slash. It has to have the same token, to name this registry, and
+    /// the longest life of a batch in it has to be shorter than `thawTime`.
+    function setEscrow(address escrow) external;
 
     /// @notice Escrow only: the verifier's next secret. Reverts WrongPreimage.
     function useSecret(address verifier, bytes32 preimage) external;
@@ -135,18 +147,41 @@ interface INodeRegistry {
     /// @notice Operator of a node and the stake it has bonded; zero address when the node is not registered.
     function standing(address node) external view returns (address operator, uint96 bonded);
 
-    /// @notice A verifier of the list, chosen by `entropy` alone: the one at `entropy % count`, or the next after it that
-    /// is not of one of `operators`.
-    function pick(bytes32 entropy, address[] calldata operators) external view returns (address verifier, address operator);
+    /// @notice The verifier that `entropy` draws from the list: of those that were activated in block `anchor` or before, had
+    /// not left in block `there` or before, and are of none of `operators`, each as likely as the others. It is the one
+    /// with the highest keccak256(abi.encode(entropy, verifier)), so that it does not change with who else comes or goes.
+    /// Zero when there is none.
+    function pick(bytes32 entropy, uint256 anchor, uint256 there, address[] calldata operators)
+        external
+        view
+        returns (address verifier, address operator);
 
     /// @notice Up to `most` verifiers of as many operators, none of `operators`, in the order in which the entropy draws
     /// them. Fewer when there are no more.
-    function pickMany(bytes32 entropy, address[] calldata operators, uint256 most)
+    function pickMany(bytes32 entropy, uint256 anchor, uint256 there, address[] calldata operators, uint256 most)
         external
         view
         returns (address[] memory verifiers);
 
+    /// @notice Whether a verifier is in the list and has not left.
+    function isActive(address verifier) external view returns (bool);
+
+    /// @notice Whose it is, also after it left; zero when it never joined.
     function operatorOf(address verifier) external view returns (address);
+
+    /// @notice All zero when it never staked or signed.
+    function operatorInfo(address operator) external view returns (Operator memory);
+    function nodeInfo(address node) external view returns (Node memory);
+    function verifierInfo(address verifier) external view returns (Verifier memory);
+
+    /// @notice Head of a verifier's secret chain: its next secret is the preimage.
+    function headOf(address verifier) external view returns (bytes32);
+
+    /// @notice The verifiers that can be asked now, in the order of the list.
+    function verifiers() external view returns (address[] memory);
+
+    /// @notice How many can be asked now.
     function verifierCount() external view returns (uint256);
+
     function nonces(address operator) external view returns (uint64);
 }

@@ -324,6 +324,18 @@ export const ERRORS = {
     retryable: false,
     help: 'The contract refused the transaction; the message carries its reason. No money moved.',
   },
+  CHAIN_WRONG: {
+    httpStatus: 502,
+    exitCode: 6,
+    retryable: false,
+    help: 'Point the farm at a node of the chain that its contracts are on; the message names both chains.',
+  },
+  CHAIN_GAS_MONEY: {
+    httpStatus: 503,
+    exitCode: 6,
+    retryable: true,
+    help: "Send the chain's own coin to the account that the message names: it pays the gas. Work goes on; payments catch up by themselves.",
+  },
   BUDGET_TOO_LOW: {
     httpStatus: 402,
     exitCode: 6,

@@ -1,15 +1,12 @@
 /** One account's transactions: one after the other, each awaited into its block, every refusal in the contract's words. */
-import { Interface, SigningKey, Transaction } from 'ethers';
+import { SigningKey, Transaction } from 'ethers';
 import { z } from 'zod';
 import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import { type Address, addressSchema, type Bytes32, bytes32Schema } from '../../protocol/ids.ts';
 import { pause } from '../wait.ts';
-import { RenderEscrow, TestToken } from './artifacts.ts';
-import { quantity, type Rpc, RpcError } from './json-rpc.ts';
+import { quantity, type Rpc } from './json-rpc.ts';
+import { refusals } from './refusals.ts';
 import { addressOf, type PrivateKey } from './signing.ts';
-
-export const escrowInterface = new Interface(RenderEscrow.abi);
-export const tokenInterface = new Interface(TestToken.abi);
 
 /** The state can move between the estimate and the block; a quarter more covers another branch of the same call. */
 const GAS_MARGIN_PERCENT = 125n;
@@ -121,45 +118,6 @@ export function transactionSender(rpc: Rpc, chainId: number, key: PrivateKey): S
       return result;
     },
   };
-}
-
-/** Runs `ask`; what the node refuses becomes CHAIN_REVERTED in the contract's own words. */
-export async function refusals<Value>(label: string, ask: () => Promise<Value>): Promise<Value> {
-  try {
-    return await ask();
-  } catch (error) {
-    if (!(error instanceof RpcError)) throw error;
-    const reason = decodeRevert(error.data);
-    if (reason === null) {
-      // Not the contract's word: no gas money, a nonce taken by another program, a node that is still syncing.
-      throw new FarmError('CHAIN_UNAVAILABLE', `${label}: the chain refused it: ${error.message}`, {
-        cause: error,
-      });
-    }
-    const args = Object.entries(reason.args).map(([name, value]) => `${name} ${value}`);
-    throw new FarmError('CHAIN_REVERTED', `${label}: ${reason.error}(${args.join(', ')})`, {
-      cause: error,
-      kept: 'No money moved.',
-      details: reason,
-    });
-  }
-}
-
-/** The name and arguments of a custom error of either contract, or null when the bytes are none. */
-export function decodeRevert(
-  data: string | undefined,
-): { error: string; args: Record<string, string> } | null {
-  if (data === undefined || data.length < 10) return null;
-  for (const contract of [escrowInterface, tokenInterface]) {
-    const parsed = contract.parseError(data);
-    if (parsed === null) continue;
-    const inputs = parsed.fragment.inputs.map((input, at) => [
-      input.name === '' ? String(at) : input.name,
-      String(parsed.args[at]),
-    ]);
-    return { error: parsed.name, args: Object.fromEntries(inputs) };
-  }
-  return { error: 'unknown error', args: { data } };
 }
 
 async function awaitReceipt(rpc: Rpc, txHash: Bytes32, signal?: AbortSignal): Promise<unknown> {
