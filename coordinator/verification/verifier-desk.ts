@@ -3,8 +3,8 @@
  *
  * Verifiers ask; nothing here calls one. Who is asked for what, the chain says (settlement notes it in `asked`): one
  * verifier's secret for a draw, one's word first, another's after a word that is not a pass, a committee's in the end.
- * Each renders blind and commits to its own crops. That one is at work is only a hint kept in memory, so that it is not
- * given the same again: when it dies the hint runs out, and the database still says what is open.
+ * Each renders blind and commits to its own crops. A verifier that asks has no work: what it was given before it was
+ * restarted it is given again, until its word is here.
  */
 
 import { escrowDomain, recoverVerdictSigner } from '../../platform/chain/signing.ts';
@@ -22,9 +22,6 @@ import { readEvidence } from './read-evidence.ts';
 import { ownRow, roleIn } from './words.ts';
 
 const LONG_POLL_MS = 15_000;
-
-/** A verifier that has said nothing for this long has died; a challenge takes seconds to a few minutes. */
-const ASSIGNED_FOR_MS = 10 * 60_000;
 
 /** After a failed attempt (a crash, a missing file) the same challenge rests a moment. */
 const REST_AFTER_FAILURE_MS = 2_000;
@@ -56,11 +53,6 @@ export class VerifierDesk {
     this.#asking.get(from)?.();
     const superseded = new AbortController();
     this.#asking.set(from, () => superseded.abort());
-    // It asks for work, so it has none: what it was given before it was restarted is free again.
-    const soon = this.#context.clock.now() + REST_AFTER_FAILURE_MS;
-    for (const [place, until] of this.#restUntil) {
-      if (place.startsWith(`${from} `) && until > soon) this.#restUntil.delete(place);
-    }
     return await this.#nextFor(from, AbortSignal.any([signal, superseded.signal]));
   }
 
@@ -74,11 +66,8 @@ export class VerifierDesk {
       try {
         if (signal.aborted) return { kind: 'none' };
         const work = await this.#find(from);
-        if (work !== null && signal.aborted) {
-          // Nobody listens any more: when it asks again it is to have it.
-          if (work.kind === 'challenge') this.#restUntil.delete(place(from, work.challenge.batchId));
-          return { kind: 'none' };
-        }
+        // Nobody listens to a question that was asked again: the newer one finds the same.
+        if (signal.aborted) return { kind: 'none' };
         if (work !== null) return work;
         const leftMs = until - this.#context.clock.now();
         if (leftMs <= 0 || signal.aborted) return { kind: 'none' };
@@ -193,9 +182,9 @@ export class VerifierDesk {
       .orderBy('seq')
       .execute();
     const now = clock.now();
-    const rests = (batch: BatchRow): boolean => (this.#restUntil.get(place(from, batch.id)) ?? 0) > now;
     for (const batch of rows) {
-      if (!batch.asked.includes(verifier) || rests(batch)) continue;
+      if (!batch.asked.includes(verifier)) continue;
+      if ((this.#restUntil.get(place(from, batch.id)) ?? 0) > now) continue;
       // Secrets are revealed one at a time: each has to be the preimage of the head that the last draw left.
       if (batch.state === 'committed') {
         // Should the draw fail, the batches behind this one get their turn first.
@@ -207,9 +196,6 @@ export class VerifierDesk {
       if ((await ownRow(db, { id: batch.id, seed: batch.seed }, verifier))?.signature != null) continue;
       // Not to be waited for: a node that is gone would hold up the checks of all others.
       if (!(await this.#handOver.isOver(batch))) continue;
-      // An older question of the same verifier may have got it while that was looked up.
-      if (rests(batch)) continue;
-      this.#restUntil.set(place(from, batch.id), now + ASSIGNED_FOR_MS);
       return { kind: 'challenge', challenge: await buildChallenge(this.#context, batch) };
     }
     return null;

@@ -11,6 +11,7 @@ import type {
   ChainTerms,
   ChainWrite,
   FarmChain,
+  Word,
 } from '../../platform/chain/chain.ts';
 import { deviceClassKey, partsOfBatchKey } from '../../platform/chain/keys.ts';
 import {
@@ -37,7 +38,12 @@ const DAY_S = 86_400;
 export const FAKE_TERMS: ChainTerms = {
   ...{ verdictWindowS: 3_600, disputeWindowS: 0, committeeWindowS: DAY_S, expireWindowS: 7 * DAY_S },
   ...{ thawTimeS: 14 * DAY_S, joinDelayS: 0, drawBlocks: 128, missPenalty: 100_000n },
-  ...{ verifierPenalty: 10_000_000n, disputeBond: 1_000_000n, slashFactor: 10, minVerifierStake: 50_000_000n },
+  ...{
+    verifierPenalty: 10_000_000n,
+    disputeBond: 1_000_000n,
+    slashFactor: 10,
+    minVerifierStake: 50_000_000n,
+  },
 };
 const STAKE = 100_000_000n;
 
@@ -71,6 +77,8 @@ export class FakeEscrow {
   /** Every payment and slash that ever stood on the chain, forgotten ones too. */
   readonly payments: Payment[] = [];
   readonly slashes: Slash[] = [];
+  /** Commits in a lane that another batch was in, or had been in since. */
+  clashes = 0;
   /** The next write is lost on its way, or its answer is. */
   trouble: 'none' | 'before' | 'after' = 'none';
   #ledger: Ledger;
@@ -285,7 +293,10 @@ export class FakeEscrow {
     const { batchKey: key, jobKey, root, count, amount } = commit;
     const { node, generation } = partsOfBatchKey(key);
     const lane = this.#ledger.lanes.get(laneOf(key)) ?? { ended: 0n };
-    if ('live' in lane || generation <= lane.ended) throw reverted('LaneTaken');
+    if ('live' in lane || generation <= lane.ended) {
+      if (!('live' in lane) || lane.live !== key) this.clashes += 1;
+      throw reverted('LaneTaken');
+    }
     if (recoverCommitSigner(this.#domain, commit, signature) !== node) throw reverted('WrongSigner');
     const operator = this.#node(node)?.operator;
     if (operator === undefined) throw reverted('NodeNotRegistered');
@@ -307,24 +318,30 @@ export class FakeEscrow {
     const verifier = recoverVerdictSigner(this.#domain, verdict, signature);
     if (verifier === null || batch.asked[0] !== verifier) throw reverted('WrongSigner');
     const word = { verifier, outcome, evidence };
-    if (batch.state === 'drawn') {
-      this.#change(key, { first: word });
-      if (outcome === 'pass') return this.#judge(key, 'pass', { evidence });
-      const second = this.#pick(`${seed}${1 + batch.turns}`, [batch.operator, this.#operatorOf(verifier)]);
-      if (second === null) return this.#judge(key, outcome, { evidence });
-      return this.#change(key, { state: 'second', asked: [second], since: this.#nowS() });
-    }
+    if (batch.state === 'drawn') this.#firstWord(key, word);
+    else this.#secondWord(key, word);
+  }
+
+  #firstWord(key: Bytes32, word: Word): void {
+    const { seed, turns, operator } = this.#require(key, 'drawn');
+    this.#change(key, { first: word });
+    const second = this.#pick(`${seed}${1 + turns}`, [operator, this.#operatorOf(word.verifier)]);
+    if (word.outcome === 'pass' || second === null) this.#judge(key, word.outcome, word);
+    else this.#change(key, { state: 'second', asked: [second], since: this.#nowS() });
+  }
+
+  #secondWord(key: Bytes32, word: Word): void {
+    const { first, operator } = this.#require(key, 'second');
+    const { outcome, evidence } = word;
     this.#change(key, { second: word });
-    const first = batch.first;
-    if (first?.outcome === 'fail') {
-      if (outcome === 'fail') return this.#judge(key, 'fail', { agreed: true, evidence: first.evidence });
-      if (outcome === 'inconclusive') return this.#judge(key, 'fail', { evidence: first.evidence });
-      const operators = [batch.operator, ...this.#operatorsOf(first, word)];
-      const members = this.#committee(key, operators);
-      if (members === null) return this.#judge(key, 'inconclusive', { evidence: null });
-      return this.#call(key, members);
+    if (first?.outcome !== 'fail') this.#judge(key, outcome, { evidence });
+    else if (outcome !== 'pass')
+      this.#judge(key, 'fail', { agreed: outcome === 'fail', evidence: first.evidence });
+    else {
+      const members = this.#committee(key, [operator, ...this.#operatorsOf(first, word)]);
+      if (members === null) this.#judge(key, 'inconclusive', { evidence: null });
+      else this.#call(key, members);
     }
-    this.#judge(key, outcome, { evidence });
   }
 
   #replace(key: Bytes32): void {
@@ -416,7 +433,10 @@ export class FakeEscrow {
     return { txHash: someBytes32(), gasUsed: 1n, blockNumber: this.#ledger.block };
   }
 
-  #change(key: Bytes32, changes: Partial<ChainBatch & { salt: Bytes32; turns: number; before: Outcome | null }>) {
+  #change(
+    key: Bytes32,
+    changes: Partial<ChainBatch & { salt: Bytes32; turns: number; before: Outcome | null }>,
+  ) {
     const batch = this.#ledger.batches.get(key);
     if (batch === undefined) throw reverted('WrongBatch');
     this.#ledger.batches.set(key, { ...batch, ...changes });

@@ -17,7 +17,16 @@ import {
   type TestNode,
   testCoordinator,
 } from '../support/coordinator-context.ts';
-import { batchFor, completeTask, completionOf, deliver, ended, exrOf, leaseTo, signBatch } from './delivery.ts';
+import {
+  batchFor,
+  completeTask,
+  completionOf,
+  deliver,
+  ended,
+  exrOf,
+  leaseTo,
+  signBatch,
+} from './delivery.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 

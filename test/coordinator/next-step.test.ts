@@ -34,7 +34,7 @@ const known = (changes: Partial<Known> = {}): Known => ({
 const word = (by: Address, outcome: Outcome, seed = SEED): HeldWord => ({ verifier: by, outcome, seed });
 const step = (chain: OnChain, facts: Partial<Known> = {}, row: BatchState = 'drawn'): BatchStep | null =>
   nextStep({ state: row }, chain, known(facts));
-const after = (windowS: number): Partial<Known> => ({ nowS: windowS + CLOCK_SLACK_S + 1 });
+const past = (windowS: number): Partial<Known> => ({ nowS: windowS + CLOCK_SLACK_S + 1 });
 
 describe('the next step of a batch', () => {
   it('is nothing for an open or a settled batch, and something for every other, whatever the chain says', () => {
@@ -47,8 +47,8 @@ describe('the next step of a batch', () => {
   it.each<[string, OnChain, Partial<Known>, BatchStep]>([
     ['one the chain does not have', onChain('none', { seed: null }), {}, 'commit'],
     ['one without a seed', onChain('committed', { seed: null }), {}, 'await-secret'],
-    ['a secret that does not come', onChain('committed'), after(FAKE_TERMS.verdictWindowS), 'reanchor'],
-    ['a secret that never came', onChain('committed'), after(FAKE_TERMS.expireWindowS), 'expire'],
+    ['a secret that does not come', onChain('committed'), past(FAKE_TERMS.verdictWindowS), 'reanchor'],
+    ['a secret that never came', onChain('committed'), past(FAKE_TERMS.expireWindowS), 'expire'],
     ['one that a verifier looks at', onChain('drawn', { asked: [ONE] }), {}, 'wait'],
     ['a word', onChain('drawn', { asked: [ONE] }), { words: [word(ONE, 'pass')] }, 'attest'],
     ['a word of another', onChain('drawn', { asked: [ONE] }), { words: [word(TWO, 'pass')] }, 'wait'],
@@ -58,13 +58,13 @@ describe('the next step of a batch', () => {
       { words: [word(ONE, 'pass', seedOf(2))] },
       'wait',
     ],
-    ['a silent verifier', onChain('drawn', { asked: [ONE] }), after(FAKE_TERMS.verdictWindowS), 'replace'],
+    ['a silent verifier', onChain('drawn', { asked: [ONE] }), past(FAKE_TERMS.verdictWindowS), 'replace'],
     ['a verifier that left', onChain('drawn', { asked: [ONE] }), { active: [TWO] }, 'replace'],
-    ['silence all week', onChain('drawn', { asked: [ONE] }), after(FAKE_TERMS.expireWindowS), 'expire'],
+    ['silence all week', onChain('drawn', { asked: [ONE] }), past(FAKE_TERMS.expireWindowS), 'expire'],
     [
       'a late word, for it still counts',
       onChain('drawn', { asked: [ONE] }),
-      { ...after(FAKE_TERMS.expireWindowS), words: [word(ONE, 'fail')] },
+      { ...past(FAKE_TERMS.expireWindowS), words: [word(ONE, 'fail')] },
       'attest',
     ],
     ['one that a second looks at', onChain('second', { asked: [TWO] }), {}, 'wait'],
@@ -75,7 +75,7 @@ describe('the next step of a batch', () => {
       'wait',
     ],
     ['the second word', onChain('second', { asked: [TWO] }), { words: [word(TWO, 'fail')] }, 'attest'],
-    ['a silent second', onChain('second', { asked: [TWO] }), after(FAKE_TERMS.verdictWindowS), 'replace'],
+    ['a silent second', onChain('second', { asked: [TWO] }), past(FAKE_TERMS.verdictWindowS), 'replace'],
     [
       'a committee that does not agree',
       onChain('committee', { members: [ONE, TWO, THREE] }),
@@ -88,7 +88,7 @@ describe('the next step of a batch', () => {
       { words: [word(ONE, 'fail'), word(TWO, 'pass'), word(THREE, 'pass')] },
       'attest-committee',
     ],
-    ['a silent committee', onChain('committee'), after(FAKE_TERMS.committeeWindowS), 'close-committee'],
+    ['a silent committee', onChain('committee'), past(FAKE_TERMS.committeeWindowS), 'close-committee'],
     ['a judgement', onChain('judged', { outcome: 'pass' }), {}, 'settle'],
     [
       'a judgement that can be disputed',
@@ -99,7 +99,7 @@ describe('the next step of a batch', () => {
     [
       'one that nobody disputed',
       onChain('judged', { outcome: 'pass' }),
-      { ...after(600), terms: { ...FAKE_TERMS, disputeWindowS: 600 } },
+      { ...past(600), terms: { ...FAKE_TERMS, disputeWindowS: 600 } },
       'settle',
     ],
     [

@@ -120,7 +120,10 @@ describe('a batch that passed', () => {
 
   it('counts money once when it is applied twice in the same moment', async () => {
     const { job, batch } = await delivered();
-    await Promise.all([applyOutcome(farm.context, batch, ended('pass')), applyOutcome(farm.context, batch, ended('pass'))]);
+    await Promise.all([
+      applyOutcome(farm.context, batch, ended('pass')),
+      applyOutcome(farm.context, batch, ended('pass')),
+    ]);
     expect((await farm.job(job.id)).spent).toBe('2000');
   });
 
