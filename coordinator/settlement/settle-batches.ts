@@ -5,6 +5,7 @@ import { MAX_COMMITS_PER_TX } from '../../platform/chain/chain.ts';
 import { batchKey, jobKey } from '../../platform/chain/keys.ts';
 import { assertNever, isFarmError } from '../../protocol/errors.ts';
 import type { Bytes32 } from '../../protocol/ids.ts';
+import { waitsForAdmission } from '../admission/admissions.ts';
 import { waitsForTiles } from '../assembly/early-finish.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { applyOutcome, type BatchRow } from './apply-outcome.ts';
@@ -27,6 +28,7 @@ export async function settleBatches(context: CoordinatorContext, signal: AbortSi
     .selectAll()
     .where('state', 'in', ['closed', 'committed', 'drawn', 'judged'])
     .where((is) => is.not(waitsForTiles))
+    .where((is) => is.not(waitsForAdmission))
     .orderBy('seq')
     .limit(MAX_BATCHES)
     .execute();
