@@ -287,6 +287,7 @@ def unsteady() -> None:
     # Places on a ball that is not rendered move a block that is; each vertex has only four places to be in.
     ball = shaken("dice")
     ball.hide_render = True
+    ball.modifiers["dents"].strength = 3
     driver = bpy.data.objects["block 1"].driver_add("location", 2).driver
     driver.type = "SUM"
     for number in range(4):
