@@ -14,6 +14,8 @@ import {
   type FrameDetail,
   farmInfoSchema,
   frameDetailSchema,
+  type InspectionReply,
+  inspectionReplySchema,
   type SceneReply,
   sceneReplySchema,
 } from '../protocol/http.ts';
@@ -48,6 +50,11 @@ export class FarmClient {
 
   submitScene(manifest: SceneManifest, signal: AbortSignal): Promise<SceneReply> {
     return this.#call('POST', '/scenes', sceneReplySchema, manifest, signal);
+  }
+
+  /** What a job would cost and whether it can be checked; nothing is submitted. */
+  inspectJob(request: JobRequest, signal: AbortSignal): Promise<InspectionReply> {
+    return this.#call('POST', '/inspections', inspectionReplySchema, request, signal);
   }
 
   submitJob(request: JobRequest, signal: AbortSignal): Promise<JobView> {

@@ -17,6 +17,7 @@ import type { MovieCommandOptions, SheetOptions } from './looks/looks-commands.t
 import { printError } from './print-error.ts';
 import { ProgressLine } from './progress-line.ts';
 import { followJob } from './render/follow-job.ts';
+import { type InspectOptions, inspectCommand } from './render/inspect-command.ts';
 import { formatTokens } from './render/parse-options.ts';
 import { findFarm, type RenderOptions, renderCommand, report } from './render/render-command.ts';
 import { processTerminal } from './terminal.ts';
@@ -40,6 +41,10 @@ const data = (): Option =>
     .default(defaultDataFolder(process.env), defaultDataFolder(process.env))
     .argParser((text) => resolve(text));
 const farm = (): Option => new Option('--farm <url>', 'another farm; its key in TESSERA_API_KEY');
+const device = (): Option =>
+  new Option('--device <kind>', 'what may render it: any, cpu or gpu (never a CPU instead)')
+    .choices(['any', 'cpu', 'gpu'])
+    .default('any');
 
 const program = new Command('tessera')
   .description(
@@ -69,11 +74,7 @@ program
   .option('--tiles <grid>', 'columns x rows such as 4x4, or auto', 'auto')
   .option('--samples <count>', 'samples per pixel (default: those of the scene)')
   .option('--engine <name>', 'engine or Blender version such as 4.3, or auto', 'auto')
-  .addOption(
-    new Option('--device <kind>', 'what may render it: any, cpu or gpu (never a CPU instead)')
-      .choices(['any', 'cpu', 'gpu'])
-      .default('any'),
-  )
+  .addOption(device())
   .option(
     '--format <name>',
     'png, png16, jpeg, tiff, exr, exr-multilayer, webp … (default: that of the scene)',
@@ -92,6 +93,23 @@ program
   .addOption(farm())
   .addOption(data())
   .action((scene: string, options: RenderOptions) => renderCommand(scene, options, terminal));
+
+program
+  .command('inspect')
+  .description(
+    'what rendering a scene would cost, and whether it renders the same twice; nothing is submitted',
+  )
+  .argument('<scene>', 'a .blend file')
+  .option('--frames <list>', 'frames such as 1-24, 1,5,9 or 1-100x10 (default: those of the scene)')
+  .option('--tiles <grid>', 'columns x rows such as 4x4, or auto', 'auto')
+  .option('--samples <count>', 'samples per pixel (default: those of the scene)')
+  .option('--engine <name>', 'engine or Blender version such as 4.3, or auto', 'auto')
+  .addOption(device())
+  .option('--root <folder>', "folder whose files may be sent with the scene (default: the scene's own)")
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action((scene: string, options: InspectOptions) => inspectCommand(scene, options, terminal));
 
 program
   .command('wait')

@@ -18,6 +18,7 @@ import { Spares } from '../platform/render/spares.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { FarmError } from '../protocol/errors.ts';
 import type { JobState } from '../protocol/job.ts';
+import { AdmissionLoop } from './admission/admission-loop.ts';
 import { createApp } from './api/app.ts';
 import type { CoordinatorConfig, CoordinatorSecrets } from './config.ts';
 import type { CoordinatorContext } from './context.ts';
@@ -108,6 +109,7 @@ export async function runCoordinator(
   const handOver = new HandOver(context, () => desk.wake());
   const desk = new VerifierDesk(context, handOver, () => wakeAll());
   const settlement = new SettlementLoop(context, () => wakeAll());
+  const admissions = new AdmissionLoop(context, () => wakeAll());
   const housekeeping = new Housekeeping(context, {
     onTasks: () => dispatcher.wake(),
     onMoney: () => settlement.wake(),
@@ -115,6 +117,7 @@ export async function runCoordinator(
   const wakeAll = (): void => {
     housekeeping.wake();
     settlement.wake();
+    admissions.wake();
     desk.wake();
     handOver.wake();
     dispatcher.wake();
@@ -124,7 +127,7 @@ export async function runCoordinator(
   await graceHandOvers(context);
   await forgetPublished(context.db);
   await dispatcher.start();
-  await using http = await listen(createApp(context, scenes, wakeAll, signal), config.httpPort);
+  await using http = await listen(createApp(context, scenes, admissions, wakeAll, signal), config.httpPort);
   log.info({ url: http.url, engines: engines.map((one) => one.engine.id) }, 'the coordinator works');
   life.ready({ url: http.url });
   const [first] = found;
@@ -132,6 +135,7 @@ export async function runCoordinator(
   await untilOneEnds(signal, [
     (stop) => housekeeping.run(stop),
     (stop) => settlement.run(stop),
+    (stop) => admissions.run(stop),
     (stop) => serveNodes(context, nats, dispatcher, handOver, housekeeping, wakeAll, stop),
     (stop) => serveVerifiers(context, nats, desk, stop),
   ]);

@@ -114,6 +114,12 @@ export const ERRORS = {
     retryable: false,
     help: 'Bake what the message names: Physics > Cache > Bake; Scene > Rigid Body World > Cache > Bake; for a fluid set its Cache > Type to All and Bake All; for geometry nodes Bake in the modifier. Then save and submit again: baked caches travel with the scene. Or switch that simulation off for renders.',
   },
+  SCENE_UNVERIFIABLE: {
+    httpStatus: 422,
+    exitCode: 3,
+    retryable: false,
+    help: 'Rendered twice, the scene gives two pictures, so nobody can check a node that renders it. Look for what is drawn anew each time: a Displace or other modifier with a Noise texture (take Clouds, or apply the modifier), a driver that reads it or counts, a simulation without a cache (bake it). Render one frame twice in Blender to see where they differ; save and submit again.',
+  },
   SCENE_CRASHES: {
     httpStatus: 422,
     exitCode: 3,

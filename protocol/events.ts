@@ -15,6 +15,8 @@ const taskFields = {
 export const farmEventSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('job.submitted'), tasks: z.number(), quote: z.string() }),
   z.strictObject({ type: z.literal('job.funded'), txHash: z.string().nullable() }),
+  /** Its scene renders the same twice: from here on nodes can be paid. */
+  z.strictObject({ type: z.literal('job.admitted') }),
   z.strictObject({ type: z.literal('task.leased'), ...taskFields }),
   z.strictObject({ type: z.literal('task.delivered'), ...taskFields, renderMs: z.number() }),
   z.strictObject({ type: z.literal('task.requeued'), ...taskFields, reason: z.string() }),

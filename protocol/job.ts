@@ -111,6 +111,12 @@ export type JobSpec = z.infer<typeof jobSpecSchema>;
 
 export const jobStateSchema = z.enum(['opening', 'active', 'completed', 'failed', 'cancelled']);
 export type JobState = z.infer<typeof jobStateSchema>;
+/**
+ * Whether the scene renders the same twice, without which nobody can be checked: `pending` until that was tried, `untried`
+ * where it could not be. Nothing is paid unless it is `admitted`.
+ */
+export const admissionSchema = z.enum(['pending', 'admitted', 'refused', 'untried']);
+export type Admission = z.infer<typeof admissionSchema>;
 export const escrowStateSchema = z.enum(['none', 'open', 'closed']);
 
 export const jobViewSchema = z.strictObject({
@@ -132,6 +138,8 @@ export const jobViewSchema = z.strictObject({
   /** Share of the work that is done, 0 to 1, running tasks counted by their progress. */
   progress: z.number(),
   escrow: escrowStateSchema,
+  /** Farms of before it was tried admitted everything. */
+  admission: admissionSchema.default('admitted'),
   quote: moneySchema,
   spent: moneySchema,
   refunded: moneySchema,

@@ -14,8 +14,10 @@ import { FarmError } from '../../protocol/errors.ts';
 import { API_BASE, type FarmInfo, frameParameterSchema } from '../../protocol/http.ts';
 import { batchIdSchema, digestSchema, jobIdSchema } from '../../protocol/ids.ts';
 import { jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
+import type { AdmissionLoop } from '../admission/admission-loop.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { endJob } from '../scheduling/end-job.ts';
+import { inspectJob } from '../submission/inspect-job.ts';
 import { submitJob } from '../submission/jobs.ts';
 import type { Scenes } from '../submission/scenes.ts';
 import { receiptsOfBatch, sceneManifest } from './audit-views.ts';
@@ -31,6 +33,7 @@ const MAX_BODY = '8mb';
 export function createApp(
   context: CoordinatorContext,
   scenes: Scenes,
+  admissions: AdmissionLoop,
   onProgress: () => void,
   signal: AbortSignal,
 ): Express {
@@ -67,6 +70,10 @@ export function createApp(
   });
   app.get(`${API_BASE}/scenes/:digest`, person, async (request, response) => {
     sendJson(response, await sceneManifest(context, parseParameter(digestSchema, request, 'digest')));
+  });
+  app.post(`${API_BASE}/inspections`, person, json, async (request, response) => {
+    const asked = parseBody(jobRequestSchema, request);
+    sendJson(response, await inspectJob(context, scenes, admissions, asked, signal));
   });
   app.post(`${API_BASE}/jobs`, person, json, async (request, response) => {
     const id = await submitJob(context, scenes, parseBody(jobRequestSchema, request), signal);

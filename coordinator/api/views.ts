@@ -68,6 +68,7 @@ async function viewOf(context: CoordinatorContext, row: JobRow): Promise<JobView
     framesDone: counts?.frames_done ?? 0,
     progress: row.state === 'completed' ? 1 : Number(counts?.done ?? 0),
     escrow: row.escrow,
+    admission: row.admission,
     quote: BigInt(row.quote),
     spent: BigInt(row.spent),
     refunded: BigInt(row.refunded),

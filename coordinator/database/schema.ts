@@ -13,9 +13,10 @@ import type {
   Signature,
   TaskId,
 } from '../../protocol/ids.ts';
-import type { FrameView, JobSpec, JobState, SceneManifest } from '../../protocol/job.ts';
+import type { Admission, FrameView, JobSpec, JobState, SceneManifest } from '../../protocol/job.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
 import type { BatchState, Outcome, VerifierRole } from '../../protocol/verdict.ts';
+import type { Finding } from '../admission/judge-strips.ts';
 
 /** Receipts are stored as they travel: money as text. */
 export type StoredReceipt = Record<string, unknown>;
@@ -43,6 +44,7 @@ type Tables = {
     state: JobState;
     reason: string | null;
     escrow: Generated<'none' | 'open' | 'closed'>;
+    admission: Generated<Admission>;
     quote: string;
     max_task_price: string;
     deadline_at: Date;
@@ -50,6 +52,15 @@ type Tables = {
     refunded: Generated<string>;
     created_at: Date;
     finished_at: Date | null;
+  };
+  scene_trials: {
+    scene: Digest;
+    engine: string;
+    device_class: string;
+    frames: string;
+    same: boolean;
+    finding: JSONColumnType<Finding>;
+    tried_at: Date;
   };
   frames: {
     job_id: JobId;

@@ -3,6 +3,7 @@
 import type { ChainBatch, ChainTerms, ChainWrite } from '../../platform/chain/chain.ts';
 import { assertNever, isFarmError } from '../../protocol/errors.ts';
 import type { Address } from '../../protocol/ids.ts';
+import { waitsForAdmission } from '../admission/admissions.ts';
 import { waitsForTiles } from '../assembly/early-finish.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { type Word, wordsOn } from '../verification/words.ts';
@@ -30,6 +31,7 @@ export async function settleBatches(context: CoordinatorContext, signal: AbortSi
     .selectAll()
     .where('state', 'in', ['closed', 'committed', 'drawn', 'second', 'committee', 'judged'])
     .where((is) => is.not(waitsForTiles))
+    .where((is) => is.not(waitsForAdmission))
     .orderBy('seq')
     .limit(MAX_BATCHES)
     .execute();

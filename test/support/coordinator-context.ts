@@ -33,7 +33,7 @@ import {
   taskIdSchema,
   verifierIdSchema,
 } from '../../protocol/ids.ts';
-import type { JobSpec, SceneManifest } from '../../protocol/job.ts';
+import type { Admission, JobSpec, SceneManifest } from '../../protocol/job.ts';
 import type { TaskPointer } from '../../protocol/messages.ts';
 
 export const MIGRATIONS = join(packageRoot(), 'coordinator/database/migrations');
@@ -117,6 +117,7 @@ export type JobOptions = {
   whole?: boolean;
   exr?: boolean;
   state?: FarmTables['jobs']['state'];
+  admission?: Admission;
   engine?: string;
   /** A class of GPUs; left out: the CPU. */
   deviceClass?: string;
@@ -236,6 +237,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
       tilesPerFrame = whole ? 1 : 2,
       exr = true,
       state = 'active',
+      admission = 'admitted',
       engine: jobEngine = ENGINE,
       deviceClass,
       price = 1_000n,
@@ -267,6 +269,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
           warnings: '[]',
           state,
           escrow: state === 'opening' ? 'none' : 'open',
+          admission,
           quote: (price * BigInt(frames.length * (tilesPerFrame + 1))).toString(),
           max_task_price: price.toString(),
           deadline_at: new Date(clock.now() + 86_400_000),
