@@ -52,6 +52,8 @@ export type FarmOptions = {
   batchMaxAgeMs?: number;
   handOverMs?: number;
   quarantineMs?: number;
+  /** 0 to 19; left out, checks give way to everything else on this machine. */
+  verifierNiceness?: number;
   signal: AbortSignal;
   onNote: (note: string) => void;
 };
@@ -197,7 +199,7 @@ async function startParts(
     keep('verifier', () =>
       startVerifier(folder, secrets, options.verifierEntry ?? ownEntry('verifier', programs), {
         ...shared,
-        niceness: VERIFIER_NICENESS,
+        niceness: options.verifierNiceness ?? VERIFIER_NICENESS,
         ...contracts,
         apiUrl,
         chainUrl,

@@ -15,6 +15,8 @@ import { API_BASE, type FarmInfo, frameParameterSchema } from '../../protocol/ht
 import { batchIdSchema, digestSchema, jobIdSchema } from '../../protocol/ids.ts';
 import { jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
 import type { CoordinatorContext } from '../context.ts';
+import type { Readiness } from '../observing/readiness.ts';
+import { observeRequests, observingRoutes } from '../observing/routes.ts';
 import { endJob } from '../scheduling/end-job.ts';
 import { submitJob } from '../submission/jobs.ts';
 import type { Scenes } from '../submission/scenes.ts';
@@ -31,12 +33,14 @@ const MAX_BODY = '8mb';
 export function createApp(
   context: CoordinatorContext,
   scenes: Scenes,
+  readiness: Readiness,
   onProgress: () => void,
   signal: AbortSignal,
 ): Express {
   const app = express();
   app.disable('x-powered-by');
-  app.get('/healthz', (_request, response) => sendJson(response, { ok: true }));
+  app.use(observeRequests(context.metrics));
+  app.use(observingRoutes(context, readiness));
   const person = requireCredential([context.secrets.apiKey]);
   const anyone = requireCredential([context.secrets.apiKey, context.secrets.blobToken]);
   const json = express.json({ limit: MAX_BODY });

@@ -9,6 +9,7 @@ import type { Insertable, Selectable } from 'kysely';
 import type { CoordinatorContext } from '../../coordinator/context.ts';
 import type { FarmDb, FarmTables, TaskState } from '../../coordinator/database/schema.ts';
 import { EventLog } from '../../coordinator/event-log.ts';
+import { createMetrics } from '../../coordinator/observing/metrics.ts';
 import { FolderBlobStore } from '../../platform/blobs/folder-blob-store.ts';
 import type { FarmChain } from '../../platform/chain/chain.ts';
 import { addressOf, newPrivateKey, type PrivateKey } from '../../platform/chain/signing.ts';
@@ -194,6 +195,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
     queue,
     clock,
     log: createLog('test', 'silent'),
+    metrics: createMetrics(),
   };
   await db
     .insertInto('scenes')
