@@ -33,6 +33,7 @@ import { graceLeases } from './scheduling/lost-leases.ts';
 import { forgetPublished } from './scheduling/publish-queued.ts';
 import { serveNodes } from './scheduling/serve-nodes.ts';
 import { SettlementLoop } from './settlement/settlement-loop.ts';
+import { guardStates } from './states/guard.ts';
 import { Scenes } from './submission/scenes.ts';
 import { requireNoSynthetic } from './synthetic-engines.ts';
 import { graceHandOvers, HandOver } from './verification/hand-over.ts';
@@ -51,6 +52,7 @@ export async function runCoordinator(
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
   await using database = await openDatabase<FarmTables>(join(config.dataFolder, 'db'), migrations);
+  await guardStates(database.db);
   const nats = await connectNats(
     { url: config.natsUrl, user: 'coordinator', password: secrets.natsPassword },
     'coordinator',
