@@ -8,8 +8,12 @@ export class EventLog {
   readonly #db: FarmDb;
   readonly #news = new EventEmitter().setMaxListeners(0);
 
-  constructor(db: FarmDb) {
+  readonly #onAdded: (jobId: JobId, events: readonly FarmEvent[]) => void;
+
+  /** `onAdded` is told of every event as it is written. */
+  constructor(db: FarmDb, onAdded: (jobId: JobId, events: readonly FarmEvent[]) => void = () => undefined) {
     this.#db = db;
+    this.#onAdded = onAdded;
   }
 
   /**
@@ -27,6 +31,7 @@ export class EventLog {
       .insertInto('events')
       .values(events.map((event) => ({ job_id: jobId, at: now, event: JSON.stringify(event) })))
       .execute();
+    this.#onAdded(jobId, events);
     this.#news.emit('news');
   }
 

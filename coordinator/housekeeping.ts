@@ -76,8 +76,10 @@ export class Housekeeping {
   }
 
   async #whatTimeBrings(): Promise<void> {
-    const { db, queue, clock, log } = this.#context;
-    if ((await requeueLostLeases(this.#context)) > 0) this.#others.onTasks();
+    const { db, queue, clock, log, metrics } = this.#context;
+    const lost = await requeueLostLeases(this.#context);
+    metrics.leasesLost.inc(lost);
+    if (lost > 0) this.#others.onTasks();
     if (Math.abs(clock.now() - this.#checkedMs) <= REPUBLISH_CHECK_MS) return;
     this.#checkedMs = clock.now();
     if (await republishLost(db, queue)) log.warn('the to-do list had lost tasks; they are published again');

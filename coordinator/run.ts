@@ -1,6 +1,7 @@
 /** Puts a coordinator together and runs it until told to stop. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { collectDefaultMetrics } from 'prom-client';
 import { FolderBlobStore } from '../platform/blobs/folder-blob-store.ts';
 import { EMBEDDED_CHAIN_ID } from '../platform/chain/embedded.ts';
 import { ethersChain } from '../platform/chain/ethers-chain.ts';
@@ -25,11 +26,15 @@ import type { CoordinatorContext } from './context.ts';
 import type { FarmDb, FarmTables } from './database/schema.ts';
 import { EventLog } from './event-log.ts';
 import { Housekeeping } from './housekeeping.ts';
+import { createMetrics } from './observing/metrics.ts';
+import { observeEvents } from './observing/observe-events.ts';
+import { readinessOf } from './observing/routes.ts';
 import { Dispatcher } from './scheduling/dispatcher.ts';
 import { graceLeases } from './scheduling/lost-leases.ts';
 import { forgetPublished } from './scheduling/publish-queued.ts';
 import { serveNodes } from './scheduling/serve-nodes.ts';
 import { SettlementLoop } from './settlement/settlement-loop.ts';
+import { guardStates } from './states/guard.ts';
 import { Scenes } from './submission/scenes.ts';
 import { requireNoSynthetic } from './synthetic-engines.ts';
 import { graceHandOvers, HandOver } from './verification/hand-over.ts';
@@ -48,6 +53,7 @@ export async function runCoordinator(
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
   await using database = await openDatabase<FarmTables>(join(config.dataFolder, 'db'), migrations);
+  await guardStates(database.db);
   const nats = await connectNats(
     { url: config.natsUrl, user: 'coordinator', password: secrets.natsPassword },
     'coordinator',
@@ -77,12 +83,14 @@ export async function runCoordinator(
     engines.map((one) => one.engine),
     { allowSynthetic: config.allowSynthetic, chainId: EMBEDDED_CHAIN_ID },
   );
+  const metrics = createMetrics();
+  collectDefaultMetrics({ register: metrics.registry });
   const blobs = await FolderBlobStore.open(join(config.dataFolder, 'blobs'));
   const context: CoordinatorContext = {
     config,
     secrets,
     db: database.db,
-    events: new EventLog(database.db),
+    events: new EventLog(database.db, observeEvents(metrics, log)),
     blobs,
     scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path) =>
       blobs.copyTo(digest, path),
@@ -102,6 +110,7 @@ export async function runCoordinator(
     queue,
     clock: systemClock,
     log,
+    metrics,
   };
 
   const scenes = new Scenes(context);
@@ -127,7 +136,10 @@ export async function runCoordinator(
   await graceHandOvers(context);
   await forgetPublished(context.db);
   await dispatcher.start();
-  await using http = await listen(createApp(context, scenes, admissions, wakeAll, signal), config.httpPort);
+  await using http = await listen(
+    createApp(context, scenes, admissions, readinessOf(context, nats), wakeAll, signal),
+    config.httpPort,
+  );
   log.info({ url: http.url, engines: engines.map((one) => one.engine.id) }, 'the coordinator works');
   life.ready({ url: http.url });
   const [first] = found;

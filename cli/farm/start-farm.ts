@@ -59,6 +59,8 @@ export type FarmOptions = {
   quarantineMs?: number;
   /** What the contracts are deployed with where that is not the usual, for tests of their windows. */
   chainTerms?: Partial<ChainTerms>;
+  /** 0 to 19; left out, checks give way to everything else on this machine. */
+  verifierNiceness?: number;
   signal: AbortSignal;
   onNote: (note: string) => void;
 };
@@ -213,7 +215,13 @@ async function startParts(
           folder,
           secrets,
           { entry: ownEntry('verifier', programs), ...verifier },
-          { ...shared, niceness: VERIFIER_NICENESS, ...contracts, apiUrl, chainUrl },
+          {
+            ...shared,
+            niceness: options.verifierNiceness ?? VERIFIER_NICENESS,
+            ...contracts,
+            apiUrl,
+            chainUrl,
+          },
         ),
       ),
     ),

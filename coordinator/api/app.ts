@@ -16,6 +16,8 @@ import { batchIdSchema, digestSchema, jobIdSchema } from '../../protocol/ids.ts'
 import { jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
 import type { AdmissionLoop } from '../admission/admission-loop.ts';
 import type { CoordinatorContext } from '../context.ts';
+import type { Readiness } from '../observing/readiness.ts';
+import { observeRequests, observingRoutes } from '../observing/routes.ts';
 import { endJob } from '../scheduling/end-job.ts';
 import { inspectJob } from '../submission/inspect-job.ts';
 import { submitJob } from '../submission/jobs.ts';
@@ -34,12 +36,14 @@ export function createApp(
   context: CoordinatorContext,
   scenes: Scenes,
   admissions: AdmissionLoop,
+  readiness: Readiness,
   onProgress: () => void,
   signal: AbortSignal,
 ): Express {
   const app = express();
   app.disable('x-powered-by');
-  app.get('/healthz', (_request, response) => sendJson(response, { ok: true }));
+  app.use(observeRequests(context.metrics));
+  app.use(observingRoutes(context, readiness));
   const person = requireCredential([context.secrets.apiKey]);
   const anyone = requireCredential([context.secrets.apiKey, context.secrets.blobToken]);
   const json = express.json({ limit: MAX_BODY });

@@ -12,6 +12,7 @@ import type { FarmTables } from '../database/schema.ts';
 import { onlineSince } from '../scheduling/nodes.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import type { JobRow } from '../settlement/job-escrow.ts';
+import { nodeState } from '../states/node.ts';
 import { readEvidence } from '../verification/read-evidence.ts';
 import { type Word, wordsOn } from '../verification/words.ts';
 
@@ -178,13 +179,12 @@ export async function nodeViews(context: CoordinatorContext): Promise<NodeView[]
   const rows = await context.db.selectFrom('nodes').selectAll().orderBy('id').execute();
   const views: NodeView[] = [];
   for (const row of rows) {
-    const quarantined = row.quarantined_until !== null && row.quarantined_until.getTime() > now;
     views.push({
       id: row.id,
       address: row.address,
       engine: row.engine,
       deviceClass: [...new Set([row.device_class, ...row.gpus.map((one) => one.deviceClass)])].join(', '),
-      state: quarantined ? 'quarantined' : row.last_seen_at > since ? 'online' : 'offline',
+      state: nodeState(row, now, since),
       reason: row.reason,
       lastSeenAtMs: row.last_seen_at.getTime(),
       tasksVerified: row.tasks_verified,

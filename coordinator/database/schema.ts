@@ -24,7 +24,7 @@ export type StoredReceipt = Record<string, unknown>;
 /** `unverified`: its picture is here and nobody has checked it yet; it may be replaced. */
 export type FrameState = FrameView['state'];
 
-export type TaskState = 'waiting' | 'queued' | 'leased' | 'delivered' | 'verified' | 'failed' | 'dropped';
+export type TaskState = 'waiting' | 'queued' | 'leased' | 'delivered' | 'verified' | 'dropped';
 
 type Tables = {
   scenes: {

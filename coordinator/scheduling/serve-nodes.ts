@@ -6,6 +6,7 @@ import { nodeIdSchema } from '../../protocol/ids.ts';
 import { NODE_EXCHANGES } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { Housekeeping } from '../housekeeping.ts';
+import { observeNodes } from '../observing/observe-nodes.ts';
 import type { HandOver } from '../verification/hand-over.ts';
 import { completeTasks } from './complete-tasks.ts';
 import type { Dispatcher } from './dispatcher.ts';
@@ -34,7 +35,7 @@ export async function serveNodes(
     'node',
     NODE_EXCHANGES,
     nodeIdSchema,
-    {
+    observeNodes(context.metrics, {
       hello: async (from, hello) => {
         const deviceClass = await welcomeNode(context, from, hello);
         const { chain } = context;
@@ -73,8 +74,8 @@ export async function serveNodes(
         onProgress();
         return {};
       },
-    },
+    }),
     signal,
-    (error, subject) => context.log.warn({ err: error, subject }, 'a node was refused'),
+    (error, subject, from) => context.log.warn({ err: error, subject, nodeId: from }, 'a node was refused'),
   );
 }

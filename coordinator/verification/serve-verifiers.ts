@@ -34,6 +34,7 @@ export async function serveVerifiers(
       },
     },
     signal,
-    (error, subject) => context.log.warn({ err: error, subject }, 'a verifier was refused'),
+    (error, subject, from) =>
+      context.log.warn({ err: error, subject, verifierId: from }, 'a verifier was refused'),
   );
 }

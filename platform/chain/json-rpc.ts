@@ -38,7 +38,7 @@ export function jsonRpc(url: string): Rpc {
     const body = requests.map((request, id) => ({ jsonrpc: '2.0', id, ...request }));
     const parsed = z.array(answerSchema).safeParse(await post(url, body, signal));
     if (!parsed.success) {
-      throw new FarmError('CHAIN_UNAVAILABLE', `${url} does not answer like a chain`, {
+      throw new FarmError('CHAIN_UNAVAILABLE', `${placeOf(url)} does not answer like a chain`, {
         cause: parsed.error,
       });
     }
@@ -60,6 +60,11 @@ export function jsonRpc(url: string): Rpc {
       return result;
     },
   };
+}
+
+/** What may be said and logged of an address: paths and names of providers' addresses are keys to them. */
+function placeOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).host : 'its address';
 }
 
 /** Some nodes wrap the revert bytes in an object. */
@@ -86,7 +91,9 @@ async function post(url: string, body: unknown, signal?: AbortSignal): Promise<u
     return await response.json();
   } catch (error) {
     signal?.throwIfAborted();
-    throw new FarmError('CHAIN_UNAVAILABLE', `the chain at ${url} does not answer`, { cause: error });
+    throw new FarmError('CHAIN_UNAVAILABLE', `the chain at ${placeOf(url)} does not answer`, {
+      cause: error,
+    });
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);

@@ -36,7 +36,7 @@ export async function ask<E extends Exchange>(
   return value.data as z.output<E['reply']>;
 }
 
-type Handlers<Table extends Record<string, Exchange>, Id> = {
+export type Handlers<Table extends Record<string, Exchange>, Id> = {
   [Verb in keyof Table]: (
     from: Id,
     request: z.output<Table[Verb]['request']>,
@@ -55,7 +55,7 @@ export async function serve<Table extends Record<string, Exchange>, IdSchema ext
   idSchema: IdSchema,
   handlers: Handlers<Table, z.output<IdSchema>>,
   signal: AbortSignal,
-  onError: (error: FarmError, subject: string) => void,
+  onError: (error: FarmError, subject: string, from: string) => void,
 ): Promise<void> {
   // One queue group: when several coordinators run, each request is answered once.
   const subscription = nats.subscribe(`${role}.*.*`, { queue: 'coordinators' });
@@ -75,6 +75,7 @@ export async function serve<Table extends Record<string, Exchange>, IdSchema ext
       onError(
         new FarmError('MESSAGE_INVALID', `${rawId} asks for an answer to ${message.reply}`),
         message.subject,
+        rawId,
       );
       return;
     }
@@ -95,7 +96,7 @@ export async function serve<Table extends Record<string, Exchange>, IdSchema ext
       message.respond(toJson({ ok: true, value }));
     } catch (error) {
       const failure = toFarmError(error);
-      onError(failure, message.subject);
+      onError(failure, message.subject, rawId);
       // INTERNAL may carry anything in its message; the other side is not trusted with it.
       const text = failure.code === 'INTERNAL' ? 'the coordinator failed; its log says why' : failure.message;
       message.respond(toJson({ ok: false, code: failure.code, message: text.slice(0, 2_000) }));

@@ -23,6 +23,9 @@ export type NatsFixture = AsyncDisposable & {
   url: string;
   /** A connection as the programs make it; closed with the fixture. */
   as(user: string): Promise<NatsConnection>;
+  /** Ends the server at once, as a crash would; {@link NatsFixture.startAgain} starts it on the same port and folder. */
+  kill(): Promise<void>;
+  startAgain(): Promise<void>;
 };
 
 export async function startNats(): Promise<NatsFixture> {
@@ -33,12 +36,14 @@ export async function startNats(): Promise<NatsFixture> {
   await writeFile(config, natsServerConfig({ port, storeFolder: join(folder.path, 'store'), users: USERS }), {
     mode: 0o600,
   });
-  const server = await startProgram({
-    name: 'nats-server',
-    command: program('nats-server'),
-    args: ['-c', config],
-    logFile: join(folder.path, 'nats.log'),
-  });
+  const start = () =>
+    startProgram({
+      name: 'nats-server',
+      command: program('nats-server'),
+      args: ['-c', config],
+      logFile: join(folder.path, 'nats.log'),
+    });
+  let server = await start();
   const connections: NatsConnection[] = [];
   const stop = async (): Promise<void> => {
     for (const connection of connections) await connection.close();
@@ -57,6 +62,13 @@ export async function startNats(): Promise<NatsFixture> {
       const connection = await connectNats({ url, user, password: PASSWORD }, user, inboxPrefix(user));
       connections.push(connection);
       return connection;
+    },
+    async kill() {
+      process.kill(server.pid, 'SIGKILL');
+      await server.exited;
+    },
+    async startAgain() {
+      server = await start();
     },
     [Symbol.asyncDispose]: stop,
   };

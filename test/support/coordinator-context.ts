@@ -9,6 +9,8 @@ import type { Insertable, Selectable } from 'kysely';
 import type { CoordinatorContext } from '../../coordinator/context.ts';
 import type { FarmDb, FarmTables, TaskState } from '../../coordinator/database/schema.ts';
 import { EventLog } from '../../coordinator/event-log.ts';
+import { createMetrics } from '../../coordinator/observing/metrics.ts';
+import { guardStates } from '../../coordinator/states/guard.ts';
 import { FolderBlobStore } from '../../platform/blobs/folder-blob-store.ts';
 import type { FarmChain } from '../../platform/chain/chain.ts';
 import { addressOf, newPrivateKey, type PrivateKey } from '../../platform/chain/signing.ts';
@@ -152,6 +154,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
   const folder = await mkdtemp(join(tmpdir(), 'tessera-coordinator-'));
   const database = await openDatabase<FarmTables>(null, MIGRATIONS);
   const { db } = database;
+  await guardStates(db);
   const clock = new FakeClock();
   const queue = new FakeQueue();
   const blobs = await FolderBlobStore.open(join(folder, 'blobs'));
@@ -204,6 +207,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
     queue,
     clock,
     log: createLog('test', 'silent'),
+    metrics: createMetrics(),
   };
   await db
     .insertInto('scenes')
