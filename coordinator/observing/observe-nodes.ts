@@ -23,6 +23,7 @@ export function observeNodes(metrics: CoordinatorMetrics, handlers: NodeHandlers
   };
   return {
     hello: (...asked) => counted('hello', handlers.hello(...asked)),
+    register: (...asked) => counted('register', handlers.register(...asked)),
     heartbeat: (...asked) => counted('heartbeat', handlers.heartbeat(...asked)),
     kept: (...asked) => counted('kept', handlers.kept(...asked)),
     async lease(...asked) {

@@ -2,12 +2,11 @@
 import { writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { AdmissionLoop } from '../../coordinator/admission/admission-loop.ts';
+import { chainKey } from '../../coordinator/settlement/lanes.ts';
 import { closeBatches } from '../../coordinator/settlement/open-batch.ts';
 import { settleBatches } from '../../coordinator/settlement/settle-batches.ts';
 import { submitJob } from '../../coordinator/submission/jobs.ts';
 import { Scenes } from '../../coordinator/submission/scenes.ts';
-import { batchKey } from '../../platform/chain/keys.ts';
-import { addressOf, newPrivateKey } from '../../platform/chain/signing.ts';
 import type { OpenOptions, RenderRuntime, RenderSession } from '../../platform/render/runtime.ts';
 import { canonicalBytes, imageFromPlanes } from '../../proof/pixels.ts';
 import { FarmError } from '../../protocol/errors.ts';
@@ -22,7 +21,7 @@ let farm: TestCoordinator;
 let escrow: FakeEscrow;
 beforeAll(async () => {
   farm = await testCoordinator();
-  escrow = new FakeEscrow(farm.context.chain, addressOf(newPrivateKey()), () => farm.clock.now());
+  escrow = new FakeEscrow(farm.context.chain, { verifiers: [], nowMs: () => farm.clock.now() });
 });
 afterAll(() => farm[Symbol.asyncDispose]());
 afterEach(async () => {
@@ -105,7 +104,7 @@ async function underWay(options: Parameters<TestCoordinator['addJob']>[0] = {}) 
 async function onChain(id: JobId): Promise<string> {
   const { runtime } = renderer(0);
   await settleBatches(contextWith(runtime), signal);
-  return escrow.get(batchKey((await farm.batchOf(id)).id)).state;
+  return escrow.get(chainKey(await farm.batchOf(id))).state;
 }
 
 describe('a job whose scene was not tried yet', () => {

@@ -69,9 +69,10 @@ describe('/readyz', () => {
     const chainAt = { stateFile: join(folder.path, 'chain.json'), port: chainPort, signal };
     let anvil = await startAnvil(chainAt);
     await using nats = await startNats();
-    const { tokenAddress, escrowAddress } = farm.context.chain;
+    const { tokenAddress, escrowAddress, registryAddress } = farm.context.chain;
     const chain = ethersChain({
-      ...{ url: anvil.url, chainId: 31_337, tokenAddress, escrowAddress, embedded: null },
+      ...{ url: anvil.url, chainId: 31_337, tokenAddress, escrowAddress, registryAddress, deployedBlock: 0 },
+      embedded: null,
       coordinatorKey: newPrivateKey(),
     });
     const connection = await nats.as('coordinator');

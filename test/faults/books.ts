@@ -1,6 +1,6 @@
 /** What has to be true of a job whatever was killed, read through the API and the port to the chain. */
 import { expect } from 'vitest';
-import { batchKey, jobKey } from '../../platform/chain/keys.ts';
+import { jobKey } from '../../platform/chain/keys.ts';
 import type { LoggedEvent } from '../../protocol/events.ts';
 import type { JobView } from '../../protocol/job.ts';
 import { chainOf } from '../support/chain-of.ts';
@@ -27,7 +27,9 @@ export async function requireDoneAndPaidOnce(
     const own = await farm.client.receipts(job.id, batch.id, signal);
     expect(own).toHaveLength(batch.receipts);
     receipts.push(...own.map((receipt) => receipt.taskId));
-    const onChain = await chain.batch(batchKey(batch.id));
+    const onChain = await chain.batch(
+      batch.batchKey ?? expect.fail(`batch ${batch.id} has no name on chain`),
+    );
     expect(onChain).toMatchObject({ state: 'settled', outcome: 'pass', count: batch.receipts });
     amount += onChain.amount;
   }
