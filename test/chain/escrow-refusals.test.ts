@@ -412,6 +412,7 @@ describe('the registry', () => {
   it('lets only the escrow punish and use secrets', async () => {
     const { address } = farm.node;
     await refuses(farm.registerAs(farm.stranger, 'slash', [address, 1n, randomBytes32()]), 'NotEscrow');
-    await refuses(farm.registerAs(farm.stranger, 'useSecret', [address, randomBytes32()]), 'NotEscrow');
+    const secret = [randomBytes32(), 1n, address, randomBytes32()] as const;
+    await refuses(farm.registerAs(farm.stranger, 'useSecret', secret), 'NotEscrow');
   });
 });
