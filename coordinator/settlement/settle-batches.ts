@@ -1,6 +1,6 @@
 /** Takes every batch further, step by step, until its money has moved. Steps of one kind share a transaction. */
 
-import type { ChainBatch, ChainTerms, ChainWrite } from '../../platform/chain/chain.ts';
+import type { ChainBatch, ChainTerms, ChainWrite, FarmChain } from '../../platform/chain/chain.ts';
 import { assertNever, isFarmError } from '../../protocol/errors.ts';
 import type { Address } from '../../protocol/ids.ts';
 import { waitsForTiles } from '../assembly/early-finish.ts';
@@ -36,7 +36,7 @@ export async function settleBatches(context: CoordinatorContext, signal: AbortSi
   if (batches.length === 0) return false;
   const [onChain, terms] = await Promise.all([
     chain.batches(batches.map(chainKey), signal),
-    chain.terms(signal),
+    termsOf(chain, signal),
   ]);
   const words = await wordsOn(
     db,
@@ -55,6 +55,15 @@ export async function settleBatches(context: CoordinatorContext, signal: AbortSi
   }
   for (const [step, taken] of steps) moved = (await take(context, step, taken, signal)) || moved;
   return moved;
+}
+
+/** Nobody can change them, so each chain is asked once. */
+const knownTerms = new WeakMap<FarmChain, ChainTerms>();
+
+async function termsOf(chain: FarmChain, signal: AbortSignal): Promise<ChainTerms> {
+  const terms = knownTerms.get(chain) ?? (await chain.terms(signal));
+  knownTerms.set(chain, terms);
+  return terms;
 }
 
 function known(
