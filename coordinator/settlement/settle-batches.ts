@@ -8,6 +8,7 @@ import type { CoordinatorContext } from '../context.ts';
 import { type Word, wordsOn } from '../verification/words.ts';
 import { applyOutcome, type BatchRow, UNJUDGED } from './apply-outcome.ts';
 import { commitBatches } from './commit-batches.ts';
+import { raiseDispute } from './disputes.ts';
 import { chainKey } from './lanes.ts';
 import { type BatchStep, type Known, nextStep } from './next-step.ts';
 import { evidenceOf, findDrawer, forgetDrawer, noteChain } from './note-chain.ts';
@@ -68,11 +69,12 @@ async function termsOf(chain: FarmChain, signal: AbortSignal): Promise<ChainTerm
 
 function known(
   { clock }: CoordinatorContext,
-  { words }: Looked,
+  { batch, onChain, words }: Looked,
   terms: ChainTerms,
   active: readonly Address[],
 ): Known {
-  return { words, disputed: null, heldUntilS: 0, active, nowS: clock.now() / 1_000, terms };
+  const disputed = batch.doubted !== null && batch.doubted === onChain.outcome ? onChain.seed : null;
+  return { words, disputed, active, nowS: clock.now() / 1_000, terms };
 }
 
 async function take(
@@ -107,7 +109,7 @@ async function take(
     case 'close-committee':
       return await each(({ batch }) => chain.closeCommittee(chainKey(batch), signal));
     case 'dispute':
-      return false;
+      return await each(({ batch, onChain }) => raiseDispute(context, batch, onChain, signal));
     case 'expire':
       return await each(({ batch }) => chain.expire(chainKey(batch), signal));
     case 'settle': {
