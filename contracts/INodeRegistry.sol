@@ -65,7 +65,7 @@ interface INodeRegistry {
     struct Place {
         address verifier; // zero: free
         uint48 since; // block in which it was activated
-        uint48 until; // block in which it left; 0: it is there
+        uint48 until; // block in which it left; 2^48 - 1 while it is there
     }
 
     event NodeRegistered(address indexed node, address indexed operator, bytes32 deviceClass, uint96 ask);
@@ -77,7 +77,6 @@ interface INodeRegistry {
     event VerifierJoined(address indexed verifier, address indexed operator, bytes32 head, uint40 activeFrom);
     event VerifierActivated(address indexed verifier);
     event VerifierLeft(address indexed verifier);
-    event SecretUsed(address indexed verifier, bytes32 preimage);
     event EscrowSet(address escrow);
 
     error ZeroAddress();
@@ -137,8 +136,11 @@ interface INodeRegistry {
     /// the longest life of a batch in it has to be shorter than `thawTime`.
     function setEscrow(address escrow) external;
 
-    /// @notice Escrow only: the verifier's next secret. Reverts WrongPreimage.
-    function useSecret(address verifier, bytes32 preimage) external;
+    /// @notice Escrow only: draws one as `pick` does, from the list as it was at `anchor`, and uses up its next secret.
+    /// Reverts WrongPreimage; zero when there is nobody. The escrow's event tells the secret.
+    function useSecret(bytes32 entropy, uint256 anchor, address operator, bytes32 preimage)
+        external
+        returns (address drawer);
 
     /// @notice Escrow only: takes up to `amount` of an operator's stake (bonded first, then thawing) and sends it to the
     /// escrow. Returns what was there to take; never reverts for want of stake.
@@ -148,17 +150,17 @@ interface INodeRegistry {
     function standing(address node) external view returns (address operator, uint96 bonded);
 
     /// @notice The verifier that `entropy` draws from the list: of those that were activated in block `anchor` or before, had
-    /// not left in block `there` or before, and are of none of `operators`, each as likely as the others. It is the one
+    /// not left in block `there` or before, and are of none of the operators `a`, `b` and `c`, each as likely as the others. It is the one
     /// with the highest keccak256(abi.encode(entropy, verifier)), so that it does not change with who else comes or goes.
     /// Zero when there is none.
-    function pick(bytes32 entropy, uint256 anchor, uint256 there, address[] calldata operators)
+    function pick(bytes32 entropy, uint256 anchor, uint256 there, address a, address b, address c)
         external
         view
         returns (address verifier, address operator);
 
-    /// @notice Up to `most` verifiers of as many operators, none of `operators`, in the order in which the entropy draws
+    /// @notice Up to `most` verifiers of as many operators, none of `a`, `b` and `c`, in the order in which the entropy draws
     /// them. Fewer when there are no more.
-    function pickMany(bytes32 entropy, uint256 anchor, uint256 there, address[] calldata operators, uint256 most)
+    function pickMany(bytes32 entropy, uint256 anchor, uint256 there, address a, address b, address c, uint256 most)
         external
         view
         returns (address[] memory verifiers);

@@ -106,17 +106,17 @@ interface IRenderEscrow {
     struct Job {
         // slot 0: all that a commit touches
         uint96 free; // neither spent nor promised
-        uint96 maxTaskPrice;
-        uint40 deadline; // unix seconds
+        uint88 maxTaskPrice; // narrower than the money it comes from, so that the fee fits; 3 * 10^26 is still a lot
+        uint32 deadline; // unix seconds, until 2106
+        uint16 feeBps; // of what a batch is paid; as it was when the job opened
         uint16 live; // batches that are not settled
         JobState state; // 1 byte
         // slot 1
         address requester; // 20 bytes
-        uint96 released; // credited for passed batches, fee included
-        // slot 2
         uint96 funded; // everything that was ever put in
+        // slot 2: nothing until money leaves, so that opening writes two slots
+        uint96 released; // credited for passed batches, fee included
         uint96 refunded; // credited back to the requester
-        uint16 feeBps; // of what a batch is paid; as it was when the job opened
     }
 
     /// @dev Not stored: its hash is, and the events have all of it. Zero where it does not apply yet.

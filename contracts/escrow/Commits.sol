@@ -66,9 +66,10 @@ abstract contract Commits is EscrowBase {
         uint256 highest = uint256(c.count) * j.maxTaskPrice;
         // INVARIANT: no task costs more than the requester signed.
         if (c.amount > highest) revert AboveMaxTaskPrice(c.amount, highest);
+        uint96 free = j.free;
         // INVARIANT: nothing is promised twice.
-        if (c.amount > j.free) revert AboveFreeMoney(c.amount, j.free);
-        j.free -= c.amount;
+        if (c.amount > free) revert AboveFreeMoney(c.amount, free);
+        j.free = free - c.amount;
         j.live += 1;
     }
 

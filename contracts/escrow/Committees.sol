@@ -99,7 +99,9 @@ abstract contract Committees is EscrowBase {
             keccak256(abi.encode(b.seed, bytes32("committee"))),
             b.anchor,
             block.number,
-            _operators(b.operator, _operatorOf(b.verifier), _operatorOf(b.second)),
+            b.operator,
+            _operatorOf(b.verifier),
+            _operatorOf(b.second),
             COMMITTEE
         );
         count = members.length;

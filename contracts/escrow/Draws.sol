@@ -56,12 +56,11 @@ abstract contract Draws is EscrowBase {
         bytes32 blockHash = Blockhash.blockHash(deciding);
         // INVARIANT: there is no draw without the block's hash; `reanchor` is the way on.
         if (blockHash == bytes32(0)) revert BlockHashGone(batchKey);
-        (address drawer,) = _pickDrawer(batchKey, b, blockHash);
+        address drawer = registry.useSecret(_entropyOf(batchKey, blockHash), b.anchor, b.operator, preimage);
         // INVARIANT: somebody's secret goes into every seed.
         if (drawer == address(0)) revert NoVerifierLeft(batchKey);
         // INVARIANT: a secret that was shown for one batch is not used by a stranger for another.
         if (msg.sender != drawer && msg.sender != _config.coordinator) revert NotDrawer(msg.sender, drawer);
-        registry.useSecret(drawer, preimage);
         bytes32 seed = keccak256(abi.encode(preimage, blockHash, b.root));
         (address verifier,) =
             _pick(keccak256(abi.encode(seed, uint256(0))), b, block.number, address(0), address(0));
@@ -79,6 +78,11 @@ abstract contract Draws is EscrowBase {
         view
         returns (address drawer, address operator)
     {
-        return _pick(keccak256(abi.encode(blockHash, batchKey)), b, b.anchor, address(0), address(0));
+        return _pick(_entropyOf(batchKey, blockHash), b, b.anchor, address(0), address(0));
+    }
+
+    /// @dev What nobody knew when the batch was committed, and for no other batch.
+    function _entropyOf(bytes32 batchKey, bytes32 blockHash) private pure returns (bytes32) {
+        return keccak256(abi.encode(blockHash, batchKey));
     }
 }

@@ -185,12 +185,7 @@ abstract contract EscrowBase is IRenderEscrow, EIP712, ReentrancyGuardTransient 
         view
         returns (address verifier, address operator)
     {
-        return registry.pick(entropy, b.anchor, there, _operators(b.operator, one, two));
-    }
-
-    function _operators(address one, address two, address three) internal pure returns (address[] memory list) {
-        list = new address[](3);
-        (list[0], list[1], list[2]) = (one, two, three);
+        return registry.pick(entropy, b.anchor, there, b.operator, one, two);
     }
 
     /// @dev Zero of zero.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Funds} from "../Funds.sol";
 import {IRenderEscrow} from "../IRenderEscrow.sol";
 import {Permit} from "../Permit.sol";
@@ -8,6 +9,8 @@ import {EscrowBase} from "./EscrowBase.sol";
 
 /// @title Jobs: opened with money, topped up, closed
 abstract contract Jobs is EscrowBase {
+    using SafeCast for uint256;
+
     bytes32 private constant OPEN_JOB_TYPEHASH =
         keccak256("OpenJob(address requester,bytes32 jobKey,uint96 budget,uint96 maxTaskPrice,uint40 deadline)");
 
@@ -29,12 +32,12 @@ abstract contract Jobs is EscrowBase {
         );
 
         j.free = o.budget;
-        j.maxTaskPrice = o.maxTaskPrice;
-        j.deadline = o.deadline;
+        j.maxTaskPrice = uint256(o.maxTaskPrice).toUint88();
+        j.deadline = uint256(o.deadline).toUint32();
+        j.feeBps = c.feeBps;
         j.state = JobState.Open;
         j.requester = o.requester;
         j.funded = o.budget;
-        j.feeBps = c.feeBps;
         emit JobOpened(o.jobKey, o.requester, o.budget, o.maxTaskPrice, o.deadline, c.feeBps);
         Funds.pull(token, o.requester, o.budget, p);
     }

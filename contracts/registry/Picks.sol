@@ -10,8 +10,23 @@ import {Verifiers} from "./Verifiers.sol";
 /// come or go once they know the entropy.
 abstract contract Picks is Verifiers {
     /// @inheritdoc INodeRegistry
-    function pick(bytes32 entropy, uint256 anchor, uint256 there, address[] calldata operators)
+    function useSecret(bytes32 entropy, uint256 anchor, address operator, bytes32 preimage)
         external
+        returns (address drawer)
+    {
+        _requireEscrow();
+        (drawer,) = pick(entropy, anchor, anchor, operator, address(0), address(0));
+        if (drawer == address(0)) return drawer;
+        Verifier storage v = _verifiers[drawer];
+        bytes32 head = v.head;
+        // INVARIANT: a verifier reveals the one value that it fixed before it could know what it would draw.
+        if (keccak256(abi.encode(preimage)) != head) revert WrongPreimage(head);
+        v.head = preimage;
+    }
+
+    /// @inheritdoc INodeRegistry
+    function pick(bytes32 entropy, uint256 anchor, uint256 there, address a, address b, address c)
+        public
         view
         returns (address verifier, address operator)
     {
@@ -20,12 +35,12 @@ abstract contract Picks is Verifiers {
             (verifier, below) = _highest(entropy, anchor, there, below);
             if (verifier == address(0)) return (address(0), address(0));
             operator = _verifiers[verifier].operator;
-            if (!_isOneOf(operator, operators)) return (verifier, operator);
+            if (operator != a && operator != b && operator != c) return (verifier, operator);
         }
     }
 
     /// @inheritdoc INodeRegistry
-    function pickMany(bytes32 entropy, uint256 anchor, uint256 there, address[] calldata operators, uint256 most)
+    function pickMany(bytes32 entropy, uint256 anchor, uint256 there, address a, address b, address c, uint256 most)
         external
         view
         returns (address[] memory drawn)
@@ -39,7 +54,7 @@ abstract contract Picks is Verifiers {
             (verifier, below) = _highest(entropy, anchor, there, below);
             if (verifier == address(0)) break;
             address operator = _verifiers[verifier].operator;
-            if (_isOneOf(operator, operators) || _isAmong(operator, owners, count)) continue;
+            if (operator == a || operator == b || operator == c || _isAmong(operator, owners, count)) continue;
             drawn[count] = verifier;
             owners[count] = operator;
             count += 1;
@@ -56,7 +71,7 @@ abstract contract Picks is Verifiers {
         uint256 count = 0;
         for (uint256 i = 0; i < _places.length; i++) {
             Place memory p = _places[i];
-            if (p.verifier == address(0) || p.until != 0) continue;
+            if (p.verifier == address(0) || p.until != THERE) continue;
             list[count] = p.verifier;
             count += 1;
         }
@@ -68,7 +83,7 @@ abstract contract Picks is Verifiers {
     /// @inheritdoc INodeRegistry
     function verifierCount() external view returns (uint256 count) {
         for (uint256 i = 0; i < _places.length; i++) {
-            if (_places[i].verifier != address(0) && _places[i].until == 0) count += 1;
+            if (_places[i].verifier != address(0) && _places[i].until == THERE) count += 1;
         }
     }
 
@@ -78,20 +93,22 @@ abstract contract Picks is Verifiers {
         view
         returns (address verifier, uint256 rank)
     {
-        uint256 count = _places.length;
-        for (uint256 i = 0; i < count; i++) {
-            Place memory p = _places[i];
-            if (p.verifier == address(0) || p.since > anchor || (p.until != 0 && p.until <= there)) continue;
-            uint256 its = uint256(Hashes.efficientKeccak256(entropy, bytes32(uint256(uint160(p.verifier)))));
-            if (its < below && its >= rank) (verifier, rank) = (p.verifier, its);
+        uint256 slot;
+        assembly ("memory-safe") {
+            mstore(0x00, _places.slot)
+            slot := keccak256(0x00, 0x20)
         }
-    }
-
-    function _isOneOf(address operator, address[] calldata operators) private pure returns (bool) {
-        for (uint256 i = 0; i < operators.length; i++) {
-            if (operators[i] == operator) return true;
+        for (uint256 end = slot + _places.length; slot < end; slot++) {
+            uint256 place;
+            assembly ("memory-safe") {
+                // One read for verifier (160 bits) | since (48) | until (48); by name it would be four.
+                place := sload(slot)
+            }
+            // A free place has left in block 0.
+            if (uint48(place >> 160) > anchor || place >> 208 <= there) continue;
+            uint256 its = uint256(Hashes.efficientKeccak256(entropy, bytes32(uint256(uint160(place)))));
+            if (its < below && its >= rank) (verifier, rank) = (address(uint160(place)), its);
         }
-        return false;
     }
 
     function _isAmong(address operator, address[] memory owners, uint256 count) private pure returns (bool) {

@@ -15,6 +15,7 @@ abstract contract Verifiers is Stakes {
     /// block (EIP-2935), so that whoever was to draw a batch can be told until it no longer matters.
     uint256 public constant LEAVE_BLOCKS = 8192;
 
+    uint48 internal constant THERE = type(uint48).max;
     bytes32 private constant VERIFIER_TYPEHASH =
         keccak256("VerifierTerms(address verifier,address operator,bytes32 head,uint64 nonce)");
 
@@ -70,7 +71,7 @@ abstract contract Verifiers is Stakes {
         Operator storage o = _operators[v.operator];
         _requireStake(o);
         uint256 index = _takePlace();
-        _places[index] = Place(verifier, block.number.toUint48(), 0);
+        _places[index] = Place(verifier, block.number.toUint48(), THERE);
         v.place = uint32(index + 1);
         o.places += 1;
         o.active += 1;
@@ -94,20 +95,9 @@ abstract contract Verifiers is Stakes {
     }
 
     /// @inheritdoc INodeRegistry
-    function useSecret(address verifier, bytes32 preimage) external {
-        _requireEscrow();
-        Verifier storage v = _verifiers[verifier];
-        bytes32 head = v.head;
-        // INVARIANT: a verifier reveals the one value that it fixed before it could know what it would draw.
-        if (keccak256(abi.encode(preimage)) != head) revert WrongPreimage(head);
-        v.head = preimage;
-        emit SecretUsed(verifier, preimage);
-    }
-
-    /// @inheritdoc INodeRegistry
     function isActive(address verifier) public view returns (bool) {
         uint256 place = _verifiers[verifier].place;
-        return place != 0 && _places[place - 1].until == 0;
+        return place != 0 && _places[place - 1].until == THERE;
     }
 
     /// @inheritdoc INodeRegistry
@@ -125,10 +115,9 @@ abstract contract Verifiers is Stakes {
         return _verifiers[verifier].head;
     }
 
-    /// @dev A place that nobody has, or whose last owner left so long ago that no draw can ask for it.
+    /// @dev A place that nobody has (its `until` is 0), or whose last owner left so long ago that no draw can ask for it.
     function _isFree(Place storage p) private view returns (bool) {
-        if (p.verifier == address(0)) return true;
-        return p.until != 0 && block.number > uint256(p.until) + LEAVE_BLOCKS;
+        return block.number > uint256(p.until) + LEAVE_BLOCKS;
     }
 
     function _takePlace() private returns (uint256) {

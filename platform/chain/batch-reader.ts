@@ -1,6 +1,6 @@
 /** Batches as the chain has them: events and lanes in one round trip, and the ones held against the others. */
 import { z } from 'zod';
-import { FarmError } from '../../protocol/errors.ts';
+import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import type { Address, Bytes32 } from '../../protocol/ids.ts';
 import {
   agreesWithLane,
@@ -66,18 +66,22 @@ export function batchReader({ rpc, escrowAddress, deployedBlock }: BatchReaderOp
   };
 
   const readSome = async (keys: readonly Bytes32[], signal?: AbortSignal): Promise<FoldedBatch[]> => {
-    let wrong: Bytes32 | undefined;
     const start = BigInt(deployedBlock);
+    let wrong: Bytes32 | undefined;
     for (let attempt = 0; attempt < TRIES; attempt++) {
-      const starts = keys.map((key) => committedIn.get(key) ?? start);
-      // After a first disagreement from the start: a chain that came back shorter has other blocks.
-      const from = attempt === 0 ? starts.reduce((a, b) => (a < b ? a : b)) : start;
-      const answers = await askFrom(keys, from, signal);
-      wrong = answers.find(
+      const from = keys.map((key) => committedIn.get(key) ?? start).reduce((a, b) => (a < b ? a : b));
+      const answers = await askFrom(keys, from, signal).catch((error: unknown) => {
+        // A chain that was killed came back shorter, and knows no such block.
+        if (from !== start && isFarmError(error, 'CHAIN_UNAVAILABLE')) return null;
+        throw error;
+      });
+      wrong = answers?.find(
         ({ fold, word }) =>
           !agreesWithLane(fold, word) || (from !== start && fold.state === 'none' && isHash(word)),
       )?.fold.batchKey;
-      if (wrong === undefined) return answers.map(({ fold }) => fold);
+      if (answers !== null && wrong === undefined) return answers.map(({ fold }) => fold);
+      // The same batch may lie in another block now: from the start.
+      for (const key of keys) committedIn.delete(key);
     }
     throw new FarmError('CHAIN_UNAVAILABLE', `the events of batch ${wrong} are not those of its lane`, {
       kept: 'Nothing was decided by them.',
