@@ -10,6 +10,7 @@ import { type LoggedEvent, loggedEventSchema } from '../protocol/events.ts';
 import {
   API_BASE,
   batchReceiptsSchema,
+  type DisputeRequest,
   type FarmInfo,
   type FrameDetail,
   farmInfoSchema,
@@ -84,6 +85,10 @@ export class FarmClient {
 
   batch(id: BatchId, signal: AbortSignal): Promise<BatchView> {
     return this.#read(`/batches/${id}`, batchViewSchema, signal);
+  }
+
+  dispute(id: BatchId, request: DisputeRequest, signal: AbortSignal): Promise<BatchView> {
+    return this.#call('POST', `/batches/${id}/dispute`, batchViewSchema, request, signal);
   }
 
   /** What was committed under the batch's root; none for a batch that was not paid. */

@@ -248,6 +248,30 @@ program
   });
 
 program
+  .command('dispute')
+  .description('put a bond on the judgement of a batch being wrong: a committee of other verifiers decides')
+  .argument('<batch>', 'id of the batch')
+  .addOption(
+    new Option('--if <outcome>', 'only if it is judged so; may be said before it is').choices([
+      'pass',
+      'fail',
+    ]),
+  )
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (text: string, options: { if?: 'pass' | 'fail'; json?: boolean } & FarmOptions) => {
+    const id = batchIdSchema.safeParse(text);
+    if (!id.success) throw new FarmError('NOT_FOUND', `${text} is not the id of a batch`);
+    await using found = await openFarm(options);
+    const request = options.if === undefined ? {} : { outcome: options.if };
+    const batch = await found.client.dispute(id.data, request, terminal.signal);
+    if (options.json) return terminal.result(toJson({ batch }));
+    const doubted = options.if ?? batch.outcome;
+    terminal.result(`${batch.id} is ${batch.state}; the verdict ${doubted} is disputed as soon as it stands`);
+  });
+
+program
   .command('calibrate')
   .description('measure how far apart honest renders of the device classes here are, and propose limits')
   .argument('[scenes...]', '.blend files (default: the samples)')

@@ -198,6 +198,12 @@ export const ERRORS = {
     retryable: true,
     help: 'Blender took another device than the one its session was opened on; another node gets the task. On the node look at the driver (nvidia-smi), or keep it from GPU work by removing the image or the Blender that the message names.',
   },
+  NOT_DISPUTABLE: {
+    httpStatus: 409,
+    exitCode: 6,
+    retryable: false,
+    help: 'Only a batch that is not settled can be disputed, once, and only where it was passed or failed. Name what you would dispute before it is judged with --if; a farm without a dispute window settles in the same moment.',
+  },
   AUDIT_FAILED: {
     httpStatus: 409,
     exitCode: 1,

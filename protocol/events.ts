@@ -46,6 +46,21 @@ export const farmEventSchema = z.discriminatedUnion('type', [
     agreed: z.boolean().optional(),
     reason: z.string(),
   }),
+  /** Somebody has put a bond on the judgement being wrong: a committee decides. */
+  z.strictObject({
+    type: z.literal('batch.disputed'),
+    batchId: batchIdSchema,
+    nodeId: nodeIdSchema,
+    outcome: outcomeSchema,
+    disputer: z.string(),
+  }),
+  /** The escrow took no dispute: the judgement stands. */
+  z.strictObject({
+    type: z.literal('batch.undisputed'),
+    batchId: batchIdSchema,
+    nodeId: nodeIdSchema,
+    reason: z.string(),
+  }),
   z.strictObject({
     type: z.literal('batch.settled'),
     batchId: batchIdSchema,

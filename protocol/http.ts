@@ -86,6 +86,10 @@ export const problemSchema = z.strictObject({
 });
 export type Problem = z.infer<typeof problemSchema>;
 
+/** Left out: the judgement that there is. Else: should it be judged so. */
+export const disputeRequestSchema = z.strictObject({ outcome: z.enum(['pass', 'fail']).optional() });
+export type DisputeRequest = z.infer<typeof disputeRequestSchema>;
+
 /** What a batch was committed with, leaves ascending: anybody can hash it and compare with the root on chain. */
 export const batchReceiptsSchema = z.array(receiptSchema).max(64);
 

@@ -11,7 +11,7 @@ import {
 } from '../../platform/http/express-kit.ts';
 import { packageVersion } from '../../platform/package-root.ts';
 import { FarmError } from '../../protocol/errors.ts';
-import { API_BASE, type FarmInfo, frameParameterSchema } from '../../protocol/http.ts';
+import { API_BASE, disputeRequestSchema, type FarmInfo, frameParameterSchema } from '../../protocol/http.ts';
 import { batchIdSchema, digestSchema, jobIdSchema } from '../../protocol/ids.ts';
 import { jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
 import type { AdmissionLoop } from '../admission/admission-loop.ts';
@@ -20,6 +20,7 @@ import type { Readiness } from '../observing/readiness.ts';
 import { observeRequests, observingRoutes } from '../observing/routes.ts';
 import { endJob } from '../scheduling/end-job.ts';
 import { inspectJob } from '../submission/inspect-job.ts';
+import { disputeBatch } from '../settlement/disputes.ts';
 import { submitJob } from '../submission/jobs.ts';
 import type { Scenes } from '../submission/scenes.ts';
 import { receiptsOfBatch, sceneManifest } from './audit-views.ts';
@@ -103,6 +104,12 @@ export function createApp(
   });
   app.get(`${API_BASE}/batches/:batch`, person, async (request, response) => {
     sendJson(response, await batchView(context, parseParameter(batchIdSchema, request, 'batch')));
+  });
+  app.post(`${API_BASE}/batches/:batch/dispute`, person, json, async (request, response) => {
+    const id = parseParameter(batchIdSchema, request, 'batch');
+    await disputeBatch(context, id, parseBody(disputeRequestSchema, request));
+    onProgress();
+    sendJson(response, await batchView(context, id));
   });
   app.get(`${API_BASE}/jobs/:job/batches/:batch/receipts`, person, async (request, response) => {
     const id = parseParameter(jobIdSchema, request, 'job');

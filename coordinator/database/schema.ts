@@ -118,6 +118,8 @@ type Tables = {
     asked: ColumnType<Address[], string | undefined, string>;
     /** Drawn EXRs that were missing when the node's time was up. */
     withheld: JSONColumnType<Digest[]> | null;
+    /** The judgement that the farm's own account disputes. */
+    doubted: 'pass' | 'fail' | null;
     outcome: Outcome | null;
     /** Of the word that decided. */
     evidence: Digest | null;

@@ -4,6 +4,7 @@
  * that was killed may have forgotten it.
  */
 import type { NodeTerms, SignedPermit, StakeTerms } from '../../platform/chain/chain.ts';
+import { EMBEDDED_STAKE } from '../../platform/chain/deploy.ts';
 import { EMBEDDED_CHAIN_ID } from '../../platform/chain/embedded.ts';
 import { deviceClassKey } from '../../platform/chain/keys.ts';
 import {
@@ -16,9 +17,6 @@ import { FarmError } from '../../protocol/errors.ts';
 import type { Address, NodeId } from '../../protocol/ids.ts';
 import { type Enrol, type Register, registerSchema } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
-
-/** What an operator stakes on the embedded chain: 100 TESS, as verifiers do, and far above what a batch costs. */
-const EMBEDDED_STAKE = 100_000_000n;
 
 /** An operator that has signed twice has staked before: what it lost since is not given back to it. */
 const NONCE_OF_FIRST_STAKE = 1n;

@@ -102,8 +102,8 @@ export async function closeEscrow(
   });
 }
 
-/** The embedded chain has test money only: the managed account is given what it is about to spend. */
-async function fundTestAccount(
+/** The embedded chain has test money only: an account is given what it is about to spend. */
+export async function fundTestAccount(
   context: CoordinatorContext,
   requester: ReturnType<typeof addressOf>,
   budget: bigint,

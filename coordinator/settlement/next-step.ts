@@ -47,8 +47,6 @@ export type Known = {
   words: readonly HeldWord[];
   /** The seed whose judgement somebody has signed to be wrong; null: nobody. */
   disputed: Bytes32 | null;
-  /** No settlement before this, unix seconds: a node whose appeal may still come. */
-  heldUntilS: number;
   /** The list that draws are made from. */
   active: readonly Address[];
   nowS: number;
@@ -87,7 +85,6 @@ export function nextStep(row: { state: BatchState }, chain: OnChain, known: Know
     case 'judged':
       if (chain.last) return 'settle';
       if (known.disputed === chain.seed && chain.outcome !== 'inconclusive') return 'dispute';
-      if (known.nowS < known.heldUntilS) return 'wait';
       return disputeWindowS === 0 || over(chain.since, disputeWindowS) ? 'settle' : 'wait';
     case 'settled':
       return 'apply';

@@ -1,6 +1,6 @@
 /** Takes every batch further, step by step, until its money has moved. Steps of one kind share a transaction. */
 
-import type { ChainBatch, ChainTerms, ChainWrite } from '../../platform/chain/chain.ts';
+import type { ChainBatch, ChainTerms, ChainWrite, FarmChain } from '../../platform/chain/chain.ts';
 import { assertNever, isFarmError } from '../../protocol/errors.ts';
 import type { Address } from '../../protocol/ids.ts';
 import { waitsForAdmission } from '../admission/admissions.ts';
@@ -9,6 +9,7 @@ import type { CoordinatorContext } from '../context.ts';
 import { type Word, wordsOn } from '../verification/words.ts';
 import { applyOutcome, type BatchRow, UNJUDGED } from './apply-outcome.ts';
 import { commitBatches } from './commit-batches.ts';
+import { raiseDispute } from './disputes.ts';
 import { chainKey } from './lanes.ts';
 import { type BatchStep, type Known, nextStep } from './next-step.ts';
 import { evidenceOf, findDrawer, forgetDrawer, noteChain } from './note-chain.ts';
@@ -38,7 +39,7 @@ export async function settleBatches(context: CoordinatorContext, signal: AbortSi
   if (batches.length === 0) return false;
   const [onChain, terms] = await Promise.all([
     chain.batches(batches.map(chainKey), signal),
-    chain.terms(signal),
+    termsOf(chain, signal),
   ]);
   const words = await wordsOn(
     db,
@@ -59,13 +60,23 @@ export async function settleBatches(context: CoordinatorContext, signal: AbortSi
   return moved;
 }
 
+/** Nobody can change them, so each chain is asked once. */
+const knownTerms = new WeakMap<FarmChain, ChainTerms>();
+
+async function termsOf(chain: FarmChain, signal: AbortSignal): Promise<ChainTerms> {
+  const terms = knownTerms.get(chain) ?? (await chain.terms(signal));
+  knownTerms.set(chain, terms);
+  return terms;
+}
+
 function known(
   { clock }: CoordinatorContext,
-  { words }: Looked,
+  { batch, onChain, words }: Looked,
   terms: ChainTerms,
   active: readonly Address[],
 ): Known {
-  return { words, disputed: null, heldUntilS: 0, active, nowS: clock.now() / 1_000, terms };
+  const disputed = batch.doubted !== null && batch.doubted === onChain.outcome ? onChain.seed : null;
+  return { words, disputed, active, nowS: clock.now() / 1_000, terms };
 }
 
 async function take(
@@ -100,7 +111,7 @@ async function take(
     case 'close-committee':
       return await each(({ batch }) => chain.closeCommittee(chainKey(batch), signal));
     case 'dispute':
-      return false;
+      return await each(({ batch, onChain }) => raiseDispute(context, batch, onChain, signal));
     case 'expire':
       return await each(({ batch }) => chain.expire(chainKey(batch), signal));
     case 'settle': {

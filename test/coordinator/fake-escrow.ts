@@ -248,7 +248,7 @@ export class FakeEscrow {
   }
 
   stakeOf(operator: Address): bigint {
-    return this.#ledger.stakes.get(operator) ?? 0n;
+    return this.#operator(operator).stake;
   }
 
   /** As after kill -9 of the embedded chain: what was not waited for is gone. */

@@ -28,7 +28,7 @@ const onChain = (state: ChainState, changes: Partial<OnChain> = {}): OnChain => 
   ...changes,
 });
 const known = (changes: Partial<Known> = {}): Known => ({
-  ...{ words: [], disputed: null, heldUntilS: 0, active: [ONE, TWO, THREE], nowS: 0, terms: FAKE_TERMS },
+  ...{ words: [], disputed: null, active: [ONE, TWO, THREE], nowS: 0, terms: FAKE_TERMS },
   ...changes,
 });
 const word = (by: Address, outcome: Outcome, seed = SEED): HeldWord => ({ verifier: by, outcome, seed });
@@ -122,7 +122,6 @@ describe('the next step of a batch', () => {
       { disputed: SEED },
       'settle',
     ],
-    ['one that its node may appeal', onChain('judged', { outcome: 'fail' }), { heldUntilS: 1 }, 'wait'],
     ['money that has moved', onChain('settled'), {}, 'apply'],
     ['money that went back', onChain('expired'), {}, 'apply-expired'],
   ])('for %s', (_what, chain, facts, expected) => {

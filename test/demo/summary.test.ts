@@ -38,7 +38,11 @@ function batch(nodeId: string, comparisons: Comparison[]) {
     amount: '1500000',
     outcome,
     evidence,
-    ...{ batchKey: hex('3'), agreed: outcome === 'fail', slashed: '0', verdicts: [] },
+    ...{ batchKey: hex('3'), agreed: outcome === 'fail', slashed: outcome === 'fail' ? '15000000' : '0' },
+    verdicts: ['verifier-2', 'verifier-1'].map((verifier, place) => ({
+      ...{ verifier, address: null, role: place === 0 ? 'first' : 'second', outcome, reason: '' },
+      evidence: 'b'.repeat(64),
+    })),
   });
 }
 
@@ -92,7 +96,10 @@ const node = (id: string, over: object) =>
 function result(comparisons: Comparison[]): DemoResult {
   return {
     jobs: [{ job, pictures: ['demo-out/still_0001.png'], batches: [batch('node-3', comparisons)] }],
-    nodes: [node('node-1', {}), node('node-3', { tasksVerified: 0, tasksForfeited: 6, earned: '0' })],
+    nodes: [
+      node('node-1', {}),
+      node('node-3', { tasksVerified: 0, tasksForfeited: 6, earned: '0', slashed: '15000000' }),
+    ],
     cheat: 'node-3',
     seconds: 42,
   };
@@ -102,8 +109,8 @@ describe("the demo's summary", () => {
   test('says where the pictures are, who earned what, and what the escrow paid and gave back', () => {
     const text = summary(result([comparison({})]));
     expect(text).toContain('demo-out/still_0001.png');
-    expect(text).toMatch(/node-1 +13 +0 +2\.500 TESS/);
-    expect(text).toMatch(/node-3 \(cheat\) +0 +6 +0\.000 TESS/);
+    expect(text).toMatch(/node-1 +13 +0 +2\.500 TESS +0\.000 TESS/);
+    expect(text).toMatch(/node-3 \(cheat\) +0 +6 +0\.000 TESS +15\.000 TESS/);
     expect(text).toMatch(/still\.blend +3\.000 +2\.500 +0\.500/);
   });
 
@@ -120,6 +127,7 @@ describe("the demo's summary", () => {
     expect(text).toContain('drawn crop 240x180 at 99,0');
     expect(text).toContain('40.0 % where 99.8 % are needed  <- caught by this test');
     expect(text).toContain('distance 0 of 64: alone it would have paid');
+    expect(text).toContain('verifier-2: fail, verifier-1: fail; 15.000 TESS of its stake lost');
     expect(text).toContain('6 results forfeited after 3 were drawn: 1.500 TESS not paid');
   });
 

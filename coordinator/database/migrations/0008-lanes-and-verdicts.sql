@@ -9,6 +9,8 @@ alter table batches add column agreed boolean not null default false;
 alter table batches add column slashed numeric(29, 0) not null default 0;
 -- Drawn EXRs that were missing when the node's time was up: they stay missing for every verifier of this draw.
 alter table batches add column withheld jsonb;
+-- The judgement that the farm's own account disputes, should it come to that.
+alter table batches add column doubted text check (doubted in ('pass', 'fail'));
 
 alter table batches drop constraint batches_state_check;
 alter table batches add constraint batches_state_check check
