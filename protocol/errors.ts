@@ -342,6 +342,12 @@ export const ERRORS = {
     retryable: true,
     help: "Send the chain's own coin to the account that the message names: it pays the gas. Work goes on; payments catch up by themselves.",
   },
+  CHAIN_JOURNAL: {
+    httpStatus: 500,
+    exitCode: 6,
+    retryable: false,
+    help: 'The file tells which transactions were signed and may be on their way. Give it back its account and chain; if it is broken, look at the account in a block explorer, and once nothing of it is pending move the file away.',
+  },
   BUDGET_TOO_LOW: {
     httpStatus: 402,
     exitCode: 6,

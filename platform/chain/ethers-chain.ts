@@ -2,7 +2,6 @@
 import { Signature as EthersSignature, ZeroHash } from 'ethers';
 import { FarmError } from '../../protocol/errors.ts';
 import type { Bytes32 } from '../../protocol/ids.ts';
-import { pause } from '../wait.ts';
 import type { Arguments, FunctionName } from './abi.ts';
 import type { NodeRegistry, RenderEscrow } from './artifacts.ts';
 import { chainBatchOf, type FoldedBatch } from './batch-fold.ts';
@@ -16,9 +15,9 @@ import { drawerOrNull, drawing } from './drawing.ts';
 import { jsonRpc, quantity } from './json-rpc.ts';
 import { OUTCOME_NUMBERS, type PrivateKey } from './signing.ts';
 import { waitUntilCopied } from './state-file.ts';
+import { transactionQueue } from './transaction-queue.ts';
 import { type Receipt, transactionSender } from './transactions.ts';
 
-const BLOCK_POLL_MS = 1_000;
 const never = new AbortController().signal;
 
 export type EthersChainOptions = Deployment & {
@@ -29,6 +28,10 @@ export type EthersChainOptions = Deployment & {
   embedded: { stateFile: string } | null;
   /** Not embedded: blocks on top of a write until it counts as durable. */
   confirmations?: number;
+  /** Not embedded: where signed transactions are noted until they are durable. Without it a crash can repeat one. */
+  journalFile?: string;
+  /** Not embedded: told what a person should see, for example that a fee was raised. */
+  onNotice?: (notice: string) => void;
 };
 
 type Escrow = typeof RenderEscrow.abi;
@@ -37,9 +40,18 @@ type Registry = typeof NodeRegistry.abi;
 /** Connects nothing: the first call does. */
 export function ethersChain(options: EthersChainOptions): FarmChain {
   const { url, chainId, tokenAddress, escrowAddress, registryAddress, deployedBlock } = options;
-  const { coordinatorKey, embedded, confirmations = 12 } = options;
+  const { coordinatorKey, embedded, confirmations = 12, journalFile = null, onNotice } = options;
   const rpc = jsonRpc(url);
-  const sender = transactionSender(rpc, chainId, coordinatorKey);
+  const queued = {
+    rpc,
+    chainId,
+    key: coordinatorKey,
+    journalFile,
+    confirmations,
+    ...(onNotice && { onNotice }),
+  };
+  const queue = embedded === null ? transactionQueue(queued) : null;
+  const sender = queue ?? transactionSender(rpc, chainId, coordinatorKey);
   const readFolds = batchReader({ rpc, escrowAddress, deployedBlock });
 
   const write = async <const Name extends FunctionName<Escrow>>(
@@ -76,14 +88,12 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
   });
 
   const waitUntilDurable = async (block: bigint, signal: AbortSignal = never): Promise<void> => {
-    if (embedded !== null) {
-      // A chain that was killed and came back shorter has forgotten the write: waiting would never end.
-      const head = await blockNumber(signal);
-      if (head < block)
-        throw new FarmError('CHAIN_UNAVAILABLE', `the chain lost block ${block}; it ends at ${head}`);
-      return waitUntilCopied(embedded.stateFile, block, signal);
-    }
-    while ((await blockNumber(signal)) < block + BigInt(confirmations)) await pausedOrAborted(signal);
+    if (queue !== null) return queue.waitUntilDeep(block, signal);
+    // A chain that was killed and came back shorter has forgotten the write: waiting would never end.
+    const head = await blockNumber(signal);
+    if (head < block)
+      throw new FarmError('CHAIN_UNAVAILABLE', `the chain lost block ${block}; it ends at ${head}`);
+    if (embedded !== null) await waitUntilCopied(embedded.stateFile, block, signal);
   };
 
   return {
@@ -266,11 +276,6 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
 
 function plain({ txHash, gasUsed, blockNumber }: Receipt): ChainWrite {
   return { txHash, gasUsed, blockNumber };
-}
-
-async function pausedOrAborted(signal: AbortSignal = never): Promise<void> {
-  await pause(BLOCK_POLL_MS, signal);
-  signal.throwIfAborted();
 }
 
 type PermitStruct = Arguments<Escrow, 'openJob'>[2];

@@ -23,6 +23,12 @@ function refusalOf(label: string, error: RpcError): FarmError {
       details: reason,
     });
   }
+  if (/revert/i.test(error.message)) {
+    return new FarmError('CHAIN_REVERTED', `${label}: reverted without a reason`, {
+      cause: error,
+      kept: 'No money moved.',
+    });
+  }
   // The node's own words: there is no code for it that all nodes share.
   if (/insufficient (funds|balance)|out of gas.*balance/i.test(error.message)) {
     return new FarmError('CHAIN_GAS_MONEY', `${label}: the account cannot pay for gas: ${error.message}`, {

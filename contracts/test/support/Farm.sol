@@ -21,7 +21,7 @@ abstract contract Farm is Signer {
     uint96 internal constant MIN_STAKE = 50 * UNIT;
     uint16 internal constant FEE_BPS = 250;
     uint40 internal constant DAY = 1 days;
-    uint256 internal constant SECRETS = 64;
+    uint256 internal constant SECRETS = 160;
 
     IERC20 internal token;
     AccessManager internal manager;

@@ -27,6 +27,9 @@ abstract contract Fold is Base {
     uint96 internal lastSlashed;
     /// @dev How often a batch ended: never more than once.
     mapping(bytes32 batchKey => uint256) internal endings;
+    /// @dev How often each event came, and each outcome was settled (0: with a slash): what a run reached.
+    mapping(bytes32 what => uint256) internal seen;
+    mapping(uint8 outcome => uint256) internal settledAs;
     /// @dev Members of the committee of a batch, as the event names them.
     mapping(bytes32 batchKey => address[]) internal membersOf;
 
@@ -97,6 +100,9 @@ abstract contract Fold is Base {
         } else {
             return;
         }
+        seen[what] += 1;
+        if (b.state == uint8(IRenderEscrow.BatchState.Settled)) settledAs[b.outcome] += 1;
+        if (b.state == uint8(IRenderEscrow.BatchState.Settled) && lastSlashed != 0) settledAs[0] += 1;
         _monotone(before, b.state, b.last);
     }
 
