@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import type { Address, Bytes32 } from '../../protocol/ids.ts';
+import type { Log } from './abi.ts';
 import {
   agreesWithLane,
   type BatchEvent,
@@ -12,6 +13,7 @@ import {
 } from './batch-fold.ts';
 import { answerOf, callRequest } from './calls.ts';
 import { escrow } from './contracts.ts';
+import type { EventFollower } from './follow-events.ts';
 import type { Rpc } from './json-rpc.ts';
 import { refusals } from './refusals.ts';
 
@@ -27,14 +29,28 @@ export type BatchReaderOptions = {
   escrowAddress: Address;
   /** The block of the contracts' deployment: nothing is older. */
   deployedBlock: number;
+  /** Where events are followed: then only what is newer is asked for. */
+  follower?: EventFollower | null;
 };
 
 export type BatchReader = (keys: readonly Bytes32[], signal?: AbortSignal) => Promise<FoldedBatch[]>;
 
 /** Reads batches, in the order of the keys. CHAIN_UNAVAILABLE while events and lanes do not agree. */
-export function batchReader({ rpc, escrowAddress, deployedBlock }: BatchReaderOptions): BatchReader {
+export function batchReader({
+  rpc,
+  escrowAddress,
+  deployedBlock,
+  follower,
+}: BatchReaderOptions): BatchReader {
   /** In which block a batch that is under way was committed, so that the next question need not go back further. */
   const committedIn = new Map<Bytes32, bigint>();
+
+  /** What is known of a batch from before the blocks that are asked for. */
+  const knownOf = (key: Bytes32, from: bigint): BatchEvent[] =>
+    (follower?.about(key) ?? [])
+      .filter(({ address, blockNumber }) => address === escrowAddress && blockNumber < from)
+      .map(batchEventOf)
+      .filter((event) => event !== null);
 
   const askFrom = async (keys: readonly Bytes32[], from: bigint, signal?: AbortSignal) => {
     const filter = {
@@ -52,7 +68,7 @@ export function batchReader({ rpc, escrowAddress, deployedBlock }: BatchReaderOp
         signal,
       ),
     );
-    const events = new Map<Bytes32, BatchEvent[]>(keys.map((key) => [key, []]));
+    const events = new Map<Bytes32, BatchEvent[]>(keys.map((key) => [key, knownOf(key, from)]));
     for (const log of z.array(logSchema).parse(rawLogs)) {
       const event = batchEventOf(log);
       if (event === null) continue;
@@ -69,15 +85,19 @@ export function batchReader({ rpc, escrowAddress, deployedBlock }: BatchReaderOp
     const start = BigInt(deployedBlock);
     let wrong: Bytes32 | undefined;
     for (let attempt = 0; attempt < TRIES; attempt++) {
-      const from = keys.map((key) => committedIn.get(key) ?? start).reduce((a, b) => (a < b ? a : b));
+      // The newest block again, since there is always one: a range that is empty is refused by some nodes.
+      const followed = await follower?.advance(signal);
+      const from =
+        followed ?? keys.map((key) => committedIn.get(key) ?? start).reduce((a, b) => (a < b ? a : b));
       const answers = await askFrom(keys, from, signal).catch((error: unknown) => {
         // A chain that was killed came back shorter, and knows no such block.
         if (from !== start && isFarmError(error, 'CHAIN_UNAVAILABLE')) return null;
         throw error;
       });
+      const complete = followed !== undefined || from === start;
       wrong = answers?.find(
         ({ fold, word }) =>
-          !agreesWithLane(fold, word) || (from !== start && fold.state === 'none' && isHash(word)),
+          !agreesWithLane(fold, word) || (!complete && fold.state === 'none' && isHash(word)),
       )?.fold.batchKey;
       if (answers !== null && wrong === undefined) return answers.map(({ fold }) => fold);
       // The same batch may lie in another block now: from the start.
@@ -102,7 +122,7 @@ export function batchReader({ rpc, escrowAddress, deployedBlock }: BatchReaderOp
   };
 }
 
-function batchEventOf(log: z.infer<typeof logSchema>): BatchEvent | null {
+function batchEventOf(log: Log): BatchEvent | null {
   const event = escrow.event(log);
   return event !== null && 'batchKey' in event.args ? (event as BatchEvent) : null;
 }

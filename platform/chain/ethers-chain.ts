@@ -12,6 +12,7 @@ import { escrow, registry, token } from './contracts.ts';
 import { decodeJob, decodeNode, decodeOperator, decodeTerms } from './decode.ts';
 import type { Deployment } from './deployment.ts';
 import { drawerOrNull, drawing } from './drawing.ts';
+import { followEvents } from './follow-events.ts';
 import { jsonRpc, quantity } from './json-rpc.ts';
 import { OUTCOME_NUMBERS, type PrivateKey } from './signing.ts';
 import { waitUntilCopied } from './state-file.ts';
@@ -30,6 +31,8 @@ export type EthersChainOptions = Deployment & {
   confirmations?: number;
   /** Not embedded: where signed transactions are noted until they are durable. Without it a crash can repeat one. */
   journalFile?: string;
+  /** Not embedded: where settled events are kept. Without it every start reads all of them from the chain again. */
+  eventsFile?: string;
   /** Not embedded: told what a person should see, for example that a fee was raised. */
   onNotice?: (notice: string) => void;
 };
@@ -52,7 +55,15 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
   };
   const queue = embedded === null ? transactionQueue(queued) : null;
   const sender = queue ?? transactionSender(rpc, chainId, coordinatorKey);
-  const readFolds = batchReader({ rpc, escrowAddress, deployedBlock });
+  const follower =
+    embedded === null
+      ? followEvents({
+          ...{ rpc, chainId, addresses: [escrowAddress, registryAddress], fromBlock: deployedBlock },
+          ...{ file: options.eventsFile ?? null, depth: confirmations },
+          ...(onNotice && { onNotice }),
+        })
+      : null;
+  const readFolds = batchReader({ rpc, escrowAddress, deployedBlock, follower });
 
   const write = async <const Name extends FunctionName<Escrow>>(
     name: Name,

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ChainBatch } from '../../platform/chain/chain.ts';
 import { token } from '../../platform/chain/contracts.ts';
 import { EMBEDDED_STAKE, EMBEDDED_TERMS } from '../../platform/chain/deploy.ts';
+import { BURN_ADDRESS } from '../../platform/chain/escrow-books.ts';
 import { batchKeyOf, deviceClassKey } from '../../platform/chain/keys.ts';
 import { signOpenJob } from '../../platform/chain/signing.ts';
 import { transactionSender } from '../../platform/chain/transactions.ts';
@@ -10,7 +11,6 @@ import type { Address, Bytes32 } from '../../protocol/ids.ts';
 import { type ChainFixture, digestOf, party, randomBytes32, startChainFixture } from './fixture.ts';
 
 const AMOUNT = 1_000_000n;
-const BURN = `0x${'0'.repeat(36)}dead` as Address;
 /** A failed batch of a million costs the node's operator this: ten times as much, of which half is burnt. */
 const SLASH = AMOUNT * BigInt(EMBEDDED_TERMS.slashFactor);
 
@@ -235,9 +235,9 @@ describe('verdicts', () => {
     const { node, requester } = farm;
     const { jobKey } = await farm.open();
     const key = await farm.batchIn(jobKey, 'fail');
-    const [, requesterHad, burnt] = await wealth(node.address, requester.address, BURN);
+    const [, requesterHad, burnt] = await wealth(node.address, requester.address, BURN_ADDRESS);
     await farm.chain.settleMany([key]);
-    const [, requesterHas, burntNow] = await wealth(node.address, requester.address, BURN);
+    const [, requesterHas, burntNow] = await wealth(node.address, requester.address, BURN_ADDRESS);
     expect((requesterHas?.credit ?? 0n) - (requesterHad?.credit ?? 0n)).toBe(SLASH / 2n);
     expect((burntNow?.credit ?? 0n) - (burnt?.credit ?? 0n)).toBe(SLASH / 2n);
   });

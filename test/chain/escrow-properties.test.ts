@@ -1,13 +1,14 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EMBEDDED_STAKE, EMBEDDED_TERMS } from '../../platform/chain/deploy.ts';
+import { BURN_ADDRESS } from '../../platform/chain/escrow-books.ts';
 import { batchKeyOf, partsOfBatchKey } from '../../platform/chain/keys.ts';
+import { escrowBooks } from '../../platform/chain/read-books.ts';
 import { isFarmError } from '../../protocol/errors.ts';
 import type { Address } from '../../protocol/ids.ts';
 import { EscrowModel, type ModelBatch, type ModelJob } from './escrow-model.ts';
 import { type ChainFixture, type Party, party, startChainFixture } from './fixture.ts';
 
-const BURN = `0x${'0'.repeat(36)}dead` as Address;
 /** Small and odd, so that halves and shares have to be rounded. */
 const TERMS = { missPenalty: 7n, verifierPenalty: 13n, disputeBond: 11n, slashFactor: 3 };
 /** Two that are asked, a committee of five, and one to be asked in place of a silent one. */
@@ -122,7 +123,7 @@ function nameOf(verifier: Address | undefined): string {
 function accountOf(name: string): Address {
   const others: Record<string, Address> = {
     ...{ requester: farm.requester.address, disputer: farm.stranger.address },
-    ...{ burn: BURN, treasury: farm.coordinator.address },
+    ...{ burn: BURN_ADDRESS, treasury: farm.coordinator.address },
   };
   const verifier = farm.verifiers[Number(/^verifier (\d+)$/.exec(name)?.[1] ?? -1)];
   const account = nodes[name]?.address ?? others[name] ?? verifier?.operator.address;
@@ -255,14 +256,33 @@ async function check(jobs: ModelJob[], batches: ModelBatch[]): Promise<void> {
   expect(held).toBe(model.owed());
 }
 
-async function checkAccounts(): Promise<void> {
+/** Credits, stakes and jobs: the chain, the model, and the books from events alone say the same. */
+async function checkAccounts(jobs: ModelJob[]): Promise<void> {
+  const books = await escrowBooks(farm.anvil.url, farm.deployment);
   for (const [owner, credit] of model.credits) {
-    expect(await farm.chain.credit(accountOf(owner)), owner).toBe(credit);
+    const account = accountOf(owner);
+    expect(await farm.chain.credit(account), owner).toBe(credit);
+    const { credited, withdrawn } = books.accounts.get(account) ?? { credited: 0n, withdrawn: 0n };
+    expect(credited - withdrawn, `books of ${owner}`).toBe(credit);
   }
   for (const [operator, stake] of model.stakes) {
-    expect((await farm.chain.operator(accountOf(operator))).stake, operator).toBe(stake);
+    const account = accountOf(operator);
+    expect((await farm.chain.operator(account)).stake, operator).toBe(stake);
+    const { staked, unstaked, slashed } = books.stakes.get(account) ?? NO_STAKE;
+    expect(staked - unstaked - slashed, `books of ${operator}`).toBe(stake);
   }
+  for (const { jobKey, ...job } of jobs) {
+    expect(books.jobs.get(jobKey)).toMatchObject({
+      ...{ state: job.state, funded: job.budget, released: job.released, refunded: job.refunded },
+      ...{ free: job.free, reserved: job.reserved },
+    });
+  }
+  const owed = [...books.accounts.values()].reduce((sum, one) => sum + one.credited - one.withdrawn, 0n);
+  const inJobs = [...books.jobs.values()].reduce((sum, job) => sum + job.free + job.reserved, 0n);
+  expect(await farm.chain.tokenBalance(farm.deployment.escrowAddress)).toBe(owed + inJobs + books.bonds);
 }
+
+const NO_STAKE = { staked: 0n, unstaked: 0n, slashed: 0n };
 
 describe('the escrow, whatever is done to it in whatever order', () => {
   it('conserves the money of every job, stays solvent and does what the model does', {
@@ -281,7 +301,7 @@ describe('the escrow, whatever is done to it in whatever order', () => {
             await check(jobs, batches);
             done.set(op.do, (done.get(op.do) ?? 0) + 1);
           }
-          await checkAccounts();
+          await checkAccounts(jobs);
           for (const batch of batches) {
             const how = `${batch.state} ${batch.outcome ?? ''}${batch.disputed ? ' disputed' : ''}`;
             done.set(how, (done.get(how) ?? 0) + 1);
