@@ -12,6 +12,7 @@ const BENCHES: Record<
   render: () => import('./render/bench.ts'),
   proof: () => import('./proof/bench.ts'),
   gpu: () => import('./gpu/bench.ts'),
+  gas: () => import('./gas/bench.ts'),
 };
 type Say = (line: string) => void;
 type Options = { runtime?: string | undefined; runs?: number | undefined };

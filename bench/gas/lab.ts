@@ -2,7 +2,15 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Contract, ContractFactory, getCreateAddress, Interface, JsonRpcProvider, keccak256, Wallet } from 'ethers';
+import {
+  Contract,
+  ContractFactory,
+  getCreateAddress,
+  Interface,
+  JsonRpcProvider,
+  keccak256,
+  Wallet,
+} from 'ethers';
 import { AccessManager, NodeRegistry, RenderEscrow, TestToken } from '../../platform/chain/artifacts.ts';
 import { startAnvil } from '../../platform/chain/embedded.ts';
 
@@ -35,7 +43,12 @@ const TERMS = {
   slashFactor: 10,
 };
 
-export type Sent = { gas: number; events: { name: string; args: Record<string, unknown> }[]; block: number; time: number };
+export type Sent = {
+  gas: number;
+  events: { name: string; args: Record<string, unknown> }[];
+  block: number;
+  time: number;
+};
 export type Lab = Awaited<ReturnType<typeof openLab>>;
 
 /** `await using`: the chain ends with it. */
@@ -82,10 +95,22 @@ export async function openLab(signal: AbortSignal) {
         .map((log) => abi.parseLog(log))
         .filter((log) => log !== null)
         .map((log) => ({ name: log.name, args: log.args.toObject() as Record<string, unknown> }));
-      return { gas: Number(receipt.gasUsed), events, block: receipt.blockNumber, time: block?.timestamp ?? 0 };
+      return {
+        gas: Number(receipt.gasUsed),
+        events,
+        block: receipt.blockNumber,
+        time: block?.timestamp ?? 0,
+      };
     };
     await send(registry, 'setEscrow', escrow.target);
-    const sign = async (signer: Wallet, contract: Contract, name: string, version: string, types: Types, value: object) =>
+    const sign = async (
+      signer: Wallet,
+      contract: Contract,
+      name: string,
+      version: string,
+      types: Types,
+      value: object,
+    ) =>
       signer.signTypedData(
         { name, version, chainId: 31_337, verifyingContract: contract.target as string },
         types,

@@ -11,7 +11,15 @@ const NAMES = [
   ...['openWithPermit', 'addFunds', 'closeJob'],
   ...['commitOne', 'commitOneFirstUse', 'commitOf16', 'commitOf16FirstUse'],
   ...['drawOne', 'drawOf16', 'attestOne', 'attestOf16', 'settleOne', 'settleOf16'],
-  ...['withdraw', 'withdrawFirst', 'secondOpinion', 'settleWithSlash', 'registerNode', 'stake', 'joinVerifier'],
+  ...[
+    'withdraw',
+    'withdrawFirst',
+    'secondOpinion',
+    'settleWithSlash',
+    'registerNode',
+    'stake',
+    'joinVerifier',
+  ],
 ] as const;
 
 export const BATCHES = 16;
@@ -21,10 +29,7 @@ const FAIL = 2;
 /** As a batch of 64 tiles of a few cents each. */
 const AMOUNT = 2_560_000n;
 const NO_PERMIT = { value: 0, deadline: 0, v: 0, r: ZeroHash, s: ZeroHash };
-const COMMIT = typesOf(
-  'Commit',
-  'bytes32 jobKey,bytes32 batchKey,bytes32 root,uint16 count,uint96 amount',
-);
+const COMMIT = typesOf('Commit', 'bytes32 jobKey,bytes32 batchKey,bytes32 root,uint16 count,uint96 amount');
 const VERDICT = typesOf('Verdict', 'bytes32 batchKey,bytes32 seed,uint8 outcome,bytes32 evidence');
 const OPEN_JOB = typesOf(
   'OpenJob',
@@ -121,13 +126,30 @@ async function setUp(lab: Lab): Promise<Partial<GasFigures>> {
     const { address } = verifier;
     const [head] = secretsOf(verifier, SECRETS);
     const terms = { verifier: address, operator: address, head, nonce: 1 };
-    const sent = await send(registry, 'joinVerifier', terms, await lab.signForRegistry(verifier, VERIFIER, terms));
+    const sent = await send(
+      registry,
+      'joinVerifier',
+      terms,
+      await lab.signForRegistry(verifier, VERIFIER, terms),
+    );
     figures.joinVerifier = sent.gas;
     await send(registry, 'activateVerifier', address);
   }
   for (const node of [people.node, people.freshNode]) {
-    const terms = { node: node.address, operator: node.address, deviceClass: id('cpu-avx2'), ask: 5, nonce: 0 };
-    const sent = await send(registry, 'registerNode', terms, await lab.signForRegistry(node, NODE, terms), '0x');
+    const terms = {
+      node: node.address,
+      operator: node.address,
+      deviceClass: id('cpu-avx2'),
+      ask: 5,
+      nonce: 0,
+    };
+    const sent = await send(
+      registry,
+      'registerNode',
+      terms,
+      await lab.signForRegistry(node, NODE, terms),
+      '0x',
+    );
     figures.registerNode = sent.gas;
     await stake(node, 100n * UNIT, 1);
   }
@@ -165,7 +187,18 @@ function actions(lab: Lab) {
         key: batchKey as string,
         batch: {
           ...BLANK,
-          ...{ jobKey, root, operator, amount, stake, count: tiles, anchor, committedAt: since, since, state: 1 },
+          ...{
+            jobKey,
+            root,
+            operator,
+            amount,
+            stake,
+            count: tiles,
+            anchor,
+            committedAt: since,
+            since,
+            state: 1,
+          },
         } as Batch,
       };
     });
@@ -239,7 +272,15 @@ function advance(live: Live[], { events }: Sent): Live[] {
 }
 
 const BLANK: Batch = {
-  ...{ jobKey: ZeroHash, root: ZeroHash, seed: ZeroHash, operator: ZeroAddress, amount: 0, stake: 0, count: 0 },
+  ...{
+    jobKey: ZeroHash,
+    root: ZeroHash,
+    seed: ZeroHash,
+    operator: ZeroAddress,
+    amount: 0,
+    stake: 0,
+    count: 0,
+  },
   ...{ anchor: 0, committedAt: 0, since: 0, state: 0, turns: 0, verifier: ZeroAddress, second: ZeroAddress },
   ...{ firstOutcome: 0, secondOutcome: 0, outcome: 0, agreed: false, last: false, disputer: ZeroAddress },
   ...{ bond: 0, panel: ZeroHash },

@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
-import { z } from 'zod';
 import { describe, expect, it, vi } from 'vitest';
+import { z } from 'zod';
+import { forgeBinary } from '../../contracts/forge.ts';
 import { packageRoot } from '../../platform/package-root.ts';
-import { forgeBinary } from '../../scripts/lib/forge.mjs';
 
 vi.setConfig({ testTimeout: 600_000 });
 
@@ -19,7 +19,11 @@ const resultsSchema = z.record(
 /** Runs the forge tests; gives what forge printed. It exits with 1 when one fails, which the results say better. */
 function forge(): Promise<string> {
   return new Promise((resolve, reject) => {
-    const options = { cwd: packageRoot(), maxBuffer: 64 << 20, env: { ...process.env, FOUNDRY_PROFILE: 'default' } };
+    const options = {
+      cwd: packageRoot(),
+      maxBuffer: 64 << 20,
+      env: { ...process.env, FOUNDRY_PROFILE: 'default' },
+    };
     execFile(forgeBinary(), ['test', '--json'], options, (error, stdout, stderr) => {
       if (stdout.trim().startsWith('{')) resolve(stdout);
       else reject(new Error(`forge did not get to the tests:\n${stdout}${stderr}`, { cause: error }));
