@@ -137,7 +137,7 @@ export function followEvents(options: FollowOptions): EventFollower {
         followed = still;
         continue;
       }
-      const range = nextRange(followed, { from: BigInt(fromBlock), head, span });
+      const range = nextRange(followed, { from: BigInt(fromBlock), head, span, depth: BigInt(depth) });
       if (range === null) {
         followed = await settle(followed, head);
         return head;

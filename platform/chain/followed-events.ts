@@ -45,16 +45,21 @@ export function held(followed: Followed, hashes: ReadonlyMap<bigint, string | nu
   return broken < 0 ? followed : { ...followed, recent: followed.recent.slice(0, broken) };
 }
 
-/** The next blocks to ask for, at most `span` of them; null when everything up to `head` is there. */
+/**
+ * The next blocks to ask for, at most `span` of them; null when everything up to `head` is there. What is `depth` blocks
+ * deep and what is not are different steps, so that the first can be settled at once.
+ */
 export function nextRange(
   followed: Followed,
-  chain: { from: bigint; head: bigint; span: bigint },
+  chain: { from: bigint; head: bigint; span: bigint; depth: bigint },
 ): { from: bigint; to: bigint } | null {
   const last = marks(followed).at(-1);
   const from = last === undefined ? chain.from : last.number + 1n;
   if (from > chain.head) return null;
+  const deep = chain.head - chain.depth;
+  const most = from <= deep ? deep : chain.head;
   const to = from + chain.span - 1n;
-  return { from, to: to < chain.head ? to : chain.head };
+  return { from, to: to < most ? to : most };
 }
 
 /** One step further. */
