@@ -61,6 +61,7 @@ export type FarmOptions = {
   chainTerms?: Partial<ChainTerms>;
   /** 0 to 19; left out, checks give way to everything else on this machine. */
   verifierNiceness?: number;
+  trialGivesWayMs?: number;
   signal: AbortSignal;
   onNote: (note: string) => void;
 };
@@ -84,6 +85,9 @@ const DEFAULT_BATCH_MAX_AGE_MS = 60_000;
 const DEFAULT_HAND_OVER_MS = 600_000;
 /** Out for an hour after a failed verdict: long enough to hurt, short enough to come back after a mended driver. */
 const DEFAULT_QUARANTINE_MS = 3_600_000;
+
+/** A trial takes two seconds of a processor: most are over long before, in what rendering leaves. */
+const DEFAULT_TRIAL_GIVES_WAY_MS = 30_000;
 
 /** Checks share this machine with rendering, which they may not slow down; alone they get all of it. */
 const VERIFIER_NICENESS = 19;
@@ -197,6 +201,7 @@ async function startParts(
         batchMaxAgeMs: options.batchMaxAgeMs ?? DEFAULT_BATCH_MAX_AGE_MS,
         handOverMs: options.handOverMs ?? DEFAULT_HAND_OVER_MS,
         quarantineMs: options.quarantineMs ?? DEFAULT_QUARANTINE_MS,
+        trialGivesWayMs: options.trialGivesWayMs ?? DEFAULT_TRIAL_GIVES_WAY_MS,
       },
       secrets: {
         natsPassword: secrets.natsPasswords['coordinator'] ?? '',

@@ -27,15 +27,14 @@ const MINUTE_MS = 60_000;
 
 type Try = { niceness: number | undefined; timeoutMs: number };
 
-/**
- * The first try gives way to whatever this machine renders, which costs rendering next to nothing. On one that is never
- * idle it could go on for ever, and nobody is paid meanwhile: after that it takes its share like any other session.
- */
-const TRIES: readonly Try[] = [
-  { niceness: 19, timeoutMs: 5 * MINUTE_MS },
-  { niceness: undefined, timeoutMs: 15 * MINUTE_MS },
-  { niceness: undefined, timeoutMs: 15 * MINUTE_MS },
-];
+/** The last to run: it costs what is rendered beside it next to nothing. */
+const NICENESS = 19;
+
+/** On a machine that is never idle a trial that gives way gets nowhere, and nobody is paid: the others take their share. */
+const FULL: Try = { niceness: undefined, timeoutMs: 15 * MINUTE_MS };
+
+/** Crashes and full disks are done with after a few; what goes wrong each time is told. */
+const MAX_FULL_TRIES = 3;
 
 export class AdmissionLoop {
   readonly #context: CoordinatorContext;
@@ -77,9 +76,7 @@ export class AdmissionLoop {
   async ask(trial: PlannedTrial, signal: AbortSignal): Promise<Finding> {
     return await this.#asking.run(async () => {
       const known = await findingOf(this.#context.db, trial);
-      return (
-        known?.finding ?? (await this.#try(trial, { niceness: undefined, timeoutMs: 15 * MINUTE_MS }, signal))
-      );
+      return known?.finding ?? (await this.#try(trial, FULL, signal));
     });
   }
 
@@ -90,8 +87,9 @@ export class AdmissionLoop {
     const trial = trialOf(this.#context, job.spec);
     const known = await findingOf(db, trial);
     const failures = this.#failures.get(job.id) ?? 0;
+    const tries = this.#tries();
     try {
-      const finding = known?.finding ?? (await this.#try(trial, TRIES[failures] as Try, signal));
+      const finding = known?.finding ?? (await this.#try(trial, tries[failures] ?? FULL, signal));
       this.#failures.delete(job.id);
       if (finding.outcome === 'pass') await admitJob(this.#context, job);
       else await refuseJob(this.#context, job, 'refused', describeFinding(finding));
@@ -103,7 +101,7 @@ export class AdmissionLoop {
         { jobId: job.id, code, reason: message },
         'whether a scene renders the same twice could not be tried',
       );
-      if (ERRORS[code].retryable && failures + 1 < TRIES.length) {
+      if (ERRORS[code].retryable && failures + 1 < tries.length) {
         this.#failures.set(job.id, failures + 1);
         await pause(backoffMs(failures), signal);
         this.#woken = true;
@@ -114,6 +112,13 @@ export class AdmissionLoop {
       await refuseJob(this.#context, job, 'untried', reason);
       return true;
     }
+  }
+
+  /** In this order, each after the one before has failed. */
+  #tries(): Try[] {
+    const timeoutMs = this.#context.config.trialGivesWayMs;
+    const full = Array.from({ length: MAX_FULL_TRIES }, () => FULL);
+    return timeoutMs === 0 ? full : [{ niceness: NICENESS, timeoutMs }, ...full];
   }
 
   async #try(trial: PlannedTrial, { niceness, timeoutMs }: Try, signal: AbortSignal): Promise<Finding> {
@@ -134,11 +139,8 @@ export class AdmissionLoop {
       signal: AbortSignal.any([signal, timeout]),
     }).catch((error: unknown) => {
       if (signal.aborted || !timeout.aborted) throw error;
-      const minutes = timeoutMs / MINUTE_MS;
-      throw new FarmError(
-        'RENDER_TIMEOUT',
-        `rendering some strips of it twice took more than ${minutes} minutes`,
-      );
+      const seconds = timeoutMs / 1_000;
+      throw new FarmError('RENDER_TIMEOUT', `rendering some strips of it twice took more than ${seconds} s`);
     });
     await keepFinding(this.#context, trial, finding);
     return finding;

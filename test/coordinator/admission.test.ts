@@ -227,9 +227,9 @@ describe('a trial that does not work', () => {
     expect(seen.opened.map(({ niceness }) => niceness)).toEqual([undefined, undefined]);
   });
 
-  it('three times, or for a reason that stays, ends the job unpaid and says why', async () => {
+  it('time after time, or for a reason that stays, ends the job unpaid and says why', async () => {
     for (const [code, times] of [
-      ['RENDER_FAILED', 3],
+      ['RENDER_FAILED', 4],
       ['MEMORY_LIMIT', 1],
     ] as const) {
       const { job } = await underWay();

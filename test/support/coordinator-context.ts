@@ -189,6 +189,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
       batchMaxAgeMs: 15_000,
       handOverMs: 600_000,
       quarantineMs: 3_600_000,
+      trialGivesWayMs: 30_000,
     },
     secrets: {
       natsPassword: 'nothing',
