@@ -12,5 +12,13 @@ export function createLog(program: string, level = 'info'): Log {
     level,
     base: { program },
     redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]), censor: '[secret]' },
+    serializers: { err: printable },
   });
+}
+
+/** As pino prints errors, without the values of a statement that failed: rows may hold what no log may. */
+function printable(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { params: _params, ...rest } = pino.stdSerializers.err(error);
+  return rest;
 }
