@@ -1,8 +1,7 @@
 /** A verifier: asks what is next, reveals its secrets one by one, renders what is drawn, signs what it finds. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { NatsConnection } from 'nats';
-import { HttpBlobs } from '../platform/blobs/http-blobs.ts';
+import type { HttpBlobs } from '../platform/blobs/http-blobs.ts';
 import type { FarmChain } from '../platform/chain/chain.ts';
 import { EMBEDDED_CHAIN_ID } from '../platform/chain/embedded.ts';
 import { ethersChain } from '../platform/chain/ethers-chain.ts';
@@ -10,9 +9,9 @@ import { batchKey } from '../platform/chain/keys.ts';
 import { type SecretChain, secretChain } from '../platform/chain/secret-chain.ts';
 import { escrowDomain, type PrivateKey, signVerdict } from '../platform/chain/signing.ts';
 import { createLog, type Log } from '../platform/log.ts';
-import { connectNats } from '../platform/nats/connection.ts';
 import { ask } from '../platform/nats/exchange.ts';
-import { inboxPrefix } from '../platform/nats/server.ts';
+import { joinFarm } from '../platform/nats/join-farm.ts';
+import type { Asker } from '../platform/nats/member-connection.ts';
 import { giveWay } from '../platform/process/priority.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
 import { findEngines } from '../platform/render/engines.ts';
@@ -45,7 +44,7 @@ type Verifier = {
   key: PrivateKey;
   secrets: SecretChain;
   chain: FarmChain;
-  nats: NatsConnection;
+  nats: Asker;
   blobs: HttpBlobs;
   scenes: SceneCache;
   engines: readonly RenderRuntime[];
@@ -78,14 +77,10 @@ export async function runVerifier(
     gpus: true,
     onNote: (note) => log.warn(note),
   });
-  const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
   const key = secrets.verifierKey as string as PrivateKey;
   await using sessions = new SessionPool();
-  const nats = await connectNats(
-    { url: config.natsUrl, user: config.verifierId, password: secrets.natsPassword },
-    config.verifierId,
-    inboxPrefix(config.verifierId),
-  );
+  const joining = { role: 'verifier', id: config.verifierId, key } as const;
+  const { nats, blobs } = await joinFarm(config, joining, log, signal);
   const verifier: Verifier = {
     config,
     key,

@@ -118,30 +118,31 @@ export async function leaveFolder(folder: FarmFolder): Promise<void> {
   await rm(holderFile(folder), { force: true });
 }
 
-const farmSecretsSchema = z.strictObject({
+/** Not strict: the file of an earlier version holds passwords and a token that nothing takes any more. */
+const farmSecretsSchema = z.object({
   apiKey: z.string(),
-  blobToken: z.string(),
   coordinatorKey: bytes32Schema,
   requesterKey: bytes32Schema,
   verifierKey: bytes32Schema,
   verifierRootSecret: bytes32Schema,
   /** Made once: growing the whole chain takes a second. */
   verifierHead: bytes32Schema,
-  natsPasswords: z.record(z.string(), z.string()),
   nodeKeys: z.record(z.string(), bytes32Schema),
 });
 export type FarmSecrets = z.infer<typeof farmSecretsSchema>;
 
-/** The folder's secrets, made on first use; only their owner may read the file. Users without one are given one. */
+/** The folder's secrets, made on first use; only their owner may read the file. Nodes without a key are given one. */
 export async function loadSecrets(folder: FarmFolder, nodeIds: readonly string[]): Promise<FarmSecrets> {
   const path = join(folder.root, 'secrets.json');
   const text = await readTextIfThere(path);
   const secrets = text === null ? newSecrets() : farmSecretsSchema.parse(JSON.parse(text));
-  for (const user of ['coordinator', 'verifier', ...nodeIds]) secrets.natsPasswords[user] ??= randomText();
   for (const id of nodeIds) secrets.nodeKeys[id] ??= newPrivateKey() as string as Bytes32;
   await writeFileAtomic(path, JSON.stringify(secrets, null, 2));
   return secrets;
 }
+
+/** The file of the keys that the message server trusts (platform/nats/authority.ts). */
+export const natsKeysFile = (folder: FarmFolder): string => join(folder.root, 'nats-keys.json');
 
 /** The API key of the farm on this folder, or null when there never was one. */
 export async function readApiKey(folder: FarmFolder): Promise<string | null> {
@@ -153,13 +154,11 @@ function newSecrets(): FarmSecrets {
   const rootSecret = newPrivateKey() as string as Bytes32;
   return {
     apiKey: `tsk_${randomText()}`,
-    blobToken: `tsb_${randomText()}`,
     coordinatorKey: newPrivateKey() as string as Bytes32,
     requesterKey: newPrivateKey() as string as Bytes32,
     verifierKey: newPrivateKey() as string as Bytes32,
     verifierRootSecret: rootSecret,
     verifierHead: secretChain(rootSecret).head,
-    natsPasswords: {},
     nodeKeys: {},
   };
 }

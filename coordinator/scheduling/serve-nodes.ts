@@ -6,6 +6,7 @@ import { nodeIdSchema } from '../../protocol/ids.ts';
 import { NODE_EXCHANGES } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { Housekeeping } from '../housekeeping.ts';
+import { requireMayJoin } from '../sign-in/may-join.ts';
 import type { HandOver } from '../verification/hand-over.ts';
 import { completeTasks } from './complete-tasks.ts';
 import type { Dispatcher } from './dispatcher.ts';
@@ -35,6 +36,7 @@ export async function serveNodes(
     nodeIdSchema,
     {
       hello: async (from, hello) => {
+        requireMayJoin(context.config.join, { role: 'node', id: from, address: hello.address });
         await welcomeNode(context, from, hello);
         return {
           chainId: context.chain.chainId,
