@@ -23,7 +23,7 @@ import {
 } from '../../protocol/sign-in.ts';
 import { type TestCoordinator, testCoordinator } from '../support/coordinator-context.ts';
 
-vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 120_000 });
 
 const never = new AbortController().signal;
 const KNOWN = newPrivateKey();
