@@ -2,12 +2,21 @@
 import { z } from 'zod';
 import { runtimeChoiceSchema } from '../platform/render/engines.ts';
 import { addressSchema, bytes32Schema, verifierIdSchema } from '../protocol/ids.ts';
+import { MAX_PASS_MS } from '../protocol/sign-in.ts';
+import { joinSchema } from './sign-in/may-join.ts';
 
 export const coordinatorConfigSchema = z.strictObject({
   dataFolder: z.string(),
   /** 0 takes any free port. */
   httpPort: z.number().int().min(0).max(65_535),
+  /** What nodes call this farm by: it stands in what they sign, so that no other farm can use it. */
+  publicUrl: z.url(),
   natsUrl: z.string(),
+  /** The certificate to trust on the way to the message server, where no public authority vouches for it (PEM). */
+  natsCaFile: z.string().optional(),
+  join: joinSchema,
+  /** How long a node or verifier works with one sign-in; it signs in anew at half of it. */
+  passMs: z.number().int().min(2_000).max(MAX_PASS_MS),
   chainUrl: z.string(),
   /** Where the embedded chain keeps its state: a payment counts once it is in there. */
   chainStateFile: z.string(),
@@ -39,14 +48,13 @@ export const coordinatorConfigSchema = z.strictObject({
 export type CoordinatorConfig = z.infer<typeof coordinatorConfigSchema>;
 
 export const coordinatorSecretsSchema = z.strictObject({
-  natsPassword: z.string(),
+  /** Signs the tokens that let nodes, verifiers and coordinators onto the message server. */
+  natsAccountSeed: z.string(),
   /** Sends transactions and pays their gas. */
   coordinatorKey: bytes32Schema,
   /** The managed account that jobs are paid from. */
   requesterKey: bytes32Schema,
   /** For people and scripts: everything. */
   apiKey: z.string().min(16),
-  /** For nodes and verifiers: blobs only. */
-  blobToken: z.string().min(16),
 });
 export type CoordinatorSecrets = z.infer<typeof coordinatorSecretsSchema>;

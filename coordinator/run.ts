@@ -10,6 +10,7 @@ import { systemClock } from '../platform/clock.ts';
 import { openDatabase } from '../platform/database/open.ts';
 import { listen } from '../platform/http/listen.ts';
 import { createLog } from '../platform/log.ts';
+import { coordinatorCredential } from '../platform/nats/authority.ts';
 import { connectNats } from '../platform/nats/connection.ts';
 import { openTaskQueue } from '../platform/nats/task-queue.ts';
 import { packageRoot } from '../platform/package-root.ts';
@@ -54,11 +55,9 @@ export async function runCoordinator(
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
   await using database = await openDatabase<FarmTables>(join(config.dataFolder, 'db'), migrations);
   await guardStates(database.db);
-  const nats = await connectNats(
-    { url: config.natsUrl, user: 'coordinator', password: secrets.natsPassword },
-    'coordinator',
-    '_INBOX_coordinator',
-  );
+  const credential = await coordinatorCredential(secrets.natsAccountSeed);
+  const server = { url: config.natsUrl, caFile: config.natsCaFile };
+  const nats = await connectNats(server, 'coordinator', () => credential);
   // Whatever fails from here on, an open connection would keep the process from ending.
   await using _connection = { [Symbol.asyncDispose]: () => nats.close() };
   await using queue = await openTaskQueue(nats);

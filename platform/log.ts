@@ -4,7 +4,19 @@ import { type Logger, pino } from 'pino';
 export type Log = Logger;
 
 /** Fields that must never be printed, wherever they appear one level deep. */
-const SECRET_FIELDS = ['privateKey', 'password', 'apiKey', 'token', 'secret', 'preimage', 'authorization'];
+const SECRET_FIELDS = [
+  'privateKey',
+  'password',
+  'apiKey',
+  'token',
+  'secret',
+  'preimage',
+  'authorization',
+  'seed',
+  'jwt',
+  'blobToken',
+  'natsAccountSeed',
+];
 
 /** A logger for one program. `level` is a pino level; `silent` for tests. */
 export function createLog(program: string, level = 'info'): Log {

@@ -262,7 +262,7 @@ export const ERRORS = {
     httpStatus: 401,
     exitCode: 5,
     retryable: false,
-    help: 'Give the API key of this farm in TESSERA_API_KEY; on the machine of the farm it is read from its data folder.',
+    help: 'Give the API key of this farm in TESSERA_API_KEY; on the machine of the farm it is read from its data folder. A node or verifier needs the key that the farm knows under its name.',
   },
   NOT_FOUND: {
     httpStatus: 404,

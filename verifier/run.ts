@@ -1,17 +1,16 @@
 /** A verifier: asks what is next, reveals its secrets one by one, renders what is drawn, signs what it finds. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { NatsConnection } from 'nats';
-import { HttpBlobs } from '../platform/blobs/http-blobs.ts';
+import type { HttpBlobs } from '../platform/blobs/http-blobs.ts';
 import type { FarmChain } from '../platform/chain/chain.ts';
 import { EMBEDDED_CHAIN_ID } from '../platform/chain/embedded.ts';
 import { ethersChain } from '../platform/chain/ethers-chain.ts';
 import { type SecretChain, secretChain } from '../platform/chain/secret-chain.ts';
 import { addressOf, escrowDomain, type PrivateKey, signVerdict } from '../platform/chain/signing.ts';
 import { createLog, type Log } from '../platform/log.ts';
-import { connectNats } from '../platform/nats/connection.ts';
 import { ask } from '../platform/nats/exchange.ts';
-import { inboxPrefix } from '../platform/nats/server.ts';
+import { joinFarm } from '../platform/nats/join-farm.ts';
+import type { Asker } from '../platform/nats/member-connection.ts';
 import { giveWay } from '../platform/process/priority.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
 import { findEngines } from '../platform/render/engines.ts';
@@ -46,7 +45,7 @@ type Verifier = {
   /** Grown when the first draw is asked for: half a second that a verifier without work does not take. */
   secrets: () => SecretChain;
   chain: FarmChain;
-  nats: NatsConnection;
+  nats: Asker;
   blobs: HttpBlobs;
   scenes: SceneCache;
   /** Looked for when the first batch comes, for the same reason. */
@@ -84,14 +83,10 @@ export async function runVerifier(
     log.info({ engines: found.map((one) => one.engine.id) }, 'what this verifier renders with');
     return found;
   };
-  const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
   const key = secrets.verifierKey as string as PrivateKey;
   await using sessions = new SessionPool();
-  const nats = await connectNats(
-    { url: config.natsUrl, user: config.verifierId, password: secrets.natsPassword },
-    config.verifierId,
-    inboxPrefix(config.verifierId),
-  );
+  const joining = { role: 'verifier', id: config.verifierId, key } as const;
+  const { nats, blobs } = await joinFarm(config, joining, log, signal);
   const verifier: Verifier = {
     config,
     key,

@@ -1,12 +1,10 @@
 /** A node: asks for a task, does it, delivers, asks again. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HttpBlobs } from '../platform/blobs/http-blobs.ts';
 import { addressOf, escrowDomain, type PrivateKey } from '../platform/chain/signing.ts';
 import { createLog } from '../platform/log.ts';
-import { connectNats } from '../platform/nats/connection.ts';
 import { ask } from '../platform/nats/exchange.ts';
-import { inboxPrefix } from '../platform/nats/server.ts';
+import { joinFarm } from '../platform/nats/join-farm.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
 import { classKey } from '../platform/render/device-choice.ts';
 import { findEngines } from '../platform/render/engines.ts';
@@ -62,18 +60,14 @@ export async function runWorker(
     onError: (error) => log.warn({ err: error }, 'a renderer could not be started ahead'),
   });
   const engines = found.map((runtime) => wrapRuntime(spares.around(runtime)));
-  const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
-  const nats = await connectNats(
-    { url: config.natsUrl, user: config.nodeId, password: secrets.natsPassword },
-    config.nodeId,
-    inboxPrefix(config.nodeId),
-  );
+  const key = secrets.nodeKey as string as PrivateKey;
+  const { nats, blobs } = await joinFarm(config, { role: 'node', id: config.nodeId, key }, log, signal);
   const devices = devicesOf(engines);
   await using sessions = new SessionPool({ devices: devices.length });
-  const identity = { key: secrets.nodeKey as string as PrivateKey, nats, config };
+  const identity = { key, nats, config };
   const operatorKey = (secrets.operatorKey ?? secrets.nodeKey) as string as PrivateKey;
   try {
-    const welcome = await joinFarm(identity, operatorKey, engines, signal);
+    const welcome = await enrol(identity, operatorKey, engines, signal);
     if (welcome === null) return;
     const { nodeId } = config;
     const shared = {
@@ -116,7 +110,7 @@ export async function runWorker(
 }
 
 /** Says hello, and signs what the farm's escrow needs of this node; null when told to stop meanwhile. */
-async function joinFarm(
+async function enrol(
   node: Pick<Node, 'key' | 'nats' | 'config'>,
   operatorKey: PrivateKey,
   engines: readonly RenderRuntime[],

@@ -130,22 +130,20 @@ const verifierSecretsSchema = z.strictObject({
 });
 export type StoredVerifier = z.infer<typeof verifierSecretsSchema>;
 
-const farmSecretsSchema = z.strictObject({
+/**
+ * Not strict: the file of an earlier version holds passwords, a token that nothing takes any more, and the one verifier
+ * of contracts that are not used any more.
+ */
+const farmSecretsSchema = z.object({
   apiKey: z.string(),
-  blobToken: z.string(),
   coordinatorKey: bytes32Schema,
   requesterKey: bytes32Schema,
-  natsPasswords: z.record(z.string(), z.string()),
   nodeKeys: z.record(z.string(), bytes32Schema),
   verifiers: z.record(z.string(), verifierSecretsSchema).default({}),
-  // Of a farm that had one verifier; its chain of secrets belongs to contracts that are not used any more.
-  verifierKey: bytes32Schema.optional(),
-  verifierRootSecret: bytes32Schema.optional(),
-  verifierHead: bytes32Schema.optional(),
 });
 export type FarmSecrets = z.infer<typeof farmSecretsSchema>;
 
-/** The folder's secrets, made on first use; only their owner may read the file. Users without one are given one. */
+/** The folder's secrets, made on first use; only their owner may read the file. Who has no key is given one. */
 export async function loadSecrets(
   folder: FarmFolder,
   nodeIds: readonly string[],
@@ -154,13 +152,14 @@ export async function loadSecrets(
   const path = join(folder.root, 'secrets.json');
   const text = await readTextIfThere(path);
   const secrets = text === null ? newSecrets() : farmSecretsSchema.parse(JSON.parse(text));
-  const users = ['coordinator', ...verifierIds, ...nodeIds];
-  for (const user of users) secrets.natsPasswords[user] ??= randomText();
   for (const id of verifierIds) secrets.verifiers[id] ??= newVerifier();
   for (const id of nodeIds) secrets.nodeKeys[id] ??= newPrivateKey() as string as Bytes32;
   await writeFileAtomic(path, JSON.stringify(secrets, null, 2));
   return secrets;
 }
+
+/** The file of the keys that the message server trusts (platform/nats/authority.ts). */
+export const natsKeysFile = (folder: FarmFolder): string => join(folder.root, 'nats-keys.json');
 
 /** The API key of the farm on this folder, or null when there never was one. */
 export async function readApiKey(folder: FarmFolder): Promise<string | null> {
@@ -171,10 +170,8 @@ export async function readApiKey(folder: FarmFolder): Promise<string | null> {
 function newSecrets(): FarmSecrets {
   return {
     apiKey: `tsk_${randomText()}`,
-    blobToken: `tsb_${randomText()}`,
     coordinatorKey: newPrivateKey() as string as Bytes32,
     requesterKey: newPrivateKey() as string as Bytes32,
-    natsPasswords: {},
     nodeKeys: {},
     verifiers: {},
   };

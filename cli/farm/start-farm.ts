@@ -1,12 +1,14 @@
 /** A whole farm on one machine: message server, chain, coordinator, verifiers, nodes; one process tree, one folder. */
 import { cpus } from 'node:os';
 import { join } from 'node:path';
+import type { CoordinatorConfig } from '../../coordinator/config.ts';
 import type { ChainTerms } from '../../platform/chain/chain.ts';
 import { deployEmbedded, isDeployed } from '../../platform/chain/deploy.ts';
 import { freePort, startAnvil } from '../../platform/chain/embedded.ts';
 import { addressOf, type PrivateKey } from '../../platform/chain/signing.ts';
+import { coordinatorCredential, loadAuthority, serverTrust } from '../../platform/nats/authority.ts';
 import { waitForNats } from '../../platform/nats/connection.ts';
-import { natsServerConfig } from '../../platform/nats/server.ts';
+import { type NatsTls, natsServerConfig } from '../../platform/nats/server.ts';
 import type { Child } from '../../platform/process/child.ts';
 import { portIsFree } from '../../platform/process/ports.ts';
 import { ProcessRecord } from '../../platform/process/process-record.ts';
@@ -22,6 +24,7 @@ import {
   leaveFolder,
   loadSecrets,
   makeFolders,
+  natsKeysFile,
   readDeployment,
   type StoredDeployment,
   type StoredVerifier,
@@ -62,6 +65,14 @@ export type FarmOptions = {
   /** 0 to 19; left out, checks give way to everything else on this machine. */
   verifierNiceness?: number;
   trialGivesWayMs?: number;
+  /** Who may work for this farm: the nodes that it starts itself (when left out), or anyone with a key. */
+  join?: 'known' | 'anyone';
+  /** How long nodes and verifiers work with one sign-in. */
+  passMs?: number;
+  /** Encrypts the message server's connections. `caFile` is what the farm's own programs trust; all in PEM. */
+  natsTls?: NatsTls & { caFile?: string };
+  /** Where the message server listens for WebSockets; nowhere when left out. */
+  natsWebsocketPort?: number;
   signal: AbortSignal;
   onNote: (note: string) => void;
 };
@@ -88,6 +99,8 @@ const DEFAULT_QUARANTINE_MS = 3_600_000;
 
 /** A trial takes two seconds of a processor: most are over long before, in what rendering leaves. */
 const DEFAULT_TRIAL_GIVES_WAY_MS = 30_000;
+/** Short enough that a token which got lost is soon worth nothing; signing in costs two requests. */
+const DEFAULT_PASS_MS = 900_000;
 
 /** Checks share this machine with rendering, which they may not slow down; alone they get all of it. */
 const VERIFIER_NICENESS = 19;
@@ -154,10 +167,15 @@ async function startParts(
 
   const natsPort = await freePort();
   const natsUrl = `nats://127.0.0.1:${natsPort}`;
+  const { natsTls, natsWebsocketPort } = options;
+  const natsCaFile = natsTls?.caFile;
+  const authority = await loadAuthority(natsKeysFile(folder));
   const config = natsServerConfig({
     port: natsPort,
     storeFolder: folder.nats,
-    users: natsUsers(secrets, nodes, verifiers),
+    trust: await serverTrust(authority),
+    tls: natsTls,
+    websocketPort: natsWebsocketPort,
   });
   await keep('nats-server', () => startNatsServer(folder, config));
 
@@ -170,13 +188,15 @@ async function startParts(
     return { pid: chain.pid, exited: chain.exited.then(() => 'ended'), stop: () => chain.stop() };
   });
   const deployment = await ensureDeployed(folder, chainUrl, secrets, options.chainTerms, signal);
-  await waitForNats(natsUrl, 'coordinator', secrets.natsPasswords['coordinator'] ?? '', signal);
+  const server = { url: natsUrl, caFile: natsCaFile };
+  await waitForNats(server, await coordinatorCredential(authority.account), signal);
 
   // Chosen here, not by the coordinator: started again it must answer where everybody knows it.
   const httpPort = options.httpPort === 0 ? await freePort() : options.httpPort;
   const apiUrl = `http://127.0.0.1:${httpPort}`;
   const shared = {
     natsUrl,
+    natsCaFile,
     blenderPath: options.blenderPath,
     runtime: options.runtime ?? ('auto' as const),
     threads: Math.max(1, Math.floor(cpus().length / Math.max(1, nodes.length))),
@@ -191,6 +211,9 @@ async function startParts(
         allowSynthetic: options.allowSynthetic ?? false,
         dataFolder: folder.coordinator,
         httpPort,
+        publicUrl: apiUrl,
+        join: { who: options.join ?? 'known', known: ownMembers(secrets, nodes, verifiers) },
+        passMs: options.passMs ?? DEFAULT_PASS_MS,
         chainUrl,
         chainStateFile: folder.chainState,
         verifiers: verifiers.map(({ id }) => ({
@@ -204,11 +227,10 @@ async function startParts(
         trialGivesWayMs: options.trialGivesWayMs ?? DEFAULT_TRIAL_GIVES_WAY_MS,
       },
       secrets: {
-        natsPassword: secrets.natsPasswords['coordinator'] ?? '',
+        natsAccountSeed: authority.account,
         coordinatorKey: secrets.coordinatorKey,
         requesterKey: secrets.requesterKey,
         apiKey: secrets.apiKey,
-        blobToken: secrets.blobToken,
       },
     }),
   );
@@ -250,8 +272,7 @@ function startVerifier(
   const file = {
     config: { ...config, verifierId: id as VerifierId, dataFolder: join(folder.verifiers, id) },
     secrets: {
-      natsPassword: secrets.natsPasswords[id] ?? '',
-      ...{ verifierKey: key, rootSecret, blobToken: secrets.blobToken },
+      ...{ verifierKey: key, rootSecret },
     },
   };
   return startOwn(folder, id, entry, file, verifier.arguments);
@@ -265,21 +286,29 @@ function startNode(
 ): Promise<Child> {
   const file = {
     config: { ...config, nodeId: node.id as NodeId, dataFolder: join(folder.nodes, node.id) },
-    secrets: {
-      natsPassword: secrets.natsPasswords[node.id] ?? '',
-      nodeKey: requireKey(secrets, node.id),
-      blobToken: secrets.blobToken,
-    },
+    secrets: { nodeKey: requireKey(secrets, node.id) },
   };
   return startOwn(folder, node.id, node.entry, file, node.arguments);
 }
 
-function natsUsers(secrets: FarmSecrets, nodes: readonly NodeSpec[], verifiers: readonly VerifierSpec[]) {
-  const password = (user: string): string => secrets.natsPasswords[user] ?? '';
+/** Who this farm starts itself: they are known to it by name and key. */
+function ownMembers(
+  secrets: FarmSecrets,
+  nodes: readonly NodeSpec[],
+  verifiers: readonly VerifierSpec[],
+): CoordinatorConfig['join']['known'] {
+  const address = (key: string) => addressOf(key as PrivateKey);
   return [
-    { user: 'coordinator', password: password('coordinator'), role: 'coordinator' as const },
-    ...verifiers.map(({ id }) => ({ user: id, password: password(id), role: 'verifier' as const })),
-    ...nodes.map((node) => ({ user: node.id, password: password(node.id), role: 'node' as const })),
+    ...verifiers.map(({ id }) => ({
+      role: 'verifier' as const,
+      id: id as VerifierId,
+      address: address(verifierSecrets(secrets, id).key),
+    })),
+    ...nodes.map(({ id }) => ({
+      role: 'node' as const,
+      id: id as NodeId,
+      address: address(requireKey(secrets, id)),
+    })),
   ];
 }
 

@@ -15,12 +15,14 @@ import { API_BASE, disputeRequestSchema, type FarmInfo, frameParameterSchema } f
 import { batchIdSchema, digestSchema, jobIdSchema } from '../../protocol/ids.ts';
 import { jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
 import type { AdmissionLoop } from '../admission/admission-loop.ts';
+import { SIGN_IN_PATH, signInSchema } from '../../protocol/sign-in.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { Readiness } from '../observing/readiness.ts';
 import { observeRequests, observingRoutes } from '../observing/routes.ts';
 import { endJob } from '../scheduling/end-job.ts';
 import { disputeBatch } from '../settlement/disputes.ts';
 import { inspectJob } from '../submission/inspect-job.ts';
+import { SignInDesk } from '../sign-in/sign-in.ts';
 import { submitJob } from '../submission/jobs.ts';
 import type { Scenes } from '../submission/scenes.ts';
 import { receiptsOfBatch, sceneManifest } from './audit-views.ts';
@@ -32,6 +34,9 @@ const MAX_BLOB_BYTES = 16 * 1024 ** 3;
 
 /** A manifest of 20,000 files, or a list of 100,000 frames. */
 const MAX_BODY = '8mb';
+
+/** Names, keys and a signature. Strangers may send it, so it is no larger than it has to be. */
+const MAX_SIGN_IN_BODY = '4kb';
 
 export function createApp(
   context: CoordinatorContext,
@@ -46,7 +51,8 @@ export function createApp(
   app.use(observeRequests(context.metrics));
   app.use(observingRoutes(context, readiness));
   const person = requireCredential([context.secrets.apiKey]);
-  const anyone = requireCredential([context.secrets.apiKey, context.secrets.blobToken]);
+  const desk = new SignInDesk(context);
+  const anyone = requireCredential([context.secrets.apiKey], (token) => desk.isBlobToken(token));
   const json = express.json({ limit: MAX_BODY });
 
   app.get(`${API_BASE}/blobs/:digest`, anyone, async (request, response) => {
@@ -67,6 +73,10 @@ export function createApp(
     const digest = parseParameter(digestSchema, request, 'digest');
     const stored = await context.blobs.put(digest, request, MAX_BLOB_BYTES);
     sendJson(response, { digest, ...stored }, 201);
+  });
+
+  app.post(SIGN_IN_PATH, express.json({ limit: MAX_SIGN_IN_BODY }), async (request, response) => {
+    sendJson(response, await desk.answer(parseBody(signInSchema, request)));
   });
 
   app.get(`${API_BASE}/farm`, person, (_request, response) => sendJson(response, farmInfo(context)));

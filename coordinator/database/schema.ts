@@ -27,6 +27,7 @@ export type FrameState = FrameView['state'];
 export type TaskState = 'waiting' | 'queued' | 'leased' | 'delivered' | 'verified' | 'dropped';
 
 type Tables = {
+  sign_in_nonces: { nonce: Bytes32; expires_at: Date };
   scenes: {
     digest: Digest;
     manifest: JSONColumnType<SceneManifest>;

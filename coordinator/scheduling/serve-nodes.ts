@@ -7,6 +7,7 @@ import { NODE_EXCHANGES } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { Housekeeping } from '../housekeeping.ts';
 import { observeNodes } from '../observing/observe-nodes.ts';
+import { requireMayJoin } from '../sign-in/may-join.ts';
 import type { HandOver } from '../verification/hand-over.ts';
 import { completeTasks } from './complete-tasks.ts';
 import type { Dispatcher } from './dispatcher.ts';
@@ -37,6 +38,7 @@ export async function serveNodes(
     nodeIdSchema,
     observeNodes(context.metrics, {
       hello: async (from, hello) => {
+        requireMayJoin(context.config.join, { role: 'node', id: from, address: hello.address });
         const deviceClass = await welcomeNode(context, from, hello);
         const { chain } = context;
         return {

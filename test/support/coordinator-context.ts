@@ -16,6 +16,7 @@ import type { FarmChain } from '../../platform/chain/chain.ts';
 import { addressOf, newPrivateKey, type PrivateKey } from '../../platform/chain/signing.ts';
 import { openDatabase } from '../../platform/database/open.ts';
 import { createLog } from '../../platform/log.ts';
+import { newAuthority } from '../../platform/nats/authority.ts';
 import type { HeldPointer, TaskQueue } from '../../platform/nats/task-queue.ts';
 import { packageRoot } from '../../platform/package-root.ts';
 import type { RenderRuntime, SceneInspection } from '../../platform/render/runtime.ts';
@@ -168,6 +169,9 @@ export async function testCoordinator(): Promise<TestCoordinator> {
     config: {
       dataFolder: folder,
       httpPort: 0,
+      publicUrl: 'http://127.0.0.1:1',
+      join: { who: 'anyone', known: [] },
+      passMs: 900_000,
       natsUrl: 'nats://127.0.0.1:1',
       chainUrl: 'http://127.0.0.1:1',
       chainStateFile: join(folder, 'state.json'),
@@ -192,11 +196,10 @@ export async function testCoordinator(): Promise<TestCoordinator> {
       trialGivesWayMs: 30_000,
     },
     secrets: {
-      natsPassword: 'nothing',
+      natsAccountSeed: newAuthority().account,
       coordinatorKey: someBytes32(),
       requesterKey: someBytes32(),
       apiKey: 'a-key-for-people-0001',
-      blobToken: 'a-token-for-nodes-0001',
     },
     db,
     events: new EventLog(db),
