@@ -86,13 +86,14 @@ describe('a farm that is watched', { timeout: 300_000 }, () => {
 
   test('says no secret of the farm in any log, metric or answer', async () => {
     const secrets = secretsIn(JSON.parse(await readFile(join(farm.folder.root, 'secrets.json'), 'utf8')));
-    // apiKey, blobToken, four keys of accounts and draws, four passwords, two keys of nodes.
-    expect(secrets.length).toBeGreaterThanOrEqual(12);
+    // apiKey, blobToken, two keys of accounts, five passwords, two keys of nodes, and of each verifier two keys and its draws.
+    expect(secrets.length).toBeGreaterThanOrEqual(17);
     const texts = await logs();
     expect([...texts.keys()]).toEqual(
       expect.arrayContaining([
         'coordinator.log',
-        'verifier.log',
+        'verifier-1.log',
+        'verifier-2.log',
         'node-1.log',
         'node-2.log',
         'nats-server.log',
@@ -144,6 +145,6 @@ function numberOf(text: string, metric: string): number {
 function secretsIn(value: unknown, at = ''): { at: string; value: string }[] {
   if (typeof value === 'string') return [{ at, value: value.toLowerCase().replace(/^0x/, '') }];
   return Object.entries(z.record(z.string(), z.unknown()).parse(value))
-    .filter(([key]) => key !== 'verifierHead')
+    .filter(([key]) => key !== 'head')
     .flatMap(([key, inner]) => secretsIn(inner, `${at}.${key}`));
 }

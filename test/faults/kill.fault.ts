@@ -17,7 +17,7 @@ const {
   seed,
 } = settingsSchema.parse(JSON.parse(process.env['TESSERA_FAULTS'] ?? '{"repeat":1,"kills":3,"seed":1}'));
 
-const NAMES = ['node-1', 'coordinator', 'verifier', 'nats-server', 'chain'];
+const NAMES = ['node-1', 'coordinator', 'verifier-1', 'nats-server', 'chain'];
 const VICTIMS = [...NAMES.map((name) => [name, [name]] as const), ['any of them', NAMES] as const];
 
 /** Two jobs at once: 30 frames of four tiles and a finish, and 100 whole frames: 250 tasks. */
