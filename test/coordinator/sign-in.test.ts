@@ -1,6 +1,7 @@
 /** Signing in over HTTP, as nodes do and as others try to. */
 import { decode, type User } from 'nats-jwt';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { AdmissionLoop } from '../../coordinator/admission/admission-loop.ts';
 import { createApp } from '../../coordinator/api/app.ts';
 import { nameOfStranger } from '../../coordinator/sign-in/may-join.ts';
 import { Scenes } from '../../coordinator/submission/scenes.ts';
@@ -33,7 +34,15 @@ let farm: TestCoordinator;
 let http: Awaited<ReturnType<typeof listen>>;
 beforeAll(async () => {
   farm = await testCoordinator();
-  const app = createApp(farm.context, new Scenes(farm.context), () => undefined, never);
+  const app = createApp(
+    farm.context,
+    new Scenes(farm.context),
+    new AdmissionLoop(farm.context, () => undefined),
+    // Whether the rest of the farm answers is of no matter here.
+    { ask: async () => ({ ok: true, parts: {} }) } as never,
+    () => undefined,
+    never,
+  );
   http = await listen(app, 0);
 });
 beforeEach(async () => {
