@@ -5,7 +5,6 @@ import {
   hexlify,
   keccak256,
   randomBytes,
-  recoverAddress,
   SigningKey,
   TypedDataEncoder,
 } from 'ethers';
@@ -21,6 +20,7 @@ import type {
   VerdictTerms,
   VerifierTerms,
 } from './chain.ts';
+import { recoverSigner } from './recover-signer.ts';
 
 /** A secp256k1 private key as 0x and 64 hex digits. Never logged, never in an error. */
 export type PrivateKey = string & { readonly __privateKey: true };
@@ -197,9 +197,9 @@ function typed<Terms extends Record<string, unknown>>(
     sign: (domain, terms, key) => new SigningKey(key).sign(digest(domain, terms)).serialized as Signature,
     recover(domain, terms, signature) {
       try {
-        return recoverAddress(digest(domain, terms), signature).toLowerCase() as Address;
+        return recoverSigner(digest(domain, terms), signature);
       } catch {
-        // A signature that is none, or a number that no such field can hold: nobody can have signed it.
+        // A number that no such field can hold: nobody can have signed it.
         return null;
       }
     },

@@ -1,3 +1,7 @@
+import { SimpleMerkleTree } from '@openzeppelin/merkle-tree';
+import { AbiCoder } from 'ethers/abi';
+import { keccak256 } from 'ethers/crypto';
+import { id } from 'ethers/hash';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -88,6 +92,45 @@ describe('receipts', () => {
     expect(RECEIPT_ABI_TYPES).toEqual(vectors.abiTypes);
   });
 
+  it('have the leaf that a general ABI encoder gives', () => {
+    fc.assert(
+      fc.property(anyReceipt, (receipt) => {
+        const { rect, pictureDigest } = receipt;
+        const encoded = AbiCoder.defaultAbiCoder().encode(RECEIPT_ABI_TYPES, [
+          ...[
+            id(receipt.jobId),
+            id(receipt.taskId),
+            receipt.kind === 'render' ? 0 : 1,
+            receipt.node,
+            receipt.frame,
+          ],
+          ...[rect.x, rect.y, rect.width, rect.height, receipt.samples],
+          ...[receipt.exrDigest, receipt.pixelDigest, pictureDigest ?? '0'.repeat(64)].map(
+            (hex) => `0x${hex}`,
+          ),
+          ...[id(receipt.engine), id(receipt.deviceClass), receipt.price],
+        ]);
+        expect(receiptLeaf(receipt)).toBe(keccak256(keccak256(encoded)));
+      }),
+    );
+  });
+
+  it('are refused where a field does not fit its type', () => {
+    const [receipt] = batch(1) as [Receipt];
+    const edits: Record<string, unknown>[] = [
+      { price: 2n ** 96n },
+      { price: -1n },
+      { samples: 2 ** 32 },
+      { frame: 2 ** 31 },
+      { frame: -(2 ** 31) - 1 },
+      { exrDigest: 'ab' },
+      { pixelDigest: 'zz'.repeat(32) },
+      { node: `0x${'ab'.repeat(19)}` },
+    ];
+    for (const edit of edits)
+      expect(() => receiptLeaf({ ...receipt, ...edit } as Receipt)).toThrow(RangeError);
+  });
+
   it('commit to the list of extra files too, in a leaf of the same format', () => {
     fc.assert(
       fc.property(anyReceipt, hexDigits(64), hexDigits(64), fc.nat(255), (receipt, picture, list, bit) => {
@@ -144,6 +187,7 @@ describe('a batch', () => {
   it.each([1, 2, 3, 5, 33, 64])('of %i proves every receipt, and only with its own proof', (count) => {
     const leaves = batch(count).map(receiptLeaf);
     const root = receiptRoot(leaves);
+    expect(root).toBe(SimpleMerkleTree.of(leaves, { sortLeaves: true }).root);
     for (const [i, leaf] of leaves.entries()) {
       const proof = receiptProof(leaves, i);
       expect(verifyReceiptProof(root, leaf, proof)).toBe(true);
