@@ -13,6 +13,7 @@ import type { CalibrateOptions } from './calibrate/calibrate-command.ts';
 import { defaultDataFolder } from './farm/data-folder.ts';
 import { FarmClient } from './farm-client.ts';
 import { type BuildImagesOptions, buildImagesCommand, listImagesCommand } from './images/images-command.ts';
+import type { LedgerOptions } from './ledger/ledger-command.ts';
 import type { MovieCommandOptions, SheetOptions } from './looks/looks-commands.ts';
 import { printError } from './print-error.ts';
 import { ProgressLine } from './progress-line.ts';
@@ -248,6 +249,21 @@ program
   });
 
 program
+  .command('ledger')
+  .description("the farm's own accounts")
+  .command('check')
+  .description('hold the ledger of all jobs against the chain, to the smallest unit: exit 0, or 1')
+  .option('--chain <url>', "a provider of the contracts' chain (default: the farm's own chain)")
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (options: LedgerOptions & FarmOptions) => {
+    await using found = await openFarm(options);
+    const { ledgerCommand } = await loadLedger();
+    await ledgerCommand(options, found.client, terminal);
+  });
+
+program
   .command('dispute')
   .description('put a bond on the judgement of a batch being wrong: a committee of other verifiers decides')
   .argument('<batch>', 'id of the batch')
@@ -331,6 +347,10 @@ async function running(options: { farm?: string; data: string }) {
 /** On their own, since tsc rewrites the name of the file only where no `await using` is beside the import. */
 async function loadAudit() {
   return await import('./audit/audit-command.ts');
+}
+
+async function loadLedger() {
+  return await import('./ledger/ledger-command.ts');
 }
 
 async function loadEvidence() {

@@ -210,6 +210,12 @@ export const ERRORS = {
     retryable: false,
     help: 'The table says which claim did not hold and by which number. Run it again with the --seed it printed to see the same draw; keep the output, and show it to the operator of the farm and to the node.',
   },
+  LEDGER_DIFFERS: {
+    httpStatus: 409,
+    exitCode: 1,
+    retryable: false,
+    help: 'The table names each job and batch whose money is not the same in the farm and on the chain, and both amounts. The chain is right; keep the output and the data folder, and report it.',
+  },
   VERIFIER_LACKS_DEVICE: {
     httpStatus: 503,
     exitCode: 7,

@@ -17,17 +17,21 @@ import type { AuditedBatch, Books } from './books.ts';
 /** Evidence is numbers and digests; this is hundreds of times what 64 comparisons need. */
 const MAX_EVIDENCE_BYTES = 4 * 1024 * 1024;
 
-/** The chain that the farm's contracts are on, to be read only. `url` wins over what the farm says. */
-export function openChain(info: FarmInfo, url: string | undefined): FarmChain {
+/** A provider of the chain that the farm's contracts are on. `url` wins over what the farm says. */
+export function chainUrlOf(info: FarmInfo, url: string | undefined): string {
   const found = url ?? info.chainUrl;
-  if (found === null) {
-    throw new FarmError(
-      'USAGE',
-      `the farm's contracts are on chain ${info.chainId}: name a provider of it with --chain <url>`,
-    );
-  }
+  if (found !== null) return found;
+  throw new FarmError(
+    'USAGE',
+    `the farm's contracts are on chain ${info.chainId}: name a provider of it with --chain <url>`,
+  );
+}
+
+/** That chain, to be read only. */
+export function openChain(info: FarmInfo, url: string | undefined): FarmChain {
   return ethersChain({
-    ...{ url: found, chainId: info.chainId, tokenAddress: info.token, escrowAddress: info.escrow },
+    url: chainUrlOf(info, url),
+    ...{ chainId: info.chainId, tokenAddress: info.token, escrowAddress: info.escrow },
     ...{ registryAddress: info.registry, deployedBlock: info.deployedBlock },
     // Nothing is ever sent from here: a key that nobody knows and that owns nothing.
     coordinatorKey: newPrivateKey(),

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { formatTokens } from '../../cli/render/parse-options.ts';
 import type { BatchId } from '../../protocol/ids.ts';
 import type { JobView } from '../../protocol/job.ts';
 import { type CommandResult, runCommand } from '../support/command.ts';
@@ -55,6 +56,22 @@ describe('on a farm with an honest verifier', () => {
     const json = await on(farm, 'evidence', passed[0] ?? '', '--no-render', '--json');
     expect(json.code).toBe(0);
     expect(JSON.parse(json.stdout)).toMatchObject({ batch: passed[0], finding: { holds: true } });
+  });
+
+  test('the ledger is what the chain says: what was paid, given back and lost of stake', async () => {
+    const checked = await on(farm, 'ledger', 'check');
+    expect(checked.code, checked.stdout + checked.stderr).toBe(0);
+    for (const what of ['jobs', 'batches', 'sums', 'escrow', 'stake'])
+      expect(checked.stdout).toMatch(new RegExp(`^ok     ${what} `, 'm'));
+    expect(checked.stdout).not.toContain('FAILED');
+    // Two verifiers and two nodes stake 100 each; the cheat has lost some of it, half of which is burnt.
+    const lost = (await farm.client.nodes(signal)).reduce((sum, { slashed }) => sum + slashed, 0n);
+    expect(lost).toBeGreaterThan(0n);
+    const json = await on(farm, 'ledger', 'check', '--json');
+    const { findings } = JSON.parse(json.stdout) as { findings: { what: string; detail: string }[] };
+    expect(findings.find(({ what }) => what === 'stake')?.detail).toContain(
+      formatTokens(400_000_000n - lost),
+    );
   });
 
   test('a job or batch that nobody knows is told apart from one that is wrong', async () => {
