@@ -26,6 +26,16 @@ const TRANSIENT_STORAGE = '2394';
 /** EIP-170: no chain takes a contract with more code than this. */
 export const MOST_CODE_BYTES = 24_576;
 
+/** What the compiler is asked for; whoever verifies a deployed contract has to ask for the same. */
+export const SETTINGS = {
+  optimizer: { enabled: true, runs: 200 },
+  // OpenZeppelin 5.7 uses mcopy, which came with cancun.
+  evmVersion: 'cancun',
+  // Without the metadata hash the bytecode depends on the code alone, not on comments or file names.
+  metadata: { bytecodeHash: 'none' },
+  outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object', 'evm.deployedBytecode.object'] } },
+};
+
 const outputSchema = z.object({
   errors: z.array(z.object({ errorCode: z.string().default(''), formattedMessage: z.string() })).default([]),
   contracts: z
@@ -66,14 +76,7 @@ export function compile(
   const input = {
     language: 'Solidity',
     sources: Object.fromEntries(Object.entries(sources).map(([file, content]) => [file, { content }])),
-    settings: {
-      optimizer: { enabled: true, runs: 200 },
-      // OpenZeppelin 5.7 uses mcopy, which came with cancun.
-      evmVersion: 'cancun',
-      // Without the metadata hash the bytecode depends on the code alone, not on comments or file names.
-      metadata: { bytecodeHash: 'none' },
-      outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object', 'evm.deployedBytecode.object'] } },
-    },
+    settings: SETTINGS,
   };
   const output = outputSchema.parse(
     JSON.parse(solc().compile(JSON.stringify(input), { import: readImport })),
@@ -107,6 +110,7 @@ export function artifactsModule(artifacts: readonly Artifact[]): string {
 export const ARTIFACTS_FILE = join(here, '..', 'platform', 'chain', 'artifacts.ts');
 
 type Compiler = {
+  version(): string;
   compile(
     input: string,
     callbacks: { import(path: string): { contents: string } | { error: string } },
@@ -114,7 +118,7 @@ type Compiler = {
 };
 
 // Loaded when needed: it is 9 MB of compiler, and its own types say `any`.
-function solc(): Compiler {
+export function solc(): Compiler {
   return require('solc') as Compiler;
 }
 
@@ -122,7 +126,7 @@ function pathOf(source: string): string {
   return source.startsWith('@') ? require.resolve(source) : join(here, source);
 }
 
-function readImport(path: string): { contents: string } | { error: string } {
+export function readImport(path: string): { contents: string } | { error: string } {
   try {
     return { contents: readFileSync(pathOf(path), 'utf8') };
   } catch (error) {

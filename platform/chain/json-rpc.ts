@@ -38,7 +38,7 @@ export function jsonRpc(url: string): Rpc {
     const body = requests.map((request, id) => ({ jsonrpc: '2.0', id, ...request }));
     const parsed = z.array(answerSchema).safeParse(await post(url, body, signal));
     if (!parsed.success) {
-      throw new FarmError('CHAIN_UNAVAILABLE', `${placeOf(url)} does not answer like a chain`, {
+      throw new FarmError('CHAIN_UNAVAILABLE', `${originOf(url)} does not answer like a chain`, {
         cause: parsed.error,
       });
     }
@@ -60,11 +60,6 @@ export function jsonRpc(url: string): Rpc {
       return result;
     },
   };
-}
-
-/** What may be said and logged of an address: paths and names of providers' addresses are keys to them. */
-function placeOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).host : 'its address';
 }
 
 /** Some nodes wrap the revert bytes in an object. */
@@ -91,13 +86,18 @@ async function post(url: string, body: unknown, signal?: AbortSignal): Promise<u
     return await response.json();
   } catch (error) {
     signal?.throwIfAborted();
-    throw new FarmError('CHAIN_UNAVAILABLE', `the chain at ${placeOf(url)} does not answer`, {
+    throw new FarmError('CHAIN_UNAVAILABLE', `the chain at ${originOf(url)} does not answer`, {
       cause: error,
     });
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
   }
+}
+
+/** What of a node's address may be shown: providers put the secret of an account behind the host. */
+export function originOf(url: string): string {
+  return new URL(url).origin;
 }
 
 const quantitySchema = z.string().regex(/^0x[0-9a-f]+$/i);

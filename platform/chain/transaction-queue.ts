@@ -49,6 +49,8 @@ export type QueueOptions = {
 };
 
 export type TransactionQueue = Sender & {
+  /** Resolves when everything that the journal holds, also from an earlier run, is in a block. */
+  finishEarlier(signal?: AbortSignal): Promise<void>;
   /**
    * Resolves when everything sent up to this block is so deep that it stays. CHAIN_UNAVAILABLE when the chain took back
    * what a caller was told: read the state and do again what is missing.
@@ -301,6 +303,7 @@ export function transactionQueue(options: QueueOptions): TransactionQueue {
   return {
     address,
     send: (call, signal = never) => turns.run(() => sendNow(call, signal)),
+    finishEarlier: (signal = never) => turns.run(async () => allIncluded(await journalOf(), signal)),
 
     async waitUntilDeep(blockNumber, signal = never) {
       for (;;) {

@@ -6,7 +6,7 @@ import { type Address, addressSchema, type Bytes32, bytes32Schema } from '../../
 import { Mutex } from '../mutex.ts';
 import { pause } from '../wait.ts';
 import { type Fees, firstFees } from './fees.ts';
-import { quantity, type Rpc } from './json-rpc.ts';
+import { originOf, quantity, type Rpc } from './json-rpc.ts';
 import { refusals } from './refusals.ts';
 import { addressOf, type PrivateKey } from './signing.ts';
 
@@ -110,7 +110,7 @@ export function requireChain(rpc: Rpc, chainId: number, answered: unknown): void
   if (actual === chainId) return;
   throw new FarmError(
     'CHAIN_WRONG',
-    `at ${rpc.url} chain ${actual} answers; the contracts are on ${chainId}`,
+    `at ${originOf(rpc.url)} chain ${actual} answers; the contracts are on ${chainId}`,
     {
       kept: 'Nothing was sent.',
     },
