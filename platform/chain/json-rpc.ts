@@ -97,7 +97,7 @@ async function post(url: string, body: unknown, signal?: AbortSignal): Promise<u
 
 /** What of a node's address may be shown: providers put the secret of an account behind the host. */
 export function originOf(url: string): string {
-  return new URL(url).origin;
+  return URL.canParse(url) ? new URL(url).origin : 'its address';
 }
 
 const quantitySchema = z.string().regex(/^0x[0-9a-f]+$/i);
