@@ -4,6 +4,7 @@ import { portIsFree } from '../platform/process/ports.ts';
 import { aborted } from '../platform/wait.ts';
 import { runtimeChoice } from './farm/runtime-choice.ts';
 import { startFarm } from './farm/start-farm.ts';
+import { verifierNiceness } from './farm/verifier-niceness.ts';
 import { nodeNames } from './render/render-command.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -20,6 +21,7 @@ export async function upCommand(options: UpOptions, terminal: Terminal): Promise
       options.port === undefined ? ((await portIsFree(USUAL_PORT)) ? USUAL_PORT : 0) : Number(options.port),
     blenderPath: terminal.environment['TESSERA_BLENDER'],
     runtime: runtimeChoice(terminal.environment),
+    verifierNiceness: verifierNiceness(terminal.environment),
     signal: terminal.signal,
     onNote: (note) => terminal.say(note),
   });

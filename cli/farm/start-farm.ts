@@ -63,7 +63,7 @@ export type FarmOptions = {
   /** What the contracts are deployed with where that is not the usual, for tests of their windows. */
   chainTerms?: Partial<ChainTerms>;
   /** 0 to 19; left out, checks give way to everything else on this machine. */
-  verifierNiceness?: number;
+  verifierNiceness?: number | undefined;
   trialGivesWayMs?: number;
   /** Who may work for this farm: the nodes that it starts itself (when left out), or anyone with a key. */
   join?: 'known' | 'anyone';
