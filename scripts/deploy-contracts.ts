@@ -136,11 +136,14 @@ function print(
   const lines = [`Chain ${chainId} at ${originOf(rpc)}, paid by ${deployer} (${formatEther(balance)} there)`];
   for (const [at, step] of plan.steps.entries()) {
     const cost = gas[at];
-    const what = at < done ? 'done before' : cost == null ? 'gas not known yet' : `${cost} gas`;
+    const what =
+      at < done ? 'done before' : cost == null ? 'known once its contract is there' : `${cost} gas`;
     lines.push(`  ${step.label.padEnd(22)} ${step.address ?? step.to ?? ''}  ${what}`);
   }
   const all = gas.reduce<bigint>((sum, one) => sum + (one ?? 0n), 0n);
-  lines.push(`${all} gas in all, at most ${formatEther(all * gasPrice)} at ${gasPrice} wei`);
+  const open = gas.filter((one) => one === null).length;
+  const rest = open === 0 ? 'in all' : `without the ${open} calls of contracts that are not there yet`;
+  lines.push(`${all} gas ${rest}, at most ${formatEther(all * gasPrice)} at ${gasPrice} wei`);
   lines.push(`Terms: ${JSON.stringify(terms, withoutBigints)}`);
   process.stdout.write(`${lines.join('\n')}\n`);
 }

@@ -13,7 +13,8 @@ import { token } from './contracts.ts';
 import { type DeployPlan, type DeployStep, deployPlan } from './deploy-plan.ts';
 import type { Deployment } from './deployment.ts';
 import { firstFees } from './fees.ts';
-import { jsonRpc, quantity, type Rpc, RpcError } from './json-rpc.ts';
+import { jsonRpc, quantity, type Rpc } from './json-rpc.ts';
+import { refusals } from './refusals.ts';
 import { addressOf, type PrivateKey } from './signing.ts';
 import { transactionQueue } from './transaction-queue.ts';
 import { baseFeeOf } from './transactions.ts';
@@ -85,7 +86,7 @@ export type Prepared = {
   /** Steps of an earlier run that are in a block. */
   done: number;
   head: number;
-  /** Of each step, in order; null where the node cannot try a step before the ones it needs are there. */
+  /** Of each step, in order; null where it can be known only once the contract that it calls is there. */
   gas: readonly (bigint | null)[];
   /** Highest price of a unit of gas now, in wei, and what the account has. */
   gasPrice: bigint;
@@ -157,7 +158,7 @@ export async function prepareDeployment(options: RealDeployOptions): Promise<Pre
   return {
     ...{ chainId, deployer, terms, plan, firstNonce, begun, done, balance: quantity(balance) },
     head: Number(quantity(z.object({ number: z.string() }).parse(block).number)),
-    gas: await gasOf(rpc, deployer, plan.steps, done, signal),
+    gas: await gasOf(rpc, deployer, { steps: plan.steps, done }, signal),
     gasPrice: firstFees({ baseFee: baseFeeOf(block), tip: quantity(tip) }).maxFeePerGas,
   };
 }
@@ -245,39 +246,22 @@ async function requireDone(rpc: Rpc, step: DeployStep, signal: AbortSignal): Pro
   });
 }
 
-const simulatedSchema = z.array(
-  z.object({ calls: z.array(z.object({ gasUsed: z.string(), status: z.string() })) }),
-);
-
-/** All steps after each other, tried by the node; where it cannot, each by itself. */
+/** What each step takes; null for a call of a contract that only an earlier step makes. */
 async function gasOf(
   rpc: Rpc,
   from: Address,
-  steps: readonly DeployStep[],
-  done: number,
+  { steps, done }: { steps: readonly DeployStep[]; done: number },
   signal: AbortSignal,
 ): Promise<(bigint | null)[]> {
-  const calls = steps.slice(done).map(({ to, data }) => ({ from, data, ...(to === null ? {} : { to }) }));
-  const none = steps.slice(0, done).map(() => 0n);
-  if (calls.length === 0) return none;
-  try {
-    const simulated = await rpc.call('eth_simulateV1', [{ blockStateCalls: [{ calls }] }, 'latest'], signal);
-    const [block] = simulatedSchema.parse(simulated);
-    if (block?.calls.every(({ status }) => status === '0x1') === true) {
-      return [...none, ...block.calls.map(({ gasUsed }) => quantity(gasUsed))];
+  const missing = new Set(steps.slice(done).map(({ address }) => address));
+  const gas: (bigint | null)[] = [];
+  for (const [at, { to, data, label }] of steps.entries()) {
+    if (at < done) gas.push(0n);
+    else if (to !== null && missing.has(to)) gas.push(null);
+    else {
+      const call = { from, data, ...(to === null ? {} : { to }) };
+      gas.push(quantity(await refusals(label, () => rpc.call('eth_estimateGas', [call, 'latest'], signal))));
     }
-  } catch (error) {
-    if (!(error instanceof RpcError) && !(error instanceof z.ZodError)) throw error;
-  }
-  const gas: (bigint | null)[] = [...none];
-  for (const call of calls) {
-    const estimate = rpc.call('eth_estimateGas', [call, 'latest'], signal).then(quantity);
-    gas.push(
-      await estimate.catch((error: unknown) => {
-        if (error instanceof RpcError) return null;
-        throw error;
-      }),
-    );
   }
   return gas;
 }

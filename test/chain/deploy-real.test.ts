@@ -81,9 +81,12 @@ describe('the contracts on a chain of others', () => {
     const head = await chain.rpc.call('eth_blockNumber', []);
     const { code, said } = await run(deployer, out, '--dry-run');
     expect({ code, said }).toMatchObject({ code: 0 });
-    for (const step of ['AccessManager', 'NodeRegistry', 'RenderEscrow', 'setEscrow', 'grantRole']) {
-      expect(said).toMatch(new RegExp(`${step} .*\\d{4,} gas`));
+    for (const step of ['AccessManager', 'NodeRegistry', 'RenderEscrow']) {
+      expect(said).toMatch(new RegExp(`${step} .*\\d{7} gas`));
     }
+    // A contract that is not there yet cannot be called; what that costs is not made up.
+    expect(said).toMatch(/setEscrow .*known once its contract is there/);
+    expect(said).toMatch(/grantRole .*known once its contract is there/);
     expect(said).not.toContain(deployer.key.slice(2));
     expect(await nonceOf(deployer)).toBe(0);
     expect(await chain.rpc.call('eth_blockNumber', [])).toBe(head);
@@ -162,22 +165,6 @@ describe('the contracts on a chain of others', () => {
     expect(code).toBe(1);
     expect(said).toContain('holds no private key');
     expect(await nonceOf(poor)).toBe(0);
-  });
-
-  it('cost what the node finds out even if it cannot try them together', async () => {
-    const plain = await proxyTo(chain.url, {
-      change: ({ method }, answer) =>
-        method === 'eth_simulateV1' ? { id: answer.id, error: { message: 'method not found' } } : answer,
-    });
-    const deployer = await funded();
-    const together = await prepareDeployment(await optionsFor(deployer));
-    const { gas, plan } = await prepareDeployment(await optionsFor(deployer, plain.url));
-    expect(together.gas.every((one) => one !== null && one > 20_000n)).toBe(true);
-    for (const [at, step] of plan.steps.entries()) {
-      // A contract that is not there yet cannot be called; what it would cost is not made up.
-      expect((gas[at] ?? 0n) > 1_000_000n).toBe(step.to === null);
-    }
-    await plain.close();
   });
 });
 
