@@ -48,14 +48,19 @@ describe('on a farm with an honest verifier', () => {
     const [failed] = await batchesOf(farm, job, 'fail');
     const replayed = await on(farm, 'evidence', failed ?? '');
     expect(replayed.code, replayed.stderr).toBe(0);
-    expect(replayed.stdout).toMatch(/: fail, found with blender-/);
+    expect(replayed.stdout).toMatch(/: fail by verifier-[12] \(first\)/);
+    expect(replayed.stdout).toMatch(/: fail by verifier-[12] \(second\)/);
+    expect(replayed.stdout.match(/^found with blender-/gm)).toHaveLength(2);
     expect(replayed.stdout).toContain('the same numbers from the stored pixels');
     expect(replayed.stdout).toContain('this machine renders the same pixels as the verifier');
     expect(replayed.stdout).not.toContain('FAILED');
     const passed = await batchesOf(farm, job, 'pass');
     const json = await on(farm, 'evidence', passed[0] ?? '', '--no-render', '--json');
     expect(json.code).toBe(0);
-    expect(JSON.parse(json.stdout)).toMatchObject({ batch: passed[0], finding: { holds: true } });
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      batch: passed[0],
+      verdicts: [{ role: 'first', holds: true, finding: { holds: true } }],
+    });
   });
 
   test('the ledger is what the chain says: what was paid, given back and lost of stake', async () => {
