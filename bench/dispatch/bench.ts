@@ -31,7 +31,7 @@ const AS_MANY_AS_POSSIBLE: Load = { tasksPerRun: MAX_RUN, perSecond: null };
 
 /** The first is what the others are held against. */
 const CASES: readonly Case[] = [
-  { name: 'one job', database: 'postgres', jobs: 1, framesEach: Number(process.env["FRAMES"] ?? 40_000), load: AS_MANY_AS_POSSIBLE },
+  { name: 'one job', database: 'postgres', jobs: 1, framesEach: 40_000, load: AS_MANY_AS_POSSIBLE },
   { name: 'half of that', database: 'postgres', jobs: 1, framesEach: 40_000, load: 'half' },
   { name: '200 jobs', database: 'postgres', jobs: 200, framesEach: 200, load: AS_MANY_AS_POSSIBLE },
   { name: 'backlog', database: 'postgres', jobs: 2, framesEach: 100_000, load: AS_MANY_AS_POSSIBLE },
@@ -104,7 +104,7 @@ async function measureCase(
   say(`${name}: ${jobs} × ${framesEach} tasks, ${NODES} nodes`);
   try {
     await farm.submit(jobs, framesEach, signal);
-    return await measure(name, { farm, driver, database: database?.pid }, load, signal);
+    return await measure(name, { farm, driver, nodes: NODES, database: database?.pid }, load, signal);
   } catch (error) {
     // Its folder goes away with it.
     say((await readFile(farm.coordinatorLog, 'utf8')).slice(-LOG_TAIL));

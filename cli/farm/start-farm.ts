@@ -40,6 +40,8 @@ export type FarmOptions = {
   /** 0 takes any free port. */
   httpPort: number;
   blenderPath?: string | undefined;
+  /** A Postgres server in place of the database in the data folder. */
+  databaseUrl?: string | undefined;
   /** Which of the machine's engines are used; both kinds when left out. */
   runtime?: RuntimeChoice | undefined;
   /** Lets `runtime: 'synthetic'` work, for load tests; a farm of people never sets it. */
@@ -189,6 +191,7 @@ async function startParts(
         requesterKey: secrets.requesterKey,
         apiKey: secrets.apiKey,
         blobToken: secrets.blobToken,
+        databaseUrl: options.databaseUrl,
       },
     }),
   );

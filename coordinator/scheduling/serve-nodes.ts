@@ -60,8 +60,8 @@ export async function serveNodes(
       heartbeat: async (from, { leases }) => ({ lost: await beats.run({ nodeId: from, leases }) }),
       complete: async (from, message) => {
         const { moved, lost, queued } = await completions.run({ nodeId: from, message });
+        if (moved === null) housekeeping.delivered(message.deliveries.length);
         if (queued) housekeeping.wake();
-        else if (moved === null) housekeeping.delivered();
         // It may have had as much in flight as it may have.
         if (moved === null) dispatcher.wake();
         return { moved, lost };

@@ -12,7 +12,7 @@ import { EventLog } from '../../coordinator/event-log.ts';
 import { FolderBlobStore } from '../../platform/blobs/folder-blob-store.ts';
 import type { FarmChain } from '../../platform/chain/chain.ts';
 import { addressOf, newPrivateKey, type PrivateKey } from '../../platform/chain/signing.ts';
-import { openDatabase } from '../../platform/database/open.ts';
+import { type DatabasePlace, openDatabase } from '../../platform/database/open.ts';
 import { createLog } from '../../platform/log.ts';
 import type { HeldPointer, TaskQueue } from '../../platform/nats/task-queue.ts';
 import { packageRoot } from '../../platform/package-root.ts';
@@ -145,9 +145,10 @@ const MANIFEST: SceneManifest = {
 export const SCENE = sceneDigest(MANIFEST);
 export const TILE = { width: 32, height: 32 };
 
-export async function testCoordinator(): Promise<TestCoordinator> {
+/** On a database in memory, or on a server. */
+export async function testCoordinator(place: DatabasePlace = null): Promise<TestCoordinator> {
   const folder = await mkdtemp(join(tmpdir(), 'tessera-coordinator-'));
-  const database = await openDatabase<FarmTables>(null, MIGRATIONS);
+  const database = await openDatabase<FarmTables>(place, MIGRATIONS);
   const { db } = database;
   const clock = new FakeClock();
   const queue = new FakeQueue();
@@ -185,6 +186,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
       blobToken: 'a-token-for-nodes-0001',
     },
     db,
+    ownDatabase: place === null,
     events: new EventLog(db),
     blobs,
     scenes: await SceneCache.open(join(folder, 'scenes'), (digest, path) => blobs.copyTo(digest, path)),
