@@ -5,6 +5,7 @@ import { aborted } from '../platform/wait.ts';
 import { databaseUrl } from './farm/database-url.ts';
 import { runtimeChoice } from './farm/runtime-choice.ts';
 import { startFarm } from './farm/start-farm.ts';
+import { verifierNiceness } from './farm/verifier-niceness.ts';
 import { nodeNames } from './render/render-command.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -22,6 +23,7 @@ export async function upCommand(options: UpOptions, terminal: Terminal): Promise
     blenderPath: terminal.environment['TESSERA_BLENDER'],
     databaseUrl: databaseUrl(options.databaseUrl, terminal.environment),
     runtime: runtimeChoice(terminal.environment),
+    verifierNiceness: verifierNiceness(terminal.environment),
     signal: terminal.signal,
     onNote: (note) => terminal.say(note),
   });

@@ -86,8 +86,10 @@ export class Housekeeping {
   }
 
   async #whatTimeBrings(): Promise<void> {
-    const { db, queue, clock, log } = this.#context;
-    if ((await requeueLostLeases(this.#context)) > 0) this.#others.onTasks();
+    const { db, queue, clock, log, metrics } = this.#context;
+    const lost = await requeueLostLeases(this.#context);
+    metrics.leasesLost.inc(lost);
+    if (lost > 0) this.#others.onTasks();
     if (this.#context.ownDatabase && this.#deliveredTasks >= CLEAR_EVERY_TASKS) {
       this.#deliveredTasks = 0;
       await clearAway(db);

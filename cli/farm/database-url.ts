@@ -2,10 +2,7 @@
 import { FarmError } from '../../protocol/errors.ts';
 
 /** Undefined where nobody named one. Throws USAGE, without what was given: it may hold a password. */
-export function databaseUrl(
-  option: string | undefined,
-  environment: NodeJS.ProcessEnv,
-): string | undefined {
+export function databaseUrl(option: string | undefined, environment: NodeJS.ProcessEnv): string | undefined {
   const [text, where] =
     option === undefined
       ? [environment['TESSERA_DATABASE_URL'], 'TESSERA_DATABASE_URL']

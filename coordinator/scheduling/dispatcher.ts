@@ -257,7 +257,8 @@ export class Dispatcher {
   async #readFacts(): Promise<void> {
     const unknown = [...this.#held.keys()].filter((id) => !this.#facts.has(id));
     if (unknown.length === 0) return;
-    for (const one of await readCandidates(this.#context.db, unknown)) {
+    const now = new Date(this.#context.clock.now());
+    for (const one of await readCandidates(this.#context.db, unknown, now)) {
       if (this.#held.has(one.id)) this.#facts.set(one.id, one);
     }
   }

@@ -108,7 +108,9 @@ describe('assigning tasks to nodes that wait', () => {
     const order = [job(1), job(2)];
     const gpu = node({ gpu: { classes: ['blender-a optix-sm89'] } });
     expect(new Candidates(all).take(gpu, order).tasks.map((task) => task.position)).toEqual([2]);
-    expect(new Candidates(all).take(node({ gpu: { classes: ['blender-a cuda-sm89'] } }), order).tasks).toEqual([]);
+    expect(
+      new Candidates(all).take(node({ gpu: { classes: ['blender-a cuda-sm89'] } }), order).tasks,
+    ).toEqual([]);
     expect(new Candidates(all).take(node(), order).tasks.map((task) => task.position)).toEqual([1]);
   });
 

@@ -3,15 +3,20 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { CoordinatorContext } from '../../coordinator/context.ts';
 import type { FarmDb, FarmTables } from '../../coordinator/database/schema.ts';
 import { EventLog } from '../../coordinator/event-log.ts';
-import { readCandidates, claimChosen } from '../../coordinator/scheduling/claim-runs.ts';
+import { claimChosen, readCandidates } from '../../coordinator/scheduling/claim-runs.ts';
 import { completeAll } from '../../coordinator/scheduling/complete-tasks.ts';
 import { extendAll } from '../../coordinator/scheduling/heartbeat.ts';
 import { closeBatches } from '../../coordinator/settlement/open-batch.ts';
 import { lead } from '../../platform/database/lead.ts';
-import { openDatabase, type OpenDatabase } from '../../platform/database/open.ts';
+import { type OpenDatabase, openDatabase } from '../../platform/database/open.ts';
 import { receiptRoot } from '../../proof/receipts.ts';
 import type { Bytes32 } from '../../protocol/ids.ts';
-import { MIGRATIONS, type TaskRow, type TestCoordinator, testCoordinator } from '../support/coordinator-context.ts';
+import {
+  MIGRATIONS,
+  type TaskRow,
+  type TestCoordinator,
+  testCoordinator,
+} from '../support/coordinator-context.ts';
 import { type PostgresServer, startPostgres } from '../support/postgres.ts';
 import { type Completion, completionOf, giveTo, receiptFor, signRun } from './delivery.ts';
 
@@ -41,8 +46,16 @@ describe('two coordinators on one server', () => {
     const { id, tiles } = await farm.addJob({ tilesPerFrame: 200 });
     const nodes = [await farm.addNode(), await farm.addNode()];
     const leaseUntil = new Date(farm.clock.now() + 10_000);
-    const claim = async (db: FarmDb, nodeId: (typeof nodes)[number]['id'], from: number): Promise<TaskRow[]> => {
-      const candidates = await readCandidates(db, tiles.map((tile) => tile.id));
+    const claim = async (
+      db: FarmDb,
+      nodeId: (typeof nodes)[number]['id'],
+      from: number,
+    ): Promise<TaskRow[]> => {
+      const candidates = await readCandidates(
+        db,
+        tiles.map((tile) => tile.id),
+        new Date(farm.clock.now()),
+      );
       const choices = candidates.slice(from).concat(candidates.slice(0, from));
       return await claimChosen(
         db,
@@ -64,7 +77,7 @@ describe('two coordinators on one server', () => {
   it('do not give what changed since it was looked at', async () => {
     const { tiles } = await farm.addJob({ tilesPerFrame: 1 });
     const node = await farm.addNode();
-    const [seen] = await readCandidates(farm.db, [tiles[0]?.id as TaskRow['id']]);
+    const [seen] = await readCandidates(farm.db, [tiles[0]?.id as TaskRow['id']], new Date(farm.clock.now()));
     if (seen === undefined) throw new Error('the tile was not found');
     await farm.db.updateTable('tasks').set({ token: 1 }).where('id', '=', seen.id).execute();
     const choice = { id: seen.id, token: seen.token, nodeId: node.id };
@@ -76,9 +89,15 @@ describe('two coordinators on one server', () => {
   it('take two deliveries for one batch one after the other: the second is to be signed again', async () => {
     const node = await farm.addNode();
     const { id, tiles } = await farm.addJob({ tilesPerFrame: 2 });
-    const tasks = [await giveTo(farm, node, tiles[0] as TaskRow), await giveTo(farm, node, tiles[1] as TaskRow)];
+    const tasks = [
+      await giveTo(farm, node, tiles[0] as TaskRow),
+      await giveTo(farm, node, tiles[1] as TaskRow),
+    ];
     // Both are signed for an empty batch.
-    const messages = [await completionOf(farm, node, tasks[0] as TaskRow), await completionOf(farm, node, tasks[1] as TaskRow)];
+    const messages = [
+      await completionOf(farm, node, tasks[0] as TaskRow),
+      await completionOf(farm, node, tasks[1] as TaskRow),
+    ];
     const results = await Promise.all(
       messages.map((one, index) =>
         completeAll(contexts[index] as CoordinatorContext, [{ nodeId: node.id, message: message(one) }]),
@@ -91,12 +110,17 @@ describe('two coordinators on one server', () => {
     if (moved === undefined || !('moved' in moved) || moved.moved === null) throw new Error('none was late');
     const again = tasks[late] as TaskRow;
     const receipt = await receiptFor(farm, node, again);
-    const signed = signRun(farm, node.key, node, moved.moved, [receipt]);
+    const signed = signRun(farm, node.key, moved.moved, [receipt]);
     const [result] = await completeAll(contexts[1], [
       { nodeId: node.id, message: message({ ...(messages[late] as Completion), batch: signed }) },
     ]);
     expect(result).toMatchObject({ value: { moved: null } });
-    const rows = await farm.db.selectFrom('tasks').selectAll().where('job_id', '=', id).orderBy('batch_index').execute();
+    const rows = await farm.db
+      .selectFrom('tasks')
+      .selectAll()
+      .where('job_id', '=', id)
+      .orderBy('batch_index')
+      .execute();
     const done = rows.filter((row) => row.state === 'delivered');
     expect(done.map((row) => row.batch_index)).toEqual([0, 1]);
     const root = receiptRoot(done.map((row) => row.leaf as Bytes32));
@@ -105,7 +129,7 @@ describe('two coordinators on one server', () => {
 
   it('take what many nodes deliver at once on both, tiles of the same frames, while batches are closed', async () => {
     const { id, tiles, finishes } = await farm.addJob({ frames: [1, 2, 3, 4], tilesPerFrame: 6 });
-    const completions = [];
+    const completions: Parameters<typeof completeAll>[1][number][] = [];
     for (const tile of tiles) {
       const node = await farm.addNode();
       const task = await giveTo(farm, node, tile);
@@ -116,7 +140,10 @@ describe('two coordinators on one server', () => {
     const [results] = await Promise.all([
       Promise.all(halves.map((some, index) => completeAll(contexts[index] as CoordinatorContext, some))),
       closeBatches(other.db, new Date(farm.clock.now()), 0),
-      extendAll(contexts[1], completions.map(({ nodeId }) => ({ nodeId, leases: [] }))),
+      extendAll(
+        contexts[1],
+        completions.map(({ nodeId }) => ({ nodeId, leases: [] })),
+      ),
     ]);
     const moved = results.flat().map((result) => ('value' in result ? result.value.moved : result.error));
     expect(moved).toEqual(completions.map(() => null));

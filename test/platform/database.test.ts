@@ -1,5 +1,5 @@
-import { join } from 'node:path';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import { Kysely } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -20,7 +20,10 @@ beforeAll(async () => {
   folder = await tempFolder();
   migrations = join(folder.path, 'migrations');
   await mkdir(migrations);
-  await writeFile(join(migrations, '0001-first.sql'), 'create table coins (name text primary key, amount int);');
+  await writeFile(
+    join(migrations, '0001-first.sql'),
+    'create table coins (name text primary key, amount int);',
+  );
 });
 afterAll(async () => {
   await postgres[Symbol.asyncDispose]();

@@ -25,18 +25,22 @@ describe('work that goes together', () => {
 
   it('answers everybody with his own, whatever fails', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.boolean(), { maxLength: 30 }), fc.integer({ min: 1, max: 5 }), async (good, most) => {
-        const together = new Together<number, number>(
-          async (items) =>
-            items.map((item): Settled<number> => (good[item] ? { value: item } : { error: `no ${item}` })),
-          most,
-        );
-        const results = await Promise.allSettled(good.map((_, index) => together.run(index)));
-        const expected = good.map((fine, index) =>
-          fine ? { status: 'fulfilled', value: index } : { status: 'rejected', reason: `no ${index}` },
-        );
-        expect(results).toEqual(expected);
-      }),
+      fc.asyncProperty(
+        fc.array(fc.boolean(), { maxLength: 30 }),
+        fc.integer({ min: 1, max: 5 }),
+        async (good, most) => {
+          const together = new Together<number, number>(
+            async (items) =>
+              items.map((item): Settled<number> => (good[item] ? { value: item } : { error: `no ${item}` })),
+            most,
+          );
+          const results = await Promise.allSettled(good.map((_, index) => together.run(index)));
+          const expected = good.map((fine, index) =>
+            fine ? { status: 'fulfilled', value: index } : { status: 'rejected', reason: `no ${index}` },
+          );
+          expect(results).toEqual(expected);
+        },
+      ),
       { numRuns: 30 },
     );
   });

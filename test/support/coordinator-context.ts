@@ -9,11 +9,14 @@ import type { Insertable, Selectable } from 'kysely';
 import type { CoordinatorContext } from '../../coordinator/context.ts';
 import type { FarmDb, FarmTables, TaskState } from '../../coordinator/database/schema.ts';
 import { EventLog } from '../../coordinator/event-log.ts';
+import { createMetrics } from '../../coordinator/observing/metrics.ts';
+import { guardStates } from '../../coordinator/states/guard.ts';
 import { FolderBlobStore } from '../../platform/blobs/folder-blob-store.ts';
 import type { FarmChain } from '../../platform/chain/chain.ts';
 import { addressOf, newPrivateKey, type PrivateKey } from '../../platform/chain/signing.ts';
 import { type DatabasePlace, openDatabase } from '../../platform/database/open.ts';
 import { createLog } from '../../platform/log.ts';
+import { newAuthority } from '../../platform/nats/authority.ts';
 import type { HeldPointer, TaskQueue } from '../../platform/nats/task-queue.ts';
 import { packageRoot } from '../../platform/package-root.ts';
 import type { RenderRuntime, SceneInspection } from '../../platform/render/runtime.ts';
@@ -31,8 +34,9 @@ import {
   nodeIdSchema,
   type TaskId,
   taskIdSchema,
+  verifierIdSchema,
 } from '../../protocol/ids.ts';
-import type { JobSpec, SceneManifest } from '../../protocol/job.ts';
+import type { Admission, JobSpec, SceneManifest } from '../../protocol/job.ts';
 import type { TaskPointer } from '../../protocol/messages.ts';
 
 export const MIGRATIONS = join(packageRoot(), 'coordinator/database/migrations');
@@ -87,6 +91,7 @@ function fakeChain(): FarmChain {
     chainId: 31_337,
     escrowAddress: '0x00000000000000000000000000000000000e5c40' as Address,
     tokenAddress: '0x0000000000000000000000000000000000070ce0' as Address,
+    registryAddress: '0x0000000000000000000000000000000000009e91' as Address,
   };
   return new Proxy(known as FarmChain, {
     get(target, property) {
@@ -115,6 +120,7 @@ export type JobOptions = {
   whole?: boolean;
   exr?: boolean;
   state?: FarmTables['jobs']['state'];
+  admission?: Admission;
   engine?: string;
   /** A class of GPUs; left out: the CPU. */
   deviceClass?: string;
@@ -150,6 +156,7 @@ export async function testCoordinator(place: DatabasePlace = null): Promise<Test
   const folder = await mkdtemp(join(tmpdir(), 'tessera-coordinator-'));
   const database = await openDatabase<FarmTables>(place, MIGRATIONS);
   const { db } = database;
+  await guardStates(db);
   const clock = new FakeClock();
   const queue = new FakeQueue();
   const blobs = await FolderBlobStore.open(join(folder, 'blobs'));
@@ -163,12 +170,22 @@ export async function testCoordinator(place: DatabasePlace = null): Promise<Test
     config: {
       dataFolder: folder,
       httpPort: 0,
+      publicUrl: 'http://127.0.0.1:1',
+      join: { who: 'anyone', known: [] },
+      passMs: 900_000,
       natsUrl: 'nats://127.0.0.1:1',
       chainUrl: 'http://127.0.0.1:1',
       chainStateFile: join(folder, 'state.json'),
       tokenAddress: chain.tokenAddress,
       escrowAddress: chain.escrowAddress,
-      verifierAddress: '0x00000000000000000000000000000000000e41f1' as Address,
+      registryAddress: chain.registryAddress,
+      deployedBlock: 0,
+      verifiers: [
+        {
+          id: verifierIdSchema.parse('verifier'),
+          address: '0x00000000000000000000000000000000000e41f1' as Address,
+        },
+      ],
       threads: 1,
       runtime: 'process',
       allowSynthetic: false,
@@ -177,13 +194,13 @@ export async function testCoordinator(place: DatabasePlace = null): Promise<Test
       batchMaxAgeMs: 15_000,
       handOverMs: 600_000,
       quarantineMs: 3_600_000,
+      trialGivesWayMs: 30_000,
     },
     secrets: {
-      natsPassword: 'nothing',
+      natsAccountSeed: newAuthority().account,
       coordinatorKey: someBytes32(),
       requesterKey: someBytes32(),
       apiKey: 'a-key-for-people-0001',
-      blobToken: 'a-token-for-nodes-0001',
     },
     db,
     ownDatabase: place === null,
@@ -196,6 +213,7 @@ export async function testCoordinator(place: DatabasePlace = null): Promise<Test
     queue,
     clock,
     log: createLog('test', 'silent'),
+    metrics: createMetrics(),
   };
   await db
     .insertInto('scenes')
@@ -217,6 +235,7 @@ export async function testCoordinator(place: DatabasePlace = null): Promise<Test
           address: node.address,
           engine: nodeEngine,
           device_class: DEVICE_CLASS,
+          operator: node.address,
           last_seen_at: new Date(online ? clock.now() : 0),
         })
         .execute();
@@ -228,6 +247,7 @@ export async function testCoordinator(place: DatabasePlace = null): Promise<Test
       tilesPerFrame = whole ? 1 : 2,
       exr = true,
       state = 'active',
+      admission = 'admitted',
       engine: jobEngine = ENGINE,
       deviceClass,
       price = 1_000n,
@@ -259,6 +279,7 @@ export async function testCoordinator(place: DatabasePlace = null): Promise<Test
           warnings: '[]',
           state,
           escrow: state === 'opening' ? 'none' : 'open',
+          admission,
           quote: (price * BigInt(frames.length * (tilesPerFrame + 1))).toString(),
           max_task_price: price.toString(),
           deadline_at: new Date(clock.now() + 86_400_000),
