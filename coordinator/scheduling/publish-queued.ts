@@ -4,7 +4,7 @@ import type { TaskQueue } from '../../platform/nats/task-queue.ts';
 import type { JobId, TaskId } from '../../protocol/ids.ts';
 import type { FarmDb } from '../database/schema.ts';
 
-/** Pointers published at a time; the server acknowledges them in one go. */
+/** Pointers published at a time: nodes have the first of a large job while its last are on their way. */
 const CHUNK = 500;
 
 /**
@@ -24,7 +24,7 @@ export async function publishQueued(db: FarmDb, queue: TaskQueue): Promise<numbe
         order by position limit ${CHUNK}) next
       order by j.seq, next.position limit ${CHUNK}`.execute(db);
     if (rows.length === 0) return published;
-    await Promise.all(rows.map((row) => queue.publish({ taskId: row.id, jobId: row.job_id })));
+    await queue.publish(rows.map((row) => ({ taskId: row.id, jobId: row.job_id })));
     // By token: a task that was leased and given back meanwhile is in the queue anew and needs a new pointer.
     await sql`
       update tasks t set published = true

@@ -64,9 +64,11 @@ export class FakeQueue implements TaskQueue {
   onPublish: (pointer: TaskPointer) => Promise<void> = async () => undefined;
   #deliver: ((pointer: HeldPointer) => void) | undefined;
 
-  async publish(pointer: TaskPointer): Promise<void> {
-    this.published.push(pointer);
-    await this.onPublish(pointer);
+  async publish(pointers: readonly TaskPointer[]): Promise<void> {
+    for (const pointer of pointers) {
+      this.published.push(pointer);
+      await this.onPublish(pointer);
+    }
   }
   async hold(_maxHeld: number, onPointer: (pointer: HeldPointer) => void): Promise<void> {
     this.#deliver = onPointer;
