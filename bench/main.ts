@@ -1,4 +1,4 @@
-/** `npm run bench -- NAME [--json] [--runtime process|docker] [--runs N]`: one table; with --json its last line is one object. Exit 1 when a goal is missed. */
+/** `npm run bench -- NAME [--json] [--runtime process|docker] [--runs N] [--only CASES] [--profile FOLDER]`: one table; with --json its last line is one object. Exit 1 when a goal is missed. */
 import { parseArgs } from 'node:util';
 import { printError } from '../cli/print-error.ts';
 import { processTerminal } from '../cli/terminal.ts';
@@ -12,10 +12,16 @@ const BENCHES: Record<
   render: () => import('./render/bench.ts'),
   proof: () => import('./proof/bench.ts'),
   gpu: () => import('./gpu/bench.ts'),
+  dispatch: () => import('./dispatch/bench.ts'),
   gas: () => import('./gas/bench.ts'),
 };
 type Say = (line: string) => void;
-type Options = { runtime?: string | undefined; runs?: number | undefined };
+type Options = {
+  runtime?: string | undefined;
+  runs?: number | undefined;
+  profile?: string | undefined;
+  only?: string | undefined;
+};
 
 const stopping = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const)
@@ -26,6 +32,8 @@ const { values, positionals } = parseArgs({
     json: { type: 'boolean', default: false },
     runtime: { type: 'string' },
     runs: { type: 'string' },
+    profile: { type: 'string' },
+    only: { type: 'string' },
   },
   allowPositionals: true,
 });
@@ -39,6 +47,8 @@ if (load === undefined) {
     const report = await (await load()).run(stopping.signal, say, {
       runtime: values.runtime,
       runs: values.runs === undefined ? undefined : Number(values.runs),
+      profile: values.profile,
+      only: values.only,
     });
     printReport(report, values.json, (line) => process.stdout.write(`${line}\n`));
     process.exitCode = missed(report).length > 0 ? 1 : 0;

@@ -65,6 +65,10 @@ program
     'port of the API; 0 takes any free one (default: 7733, or a free one)',
     wholeNumber(0, 65_535),
   )
+  .option(
+    '--database-url <url>',
+    'Postgres in place of the database in the folder; with a password better in TESSERA_DATABASE_URL, which no process list shows',
+  )
   .action((options: UpOptions) => upCommand(options, terminal));
 
 program

@@ -56,5 +56,7 @@ export const coordinatorSecretsSchema = z.strictObject({
   requesterKey: bytes32Schema,
   /** For people and scripts: everything. */
   apiKey: z.string().min(16),
+  /** A Postgres server in place of the database in the data folder. It may hold a password, so it is one of the secrets. */
+  databaseUrl: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
 });
 export type CoordinatorSecrets = z.infer<typeof coordinatorSecretsSchema>;

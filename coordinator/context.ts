@@ -15,6 +15,8 @@ export type CoordinatorContext = {
   config: CoordinatorConfig;
   secrets: CoordinatorSecrets;
   db: FarmDb;
+  /** An embedded database, which nobody else looks after. */
+  ownDatabase: boolean;
   events: EventLog;
   blobs: BlobStore;
   scenes: SceneCache;

@@ -1,6 +1,7 @@
 /** What has to be looked at again and again: leases that run out, publication, batches that can be closed. */
 import { pause } from '../platform/wait.ts';
 import type { CoordinatorContext } from './context.ts';
+import { clearAway } from './database/clear-away.ts';
 import { endHopelessJobs } from './scheduling/able-nodes.ts';
 import { requeueLostLeases } from './scheduling/lost-leases.ts';
 import { publishQueued, republishLost } from './scheduling/publish-queued.ts';
@@ -14,6 +15,12 @@ const HOPELESS_CHECK_MS = 5_000;
 
 /** How often the list is compared with what was published. */
 const REPUBLISH_CHECK_MS = 10_000;
+
+/** Results come by the hundred: which batches can grow no further is asked about all of them, and not after each. */
+const CLOSE_EVERY_MS = 100;
+
+/** Tasks that are delivered between two clearings of an embedded database: each leaves some old versions of its row. */
+const CLEAR_EVERY_TASKS = 20_000;
 
 type Others = {
   /** Tasks were published, or came back. */
@@ -29,6 +36,8 @@ export class Housekeeping {
   #batches = true;
   #nudge: (() => void) | undefined;
   #checkedMs: number;
+  #deliveredTasks = 0;
+  #closedMs = Number.NEGATIVE_INFINITY;
 
   constructor(context: CoordinatorContext, others: Others) {
     this.#context = context;
@@ -42,8 +51,9 @@ export class Housekeeping {
     this.delivered();
   }
 
-  /** A task was delivered: its batch may be full now, and nothing else has changed. */
-  delivered(): void {
+  /** Tasks were delivered: their batch may be full now, and nothing else has changed. */
+  delivered(tasks = 0): void {
+    this.#deliveredTasks += tasks;
     this.#batches = true;
     this.#nudge?.();
   }
@@ -80,6 +90,10 @@ export class Housekeeping {
     const lost = await requeueLostLeases(this.#context);
     metrics.leasesLost.inc(lost);
     if (lost > 0) this.#others.onTasks();
+    if (this.#context.ownDatabase && this.#deliveredTasks >= CLEAR_EVERY_TASKS) {
+      this.#deliveredTasks = 0;
+      await clearAway(db);
+    }
     if (Math.abs(clock.now() - this.#checkedMs) <= REPUBLISH_CHECK_MS) return;
     this.#checkedMs = clock.now();
     if (await republishLost(db, queue)) log.warn('the to-do list had lost tasks; they are published again');
@@ -87,14 +101,24 @@ export class Housekeeping {
 
   async #closeBatches(): Promise<void> {
     const { db, clock, config } = this.#context;
+    this.#closedMs = clock.now();
     if ((await closeBatches(db, new Date(clock.now()), config.batchMaxAgeMs)) > 0) this.#others.onMoney();
   }
 
   async #sleep(signal: AbortSignal): Promise<void> {
-    if (this.#everything || this.#batches) return;
+    if (!this.#everything && !this.#batches) await this.#pause(LOOK_MS, signal, () => this.#batches);
+    const restMs = CLOSE_EVERY_MS - Math.abs(this.#context.clock.now() - this.#closedMs);
+    if (restMs > 0) await this.#pause(restMs, signal, () => false);
+  }
+
+  /** Ends early where everything is to be looked at, or `also` holds. */
+  async #pause(durationMs: number, signal: AbortSignal, also: () => boolean): Promise<void> {
+    if (this.#everything || also()) return;
     const ending = new AbortController();
-    this.#nudge = () => ending.abort();
-    await pause(LOOK_MS, AbortSignal.any([signal, ending.signal]));
+    this.#nudge = () => {
+      if (this.#everything || also()) ending.abort();
+    };
+    await pause(durationMs, AbortSignal.any([signal, ending.signal]));
     this.#nudge = undefined;
   }
 }

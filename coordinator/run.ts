@@ -1,12 +1,14 @@
 /** Puts a coordinator together and runs it until told to stop. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Kysely } from 'kysely';
 import { collectDefaultMetrics } from 'prom-client';
 import { FolderBlobStore } from '../platform/blobs/folder-blob-store.ts';
 import { EMBEDDED_CHAIN_ID } from '../platform/chain/embedded.ts';
 import { ethersChain } from '../platform/chain/ethers-chain.ts';
 import type { PrivateKey } from '../platform/chain/signing.ts';
 import { systemClock } from '../platform/clock.ts';
+import { lead } from '../platform/database/lead.ts';
 import { openDatabase } from '../platform/database/open.ts';
 import { listen } from '../platform/http/listen.ts';
 import { createLog } from '../platform/log.ts';
@@ -53,7 +55,10 @@ export async function runCoordinator(
   const workFolder = join(config.dataFolder, 'work');
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
-  await using database = await openDatabase<FarmTables>(join(config.dataFolder, 'db'), migrations);
+  await using database = await openDatabase<FarmTables>(
+    secrets.databaseUrl === undefined ? join(config.dataFolder, 'db') : { url: secrets.databaseUrl },
+    migrations,
+  );
   await guardStates(database.db);
   const credential = await coordinatorCredential(secrets.natsAccountSeed);
   const server = { url: config.natsUrl, caFile: config.natsCaFile };
@@ -89,6 +94,7 @@ export async function runCoordinator(
     config,
     secrets,
     db: database.db,
+    ownDatabase: secrets.databaseUrl === undefined,
     events: new EventLog(database.db, observeEvents(metrics, log)),
     blobs,
     scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path) =>
@@ -144,12 +150,28 @@ export async function runCoordinator(
   const [first] = found;
   if (first !== undefined) spares.prepare(first);
   await untilOneEnds(signal, [
-    (stop) => housekeeping.run(stop),
-    (stop) => settlement.run(stop),
+    (stop) => leadWhereShared(context, HOUSEKEEPING_LOCK, (signal) => housekeeping.run(signal), stop),
+    (stop) => leadWhereShared(context, SETTLEMENT_LOCK, (signal) => settlement.run(signal), stop),
     (stop) => admissions.run(stop),
     (stop) => serveNodes(context, nats, dispatcher, handOver, housekeeping, wakeAll, stop),
     (stop) => serveVerifiers(context, nats, desk, stop),
   ]);
+}
+
+/** Any numbers, as long as they are two and stay: coordinators of one farm mean the same by them. */
+const HOUSEKEEPING_LOCK = 0x74650001;
+const SETTLEMENT_LOCK = 0x74650002;
+
+/** On a server that other coordinators share one of them does it, and another one when that one is gone. */
+async function leadWhereShared(
+  { db, ownDatabase, log }: CoordinatorContext,
+  lock: number,
+  work: (signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  if (ownDatabase) return await work(signal);
+  const onError = (error: unknown): void => log.warn({ err: error }, 'the lead was lost; trying again');
+  await lead(db as unknown as Kysely<never>, lock, work, { signal, onError });
 }
 
 /** Whether some job is under way: its frames may be rendered on this machine. */

@@ -258,6 +258,12 @@ export const ERRORS = {
     retryable: false,
     help: 'This data folder was written by a newer Tessera. Update this program, or choose another folder with --data.',
   },
+  DATABASE_UNREACHABLE: {
+    httpStatus: 503,
+    exitCode: 5,
+    retryable: true,
+    help: 'Start the Postgres server, or mend --database-url (TESSERA_DATABASE_URL): postgres://user:password@host:5432/database. Without it the farm keeps its database in its own folder.',
+  },
   FARM_UNREACHABLE: {
     httpStatus: 503,
     exitCode: 5,

@@ -48,6 +48,8 @@ export type FarmOptions = {
   /** 0 takes any free port. */
   httpPort: number;
   blenderPath?: string | undefined;
+  /** A Postgres server in place of the database in the data folder. */
+  databaseUrl?: string | undefined;
   /** Which of the machine's engines are used; both kinds when left out. */
   runtime?: RuntimeChoice | undefined;
   /** Lets `runtime: 'synthetic'` work, for load tests; a farm of people never sets it. */
@@ -231,6 +233,7 @@ async function startParts(
         coordinatorKey: secrets.coordinatorKey,
         requesterKey: secrets.requesterKey,
         apiKey: secrets.apiKey,
+        databaseUrl: options.databaseUrl,
       },
     }),
   );

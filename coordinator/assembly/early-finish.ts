@@ -15,26 +15,32 @@ export const waitsForTiles = sql<boolean>`(batches.kind = 'finish' and batches.s
   select 1 from tasks t join frames f on f.job_id = t.job_id and f.frame = t.frame
   where t.batch_id = batches.id and f.tiles_verified < f.tiles_total))`;
 
-/**
- * Counts delivered tiles (one entry per tile, its frame). True when one was its frame's last and a finish task is in the
- * queue now.
- */
+/** Counts delivered tiles. Returns the jobs in which one was its frame's last, so that a finish task is in the queue now. */
 export async function countDelivered(
   tx: FarmQuery,
-  jobId: JobId,
-  tiles: readonly number[],
-): Promise<boolean> {
-  const { rows } = await sql<{ frame: number }>`
-    with counted as (
-      update frames f set tiles_delivered = tiles_delivered + n.tiles
-      from (select frame, count(*)::int as tiles from unnest(${tiles as number[]}::int[]) as frame group by frame) n
-      where f.job_id = ${jobId} and f.frame = n.frame
-      returning f.frame, f.tiles_delivered = f.tiles_total as complete)
-    select frame from counted where complete`.execute(tx);
-  if (rows.length === 0) return false;
-  const frames = rows.map((row) => row.frame);
-  await queueFinishes(tx, jobId, frames);
-  return true;
+  tiles: readonly Pick<TaskRow, 'job_id' | 'frame'>[],
+): Promise<ReadonlySet<JobId>> {
+  if (tiles.length === 0) return new Set();
+  // Locked in one order, whoever counts: messages of two coordinators may have tiles of the same frames.
+  const { rows } = await sql<{ job_id: JobId; frame: number }>`
+    with n as (
+      select job_id, frame, count(*)::int as tiles
+      from unnest(${tiles.map((tile) => tile.job_id)}::text[], ${tiles.map((tile) => tile.frame)}::int[])
+        as u(job_id, frame) group by job_id, frame),
+    mine as materialized (
+      select f.job_id, f.frame, n.tiles from frames f join n on n.job_id = f.job_id and n.frame = f.frame
+      order by f.job_id, f.frame for update of f),
+    counted as (
+      update frames f set tiles_delivered = tiles_delivered + mine.tiles
+      from mine where f.job_id = mine.job_id and f.frame = mine.frame
+      returning f.job_id, f.frame, f.tiles_delivered = f.tiles_total as complete)
+    select job_id, frame from counted where complete`.execute(tx);
+  const jobs = new Set(rows.map((row) => row.job_id));
+  for (const job of jobs) {
+    const frames = rows.filter((row) => row.job_id === job).map((row) => row.frame);
+    await queueFinishes(tx, job, frames);
+  }
+  return jobs;
 }
 
 /** Puts the waiting finish tasks of those of the frames into the queue that have all their tiles. */

@@ -1,18 +1,19 @@
 /** Pictures that can be looked at while they are checked. */
 import { sql } from 'kysely';
 import { toJson } from '../../platform/json.ts';
-import type { BatchId, JobId } from '../../protocol/ids.ts';
+import type { BatchId } from '../../protocol/ids.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
 import type { FarmQuery } from '../database/schema.ts';
 
-/** Shows the pictures of delivered finish or frame tasks of one job. */
-export async function showFrames(tx: FarmQuery, jobId: JobId, receipts: readonly Receipt[]): Promise<void> {
+/** Shows the pictures of delivered finish or frame tasks. */
+export async function showFrames(tx: FarmQuery, receipts: readonly Receipt[]): Promise<void> {
   const shown = receipts.filter((receipt) => receipt.kind !== 'render');
   if (shown.length === 0) return;
   await sql`
     update frames f set state = 'unverified', picture = r."pictureDigest", extra_files = r."extraFilesDigest"
-    from jsonb_to_recordset(${toJson(shown)}::jsonb) as r(frame int, "pictureDigest" text, "extraFilesDigest" text)
-    where f.job_id = ${jobId} and f.frame = r.frame and f.state = 'pending'`.execute(tx);
+    from jsonb_to_recordset(${toJson(shown)}::jsonb) 
+      as r("jobId" text, frame int, "pictureDigest" text, "extraFilesDigest" text)
+    where f.job_id = r."jobId" and f.frame = r.frame and f.state = 'pending'`.execute(tx);
 }
 
 /** Takes the pictures of a batch that did not pass away again. */

@@ -41,6 +41,10 @@ type Tables = {
     seq: Generated<string>;
     scene: Digest;
     spec: JSONColumnType<JobSpec>;
+    /** Out of the spec, which is long: see migration 9. */
+    engine: ColumnType<string, never, never>;
+    device_class: ColumnType<string | null, never, never>;
+    exr: ColumnType<boolean, never, never>;
     warnings: JSONColumnType<string[]>;
     state: JobState;
     reason: string | null;

@@ -7,10 +7,10 @@ import type { FarmQuery } from '../database/schema.ts';
 import { endJob } from './end-job.ts';
 
 /** Whether node `n` has the engine of job `j`, on the kind of device that the job is for. */
-export const hasEngine = sql`(case when j.spec->>'deviceClass' is null
-  then (n.engine = j.spec->>'engine' and n.device_class like 'cpu%') or n.engines ->> (j.spec->>'engine') is not null
+export const hasEngine = sql`(case when j.device_class is null
+  then (n.engine = j.engine and n.device_class like 'cpu%') or n.engines ->> j.engine is not null
   else n.gpus @> jsonb_build_array(jsonb_build_object(
-    'engine', j.spec->>'engine', 'deviceClass', j.spec->>'deviceClass')) end)`;
+    'engine', j.engine, 'deviceClass', j.device_class)) end)`;
 
 /** A node that is away for less than this may be starting again: a job waits for it before it is given up. */
 const HOPE_MS = 10 * 60_000;
@@ -55,12 +55,10 @@ async function endOutdatedJobs(context: CoordinatorContext): Promise<number> {
   const engines = [...new Set(context.engines.map((runtime) => runtime.engine.id))];
   const classes = context.engines.map(({ engine }) => classKey(engine.id, engine.deviceClass));
   const { rows } = await sql<{ id: JobId; gpus: string | null; late: boolean }>`
-    select id, spec->>'deviceClass' as gpus, deadline_at < ${new Date(context.clock.now())} as late from jobs
+    select id, device_class as gpus, deadline_at < ${new Date(context.clock.now())} as late from jobs
     where state in ('opening', 'active')
-      and (deadline_at < ${new Date(context.clock.now())} or not (spec->>'engine' = any(${engines}::text[]))
-        or not coalesce((spec->>'engine') || ' ' || (spec->>'deviceClass') = any(${classes}::text[]), true))`.execute(
-    context.db,
-  );
+      and (deadline_at < ${new Date(context.clock.now())} or not (engine = any(${engines}::text[]))
+        or not coalesce(engine || ' ' || device_class = any(${classes}::text[]), true))`.execute(context.db);
   for (const { id, gpus, late } of rows) {
     const other = gpus === null ? 'another Blender' : `another Blender or other GPUs (${gpus})`;
     const reason = late

@@ -17,15 +17,19 @@ const MAX_TRIES = 10;
  * node that has delivered n tasks of a job has {@link FIRST_LEASES} + n more of it at most: one that leases everything
  * and finishes nothing must not hold up the farm.
  */
-const MAX_LEASES = 3 * MAX_RUN;
+export const MAX_LEASES = 3 * MAX_RUN;
 /** One that renders, one before it and two after it. */
-const FIRST_LEASES = 4;
+export const FIRST_LEASES = 4;
 
 /**
  * So long is a job worked on while nobody knows whether it can be paid for. A trial takes seconds where a machine is idle,
  * so where it takes longer the nodes are what it waits for; and whoever wants pictures for nothing gets no more than these.
  */
 const UNADMITTED_MS = 60_000;
+
+/** Whether tasks of job `j` are given out now. */
+export const mayBeWorkedOn = (now: Date) => sql`(j.state = 'active'
+  and not (j.admission = 'pending' and j.created_at < ${new Date(now.getTime() - UNADMITTED_MS)}))`;
 
 /**
  * Claims the first task of `held` that this node may do, and after it those of the same job and kind up to `run.tasks`
@@ -50,8 +54,8 @@ export async function claimRun(
   const { scene = null, kind = null, tasks = 1 } = claim.run ?? {};
   const fits =
     claim.gpu === undefined
-      ? sql`j.spec->>'deviceClass' is null and j.spec->>'engine' = any(${claim.engines as string[]}::text[])`
-      : sql`(j.spec->>'engine') || ' ' || (j.spec->>'deviceClass') = any(${claim.gpu.classes as string[]}::text[])`;
+      ? sql`j.device_class is null and j.engine = any(${claim.engines as string[]}::text[])`
+      : sql`j.engine || ' ' || j.device_class = any(${claim.gpu.classes as string[]}::text[])`;
   const devices = sql`1 + (select count(distinct g->>'device') from nodes n, jsonb_array_elements(n.gpus) g
                            where n.id = ${claim.nodeId})`;
   const leased = sql`(select count(*) from tasks l where l.state = 'leased' and l.node_id = ${claim.nodeId})`;
@@ -66,8 +70,8 @@ export async function claimRun(
       select t.id, t.job_id, t.kind, j.scene, j.seq, t.position
       from tasks t join jobs j on j.id = t.job_id
       where t.id = any(${claim.held as TaskId[]}::text[])
-        and t.state = 'queued' and j.state = 'active' and ${fits}
-        and not (j.admission = 'pending' and j.created_at < ${new Date(claim.now.getTime() - UNADMITTED_MS)})
+        and t.state = 'queued' and ${fits}
+        and ${mayBeWorkedOn(claim.now)}
         and not exists (select 1 from nodes q where q.id = ${claim.nodeId} and q.quarantined_until > ${claim.now})
         and not exists (select 1 from job_exclusions e where e.job_id = t.job_id and e.node_id = ${claim.nodeId})
         and not exists (select 1 from task_failures f where f.task_id = t.id and f.node_id = ${claim.nodeId}

@@ -1,75 +1,223 @@
-/** A node delivers: its receipts join their batch, in one transaction guarded by the tokens of the leases. */
+/**
+ * Nodes deliver: their receipts join their batches, in one transaction guarded by the tokens of the leases. What arrives
+ * at the same moment goes together, each message judged for itself.
+ */
+import { sql } from 'kysely';
 import { jobKey } from '../../platform/chain/keys.ts';
 import { escrowDomain, recoverCommitSigner } from '../../platform/chain/signing.ts';
+import { inTransaction } from '../../platform/database/in-transaction.ts';
+import type { Settled } from '../../platform/together.ts';
 import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
 import { FarmError } from '../../protocol/errors.ts';
-import type { Bytes32, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
+import type { BatchId, Bytes32, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import {
   type BatchSignature,
   type Complete,
   type CompleteReply,
   type Delivery,
+  type LeaseGrant,
   MAX_RECEIPTS,
 } from '../../protocol/messages.ts';
 import { requireExtraFiles } from '../assembly/extra-files.ts';
 import type { CoordinatorContext } from '../context.ts';
-import type { FarmQuery } from '../database/schema.ts';
-import { batchState, openBatch } from '../settlement/open-batch.ts';
+import type { FarmQuery, NodeGpu } from '../database/schema.ts';
+import { batchStates, openBatches } from '../settlement/open-batch.ts';
 import { filesToDeliver } from '../verification/hand-over.ts';
 import { requireReceiptFits } from './check-receipt.ts';
 import type { TaskRow } from './claim-run.ts';
 import { deviceClassOf } from './nodes.ts';
-import { recordDeliveries, type Taken } from './record-deliveries.ts';
+import { type Accepted, recordDeliveries, type Taken } from './record-deliveries.ts';
 
-/**
- * Takes results, all or none; `queued` says that others have something to do because of it. Answers with the batch to
- * sign for when it is not the one the node signed (it was closed or grew) or when some of the leases are over, which it
- * names; the others are kept then. Throws LEASE_LOST when none of the leases is held, MESSAGE_INVALID for receipts that
- * do not fit them.
- */
+/** `queued`: others have something to do because of it. */
+export type Completed = CompleteReply & { queued: boolean };
+
+/** A node's message. */
+export type Completion = { nodeId: NodeId; message: Complete };
+
+/** Messages taken in one transaction. */
+export const MAX_COMPLETIONS = 64;
+
+/** {@link completeAll} for one. */
 export async function completeTasks(
   context: CoordinatorContext,
   nodeId: NodeId,
-  { deliveries, batch: signed }: Complete,
-): Promise<CompleteReply & { queued: boolean }> {
-  const { jobId, kind } = requireOneRun(deliveries);
-  const { spec, ...node } = await jobAndNode(context, jobId, nodeId);
-  for (const { receipt } of deliveries) await requireFiles(context, receipt, spec.exr === true);
-  const now = new Date(context.clock.now());
-  return await context.db.transaction().execute(async (tx) => {
-    const tasks = await leasedTasks(tx, nodeId, deliveries);
-    const lost = deliveries.map(({ taskId }) => taskId).filter((id) => !tasks.has(id));
-    const batch = await batchState(
-      tx,
-      await openBatch(tx, { jobId, nodeId, address: node.address, kind }, now),
-    );
-    if (lost.length > 0) return { moved: batch, lost, queued: false };
-    const rendered = { engine: spec.engine, device_class: deviceClassOf(node, spec) };
-    const taken = deliveries.flatMap((delivery): Taken[] => {
-      const task = tasks.get(delivery.taskId);
-      if (task === undefined) return [];
-      requireReceiptFits(delivery.receipt, task, { address: node.address, ...rendered });
-      return [{ delivery, task, leaf: receiptLeaf(delivery.receipt) }];
-    });
-    const leaves = [...batch.leaves, ...taken.map(({ leaf }) => leaf)];
-    const amount = taken.reduce((sum, { task }) => sum + BigInt(task.price), batch.amount);
-    if (
-      leaves.length > MAX_RECEIPTS ||
-      signed.batchId !== batch.batchId ||
-      signed.count !== leaves.length ||
-      signed.amount !== amount ||
-      signed.root !== receiptRoot(leaves)
-    ) {
-      return { moved: batch, lost: [], queued: false };
+  message: Complete,
+): Promise<Completed> {
+  const [result] = await completeAll(context, [{ nodeId, message }]);
+  if (result === undefined) throw new Error('a delivery was not answered for');
+  if ('error' in result) throw result.error;
+  return result.value;
+}
+
+/**
+ * Takes each message's results, all of it or none. Answers with the batch to sign for when it is not the one the node
+ * signed (it was closed or grew) or when some of the leases are over, which it names; the others are kept then. The
+ * error of a message is LEASE_LOST when none of its leases is held, MESSAGE_INVALID for receipts that do not fit them.
+ */
+export async function completeAll(
+  context: CoordinatorContext,
+  completions: readonly Completion[],
+): Promise<Settled<Completed>[]> {
+  const results = new Map<Completion, Settled<Completed>>();
+  const settle = (one: Completion, result: Settled<Completed>): void => void results.set(one, result);
+  const prepared = await prepareAll(context, completions, settle);
+  // Two messages of a node may be for the same batch: what the second has to sign depends on what becomes of the first.
+  for (let left = prepared; left.length > 0; ) {
+    const nodes = new Set<NodeId>();
+    const now = left.filter(({ nodeId }) => !nodes.has(nodeId) && nodes.add(nodeId));
+    left = left.filter((one) => !now.includes(one));
+    await takeTogether(context, now, settle);
+  }
+  return completions.map((one) => results.get(one) ?? { error: new Error('a delivery was left out') });
+}
+
+type Settle = (one: Completion, result: Settled<Completed>) => void;
+
+/** A message whose files are here. */
+type Prepared = {
+  completion: Completion;
+  nodeId: NodeId;
+  jobId: JobId;
+  kind: TaskRow['kind'];
+  deliveries: readonly (Delivery & { leaf: Bytes32 })[];
+  signed: BatchSignature;
+  terms: Terms;
+};
+
+/** What needs no transaction: the job and the node of each message, its files, its leaves. */
+async function prepareAll(
+  context: CoordinatorContext,
+  completions: readonly Completion[],
+  settle: Settle,
+): Promise<Prepared[]> {
+  const ofOneRun = completions.flatMap((completion) => {
+    try {
+      return [{ completion, nodeId: completion.nodeId, ...requireOneRun(completion.message.deliveries) }];
+    } catch (error) {
+      settle(completion, { error });
+      return [];
     }
-    requireSignature(context, node.address, jobId, batch.batchKey, signed);
-    const { queued } = await recordDeliveries(tx, context.events, taken, {
-      signed,
-      before: batch.leaves.length,
-      now,
-    });
-    return { moved: null, lost: [], queued };
   });
+  const terms = await readTerms(context, ofOneRun);
+  const prepared = await Promise.all(
+    ofOneRun.map(async ({ completion, nodeId, jobId, kind }): Promise<Prepared[]> => {
+      try {
+        const of = terms.get(termsKey(jobId, nodeId));
+        if (of === undefined) throw new FarmError('LEASE_LOST', `there is no job ${jobId} for ${nodeId}`);
+        const { deliveries, batch: signed } = completion.message;
+        await requireFiles(
+          context,
+          deliveries.map(({ receipt }) => receipt),
+          of.exr,
+        );
+        const hashed = deliveries.map((one) => ({ ...one, leaf: receiptLeaf(one.receipt) }));
+        return [{ completion, nodeId, jobId, kind, deliveries: hashed, signed, terms: of }];
+      } catch (error) {
+        settle(completion, { error });
+        return [];
+      }
+    }),
+  );
+  return prepared.flat();
+}
+
+/** At most one message of each node. */
+async function takeTogether(
+  context: CoordinatorContext,
+  prepared: readonly Prepared[],
+  settle: Settle,
+): Promise<void> {
+  try {
+    const results = await inTransaction(context.db, (tx) => take(context, tx, prepared));
+    for (const [index, { completion }] of prepared.entries())
+      settle(completion, results[index] ?? { error: new Error('a delivery was not judged') });
+  } catch (error) {
+    const [first] = prepared;
+    if (first !== undefined && prepared.length === 1) settle(first.completion, { error });
+    // One of them may be at fault, which is no reason to lose the others.
+    else for (const one of prepared) await takeTogether(context, [one], settle);
+  }
+}
+
+async function take(
+  context: CoordinatorContext,
+  tx: FarmQuery,
+  prepared: readonly Prepared[],
+): Promise<Settled<Completed>[]> {
+  const now = new Date(context.clock.now());
+  const held = await heldTasks(
+    tx,
+    prepared.flatMap(({ nodeId, deliveries }) => deliveries.map((lease) => ({ ...lease, nodeId }))),
+  );
+  const some = prepared.filter(({ deliveries }) => deliveries.some(({ taskId }) => held.has(taskId)));
+  const batches = await batchesOf(tx, some, now);
+  const accepted: Accepted[] = [];
+  const results = prepared.map((one): Settled<Completed> | Accepted => {
+    try {
+      const judged = judge(context, one, held, batches.get(one));
+      if (!('taken' in judged)) return { value: judged };
+      accepted.push(judged);
+      return judged;
+    } catch (error) {
+      return { error };
+    }
+  });
+  const queued = await recordDeliveries(tx, context.events, accepted, now);
+  return results.map((result) =>
+    'taken' in result
+      ? { value: { moved: null, lost: [], queued: queued.has(result.taken[0]?.task.job_id as JobId) } }
+      : result,
+  );
+}
+
+async function batchesOf(
+  tx: FarmQuery,
+  prepared: readonly Prepared[],
+  now: Date,
+): Promise<Map<Prepared, LeaseGrant['batch']>> {
+  if (prepared.length === 0) return new Map();
+  const keys = prepared.map(({ jobId, nodeId, kind, terms }) => {
+    return { jobId, nodeId, kind, address: terms.node.address };
+  });
+  const ids: BatchId[] = await openBatches(tx, keys, now, { lock: true });
+  const states = await batchStates(tx, ids);
+  return new Map(prepared.flatMap((one, index) => (states[index] ? [[one, states[index]]] : [])));
+}
+
+/** What becomes of one message. Throws LEASE_LOST, MESSAGE_INVALID. */
+function judge(
+  context: CoordinatorContext,
+  { nodeId, jobId, deliveries, signed, terms }: Prepared,
+  held: ReadonlyMap<TaskId, TaskRow>,
+  batch: LeaseGrant['batch'] | undefined,
+): Completed | Accepted {
+  const lost = deliveries.map(({ taskId }) => taskId).filter((id) => !held.has(id));
+  if (lost.length === deliveries.length || batch === undefined) {
+    const names = deliveries.map(({ taskId }) => taskId).join(', ');
+    throw new FarmError('LEASE_LOST', `the lease on ${names} is over`);
+  }
+  if (lost.length > 0) return { moved: batch, lost, queued: false };
+  const { address } = terms.node;
+  const rendered = { engine: terms.job.engine, device_class: deviceClassOf(terms.node, terms.job) };
+  const taken = deliveries.flatMap((delivery): Taken[] => {
+    const task = held.get(delivery.taskId);
+    if (task === undefined) return [];
+    requireReceiptFits(delivery.receipt, task, { address, ...rendered });
+    return [{ delivery, task, leaf: delivery.leaf }];
+  });
+  const leaves = [...batch.leaves, ...taken.map(({ leaf }) => leaf)];
+  const amount = taken.reduce((sum, { task }) => sum + BigInt(task.price), batch.amount);
+  if (
+    leaves.length > MAX_RECEIPTS ||
+    signed.batchId !== batch.batchId ||
+    signed.count !== leaves.length ||
+    signed.amount !== amount ||
+    signed.root !== receiptRoot(leaves)
+  ) {
+    return { moved: batch, lost: [], queued: false };
+  }
+  requireSignature(context, address, jobId, batch.batchKey, signed);
+  return { taken, signed, before: batch.leaves.length, nodeId };
 }
 
 /** The job and kind of all of them. Throws MESSAGE_INVALID for several, or one task twice. */
@@ -88,33 +236,58 @@ function requireOneRun(deliveries: readonly Delivery[]): Pick<Delivery['receipt'
 /** Throws MESSAGE_INVALID for a result whose files are not here. */
 async function requireFiles(
   { blobs }: CoordinatorContext,
-  receipt: Delivery['receipt'],
+  receipts: readonly Delivery['receipt'][],
   exr: boolean,
 ): Promise<void> {
-  for (const digest of filesToDeliver(receipt, exr)) {
+  const digests = new Set(receipts.flatMap((receipt) => filesToDeliver(receipt, exr)));
+  for (const digest of digests) {
     if (digest !== null && !(await blobs.has(digest)))
       throw new FarmError('MESSAGE_INVALID', `the result ${digest} was not delivered`);
   }
-  if (receipt.extraFilesDigest !== undefined) await requireExtraFiles(blobs, receipt.extraFilesDigest);
+  const lists = new Set(receipts.map(({ extraFilesDigest }) => extraFilesDigest));
+  for (const list of lists) if (list !== undefined) await requireExtraFiles(blobs, list);
 }
 
 /** What of a job and of the node that delivers to it does not change while it does. */
-async function jobAndNode(context: CoordinatorContext, jobId: JobId, nodeId: NodeId) {
-  const row = await context.db
-    .selectFrom('jobs')
-    .innerJoin('nodes', (join) => join.on('nodes.id', '=', nodeId))
-    .select([
-      'jobs.spec',
-      'nodes.address',
-      'nodes.engine',
-      'nodes.device_class',
-      'nodes.engines',
-      'nodes.gpus',
-    ])
-    .where('jobs.id', '=', jobId)
-    .executeTakeFirst();
-  if (row === undefined) throw new FarmError('LEASE_LOST', `there is no job ${jobId} for ${nodeId}`);
-  return row;
+type Terms = {
+  exr: boolean;
+  job: { engine: string; deviceClass: string | undefined };
+  node: {
+    address: string;
+    engine: string;
+    device_class: string;
+    engines: Record<string, string>;
+    gpus: NodeGpu[];
+  };
+};
+
+const termsKey = (jobId: JobId, nodeId: NodeId): string => `${jobId} ${nodeId}`;
+
+async function readTerms(
+  context: CoordinatorContext,
+  pairs: readonly { jobId: JobId; nodeId: NodeId }[],
+): Promise<Map<string, Terms>> {
+  if (pairs.length === 0) return new Map();
+  const { rows } = await sql<
+    Terms['node'] & {
+      job_id: JobId;
+      node_id: NodeId;
+      exr: boolean;
+      job_engine: string;
+      job_class: string | null;
+    }
+  >`
+    select p.job_id, p.node_id, j.exr, j.engine as job_engine, j.device_class as job_class,
+           n.address, n.engine, n.device_class, n.engines, n.gpus
+    from unnest(${pairs.map(({ jobId }) => jobId)}::text[], ${pairs.map(({ nodeId }) => nodeId)}::text[])
+      as p(job_id, node_id)
+    join jobs j on j.id = p.job_id join nodes n on n.id = p.node_id`.execute(context.db);
+  return new Map(
+    rows.map(({ job_id, node_id, exr, job_engine, job_class, ...node }) => [
+      termsKey(job_id, node_id),
+      { exr, job: { engine: job_engine, deviceClass: job_class ?? undefined }, node },
+    ]),
+  );
 }
 
 /** The task, if this node still holds it under this token; LEASE_LOST otherwise. */
@@ -123,34 +296,23 @@ export async function leasedTask(
   nodeId: NodeId,
   lease: { taskId: TaskId; token: number },
 ): Promise<TaskRow> {
-  const [task] = (await leasedTasks(tx, nodeId, [lease])).values();
+  const task = (await heldTasks(tx, [{ ...lease, nodeId }])).get(lease.taskId);
   if (task === undefined) throw new FarmError('LEASE_LOST', `the lease on ${lease.taskId} is over`);
   return task;
 }
 
-/** Those of the tasks that this node still holds under these tokens, locked. Throws LEASE_LOST where it is none. */
-async function leasedTasks(
+/** Those of the tasks that their nodes still hold under their tokens, locked. */
+async function heldTasks(
   tx: FarmQuery,
-  nodeId: NodeId,
-  leases: readonly { taskId: TaskId; token: number }[],
+  leases: readonly { taskId: TaskId; token: number; nodeId: NodeId }[],
 ): Promise<Map<TaskId, TaskRow>> {
-  const tokens = new Map(leases.map(({ taskId, token }) => [taskId, token]));
-  const rows = await tx
-    .selectFrom('tasks')
-    .selectAll()
-    .where('id', 'in', [...tokens.keys()])
-    .where('state', '=', 'leased')
-    .where('node_id', '=', nodeId)
-    // Always in the same order: two transactions that want the same rows wait for each other in turn.
-    .orderBy('id')
-    .forUpdate()
-    .execute();
-  const held = rows.filter((row) => tokens.get(row.id) === row.token);
-  if (held.length === 0) {
-    const names = [...tokens.keys()].join(', ');
-    throw new FarmError('LEASE_LOST', `the lease on ${names} is over`);
-  }
-  return new Map(held.map((row) => [row.id, row]));
+  const named = leases.map(({ taskId, token, nodeId }) => ({ taskId, token, nodeId }));
+  // Locked in the order of their ids, whoever locks them: two that want the same rows wait for each other in turn.
+  const { rows } = await sql<TaskRow>`
+    select t.* from jsonb_to_recordset(${JSON.stringify(named)}::jsonb) as l("taskId" text, token int, "nodeId" text)
+    join tasks t on t.id = l."taskId" and t.token = l.token and t.node_id = l."nodeId"
+    where t.state = 'leased' order by t.id for update of t`.execute(tx);
+  return new Map(rows.map((row) => [row.id, row]));
 }
 
 function requireSignature(

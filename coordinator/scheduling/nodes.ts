@@ -1,12 +1,14 @@
 /** Nodes as the farm knows them: seen, quarantined, excluded. */
 
+import { type Selectable, sql } from 'kysely';
 import type { z } from 'zod';
 import { classKey, isGpuClass } from '../../platform/render/device-choice.ts';
+import type { Settled } from '../../platform/together.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { NodeId } from '../../protocol/ids.ts';
 import type { helloSchema } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
-import type { NodeGpu } from '../database/schema.ts';
+import type { FarmTables, NodeGpu } from '../database/schema.ts';
 import { requireNoSynthetic } from '../synthetic-engines.ts';
 
 /** A node that was not heard of for this many lease times is offline; one missed heartbeat is a slow network. */
@@ -73,22 +75,68 @@ export async function welcomeNode(
   return first.deviceClass;
 }
 
-/**
- * The node, or its GPU where one asks, if it may work now. Throws NODE_QUARANTINED with the reason and the end of it,
- * NODE_NOT_REGISTERED where the escrow would not pay it, MESSAGE_INVALID for a GPU that its hello did not name or this farm does not check.
- */
+/** Nodes that ask at the same moment are looked up together, so many at a time. */
+export const MAX_LOOKED_UP = 256;
+
+/** Who was heard of less long ago need not be noted again: it is compared with times of seconds. */
+const SEEN_MS = 1_000;
+
+/** A node that asks, and the GPU that asks where it is one. */
+export type Question = { id: NodeId; device?: string | undefined };
+
+/** {@link workingNodes} for one. */
 export async function requireWorkingNode(
   context: CoordinatorContext,
   id: NodeId,
   device?: string,
 ): Promise<KnownNode> {
+  const [found] = await workingNodes(context, [{ id, device }]);
+  if (found === undefined) throw new Error('a node was not looked up');
+  if ('error' in found) throw found.error;
+  return found.value;
+}
+
+/**
+ * For each that asks the node, or its GPU, if it may work now. Else the error is NODE_QUARANTINED with the reason and the
+ * end of it, NODE_NOT_REGISTERED where the escrow would not pay it, or MESSAGE_INVALID for a GPU that its hello did not name or
+ * this farm does not check.
+ */
+export async function workingNodes(
+  context: CoordinatorContext,
+  questions: readonly Question[],
+): Promise<Settled<KnownNode>[]> {
   const now = context.clock.now();
-  const row = await context.db
-    .updateTable('nodes')
-    .set({ last_seen_at: new Date(now) })
-    .where('id', '=', id)
-    .returningAll()
-    .executeTakeFirst();
+  const ids = [...new Set(questions.map(({ id }) => id))];
+  const rows = await context.db.selectFrom('nodes').selectAll().where('id', 'in', ids).execute();
+  await noteSeen(
+    context,
+    rows.filter((row) => Math.abs(now - row.last_seen_at.getTime()) >= SEEN_MS).map((row) => row.id),
+  );
+  const nodes = new Map(rows.map((row) => [row.id, row]));
+  return questions.map((question) => {
+    try {
+      return { value: knownNode(question, nodes.get(question.id), now) };
+    } catch (error) {
+      return { error };
+    }
+  });
+}
+
+/** These nodes were heard of just now. */
+export async function noteSeen(context: CoordinatorContext, ids: readonly NodeId[]): Promise<void> {
+  if (ids.length === 0) return;
+  // Locked in one order, whoever notes it.
+  await sql`
+    update nodes n set last_seen_at = ${new Date(context.clock.now())}
+    from (select id from nodes where id = any(${ids as NodeId[]}::text[]) order by id for update) mine
+    where n.id = mine.id`.execute(context.db);
+}
+
+function knownNode(
+  { id, device }: Question,
+  row: Selectable<FarmTables['nodes']> | undefined,
+  now: number,
+): KnownNode {
   if (row === undefined) throw new FarmError('UNAUTHORIZED', `${id} has not said hello`);
   if (row.quarantined_until !== null && row.quarantined_until.getTime() > now) {
     throw new FarmError(

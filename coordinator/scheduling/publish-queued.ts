@@ -4,7 +4,7 @@ import type { TaskQueue } from '../../platform/nats/task-queue.ts';
 import type { JobId, TaskId } from '../../protocol/ids.ts';
 import type { FarmDb } from '../database/schema.ts';
 
-/** Pointers published at a time; the server acknowledges them in one go. */
+/** Pointers published at a time: nodes have the first of a large job while its last are on their way. */
 const CHUNK = 500;
 
 /**
@@ -14,12 +14,17 @@ const CHUNK = 500;
 export async function publishQueued(db: FarmDb, queue: TaskQueue): Promise<number> {
   let published = 0;
   for (;;) {
+    // Job by job along the index: sorting all that is left, for every part of it, would take the square of a long job.
     const { rows } = await sql<{ id: TaskId; job_id: JobId; token: number }>`
-      select t.id, t.job_id, t.token from tasks t join jobs j on j.id = t.job_id
-      where t.state = 'queued' and not t.published and j.state = 'active'
-      order by j.seq, t.position limit ${CHUNK}`.execute(db);
+      select next.id, j.id as job_id, next.token
+      from (select id, seq from jobs where state = 'active' order by seq) j
+      cross join lateral (
+        select id, token, position from tasks t
+        where t.job_id = j.id and t.state = 'queued' and not t.published
+        order by position limit ${CHUNK}) next
+      order by j.seq, next.position limit ${CHUNK}`.execute(db);
     if (rows.length === 0) return published;
-    await Promise.all(rows.map((row) => queue.publish({ taskId: row.id, jobId: row.job_id })));
+    await queue.publish(rows.map((row) => ({ taskId: row.id, jobId: row.job_id })));
     // By token: a task that was leased and given back meanwhile is in the queue anew and needs a new pointer.
     await sql`
       update tasks t set published = true

@@ -1,7 +1,7 @@
-/** Taken results, written down: tasks, batch, frames and events, each in one statement however many there are. */
+/** Taken results, written down: tasks, batches, frames and events, each in one statement however many there are. */
 import { sql } from 'kysely';
 import { toJson } from '../../platform/json.ts';
-import type { BatchId, Bytes32 } from '../../protocol/ids.ts';
+import type { Bytes32, JobId, NodeId } from '../../protocol/ids.ts';
 import { type BatchSignature, type Delivery, MAX_RECEIPTS } from '../../protocol/messages.ts';
 import { countDelivered } from '../assembly/early-finish.ts';
 import { showFrames } from '../assembly/show-frames.ts';
@@ -12,66 +12,66 @@ import type { TaskRow } from './claim-run.ts';
 /** A result beside the task that it is of. */
 export type Taken = { delivery: Delivery; task: TaskRow; leaf: Bytes32 };
 
-/** Puts `taken` (of one job, kind and node) on top of the `before` receipts of their batch. */
+/** Results of one node, job and kind, on top of the `before` receipts of their batch. */
+export type Accepted = { nodeId: NodeId; taken: readonly Taken[]; signed: BatchSignature; before: number };
+
+/** Writes down what was accepted, of different batches each. Returns the jobs in which a finish task is queued because of it. */
 export async function recordDeliveries(
   tx: FarmQuery,
   events: EventLog,
-  taken: readonly Taken[],
-  { signed, before, now }: { signed: BatchSignature; before: number; now: Date },
-): Promise<{ queued: boolean }> {
-  const [first] = taken;
-  if (first === undefined) return { queued: false };
-  const { job_id: jobId, kind } = first.task;
-  await recordTasks(tx, signed.batchId, taken, before);
-  await tx
-    .updateTable('batches')
-    .set({
-      receipts: signed.count,
-      amount: signed.amount.toString(),
-      root: signed.root,
-      signature: signed.signature,
-      // The age that closes a batch counts from its first receipt.
-      ...(before === 0 ? { opened_at: now } : {}),
-      ...(signed.count >= MAX_RECEIPTS ? { state: 'closed' as const } : {}),
-    })
-    .where('id', '=', signed.batchId)
-    .execute();
-  const frames = taken.map(({ task }) => task.frame);
-  const queued = kind === 'render' && (await countDelivered(tx, jobId, frames));
+  accepted: readonly Accepted[],
+  now: Date,
+): Promise<ReadonlySet<JobId>> {
+  if (accepted.length === 0) return new Set();
+  await recordTasks(tx, accepted);
+  await recordBatches(tx, accepted, now);
+  const all = accepted.flatMap(({ nodeId, taken }) => taken.map((one) => ({ ...one, nodeId })));
+  const tiles = all.filter(({ task }) => task.kind === 'render').map(({ task }) => task);
+  const queued = await countDelivered(tx, tiles);
   await showFrames(
     tx,
-    jobId,
-    taken.map(({ delivery }) => delivery.receipt),
+    all.map(({ delivery }) => delivery.receipt),
   );
-  await events.addAll(
+  await events.addMany(
     tx,
-    jobId,
-    taken.flatMap(({ task: { id: taskId, frame, tile, node_id: nodeId }, delivery: { renderMs } }) =>
-      nodeId === null
-        ? []
-        : [{ type: 'task.delivered' as const, taskId, kind, frame, tile, nodeId, renderMs }],
-    ),
+    all.map(({ task: { id: taskId, job_id: jobId, kind, frame, tile }, delivery: { renderMs }, nodeId }) => {
+      return {
+        jobId,
+        event: { type: 'task.delivered' as const, taskId, kind, frame, tile, nodeId, renderMs },
+      };
+    }),
     now,
   );
-  return { queued };
+  return queued;
 }
 
-async function recordTasks(
-  tx: FarmQuery,
-  batchId: BatchId,
-  taken: readonly Taken[],
-  before: number,
-): Promise<void> {
-  const rows = taken.map(({ delivery, leaf }, index) => ({
-    id: delivery.taskId,
-    receipt: delivery.receipt,
-    leaf,
-    place: before + index,
-    ms: Math.round(delivery.renderMs),
-  }));
+async function recordTasks(tx: FarmQuery, accepted: readonly Accepted[]): Promise<void> {
+  const rows = accepted.flatMap(({ taken, signed, before }) =>
+    taken.map(({ delivery, leaf }, index) => ({
+      id: delivery.taskId,
+      receipt: delivery.receipt,
+      leaf,
+      batch: signed.batchId,
+      place: before + index,
+      ms: Math.round(delivery.renderMs),
+    })),
+  );
   await sql`
-    update tasks t set state = 'delivered', receipt = d.receipt, leaf = d.leaf, batch_id = ${batchId},
+    update tasks t set state = 'delivered', receipt = d.receipt, leaf = d.leaf, batch_id = d.batch,
                        batch_index = d.place, lease_until = null, progress = 1, render_ms = d.ms
-    from jsonb_to_recordset(${toJson(rows)}::jsonb) as d(id text, receipt jsonb, leaf text, place int, ms int)
+    from jsonb_to_recordset(${toJson(rows)}::jsonb)
+      as d(id text, receipt jsonb, leaf text, batch text, place int, ms int)
     where t.id = d.id`.execute(tx);
+}
+
+async function recordBatches(tx: FarmQuery, accepted: readonly Accepted[], now: Date): Promise<void> {
+  const rows = accepted.map(({ signed, before }) => ({ ...signed, before }));
+  await sql`
+    update batches b set receipts = s.count, amount = s.amount, root = s.root, signature = s.signature,
+      -- The age that closes a batch counts from its first receipt.
+      opened_at = case when s.before = 0 then ${now}::timestamptz else b.opened_at end,
+      state = case when s.count >= ${MAX_RECEIPTS} then 'closed' else b.state end
+    from jsonb_to_recordset(${toJson(rows)}::jsonb)
+      as s("batchId" text, count int, amount numeric, root text, signature text, before int)
+    where b.id = s."batchId"`.execute(tx);
 }

@@ -1,20 +1,21 @@
 /** What nodes may ask, wired to what answers it. */
 import type { NatsConnection } from 'nats';
 import { serve } from '../../platform/nats/exchange.ts';
+import { Together } from '../../platform/together.ts';
 import { isFarmError } from '../../protocol/errors.ts';
-import { nodeIdSchema } from '../../protocol/ids.ts';
+import { nodeIdSchema, type TaskId } from '../../protocol/ids.ts';
 import { NODE_EXCHANGES } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { Housekeeping } from '../housekeeping.ts';
 import { observeNodes } from '../observing/observe-nodes.ts';
 import { requireMayJoin } from '../sign-in/may-join.ts';
 import type { HandOver } from '../verification/hand-over.ts';
-import { completeTasks } from './complete-tasks.ts';
+import { type Completed, type Completion, completeAll, MAX_COMPLETIONS } from './complete-tasks.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { registerNode, whatToSign } from './enrolment.ts';
 import { failTask } from './fail-task.ts';
-import { extendLeases } from './heartbeat.ts';
-import { requireWorkingNode, welcomeNode } from './nodes.ts';
+import { type Beat, extendAll, MAX_TOGETHER } from './heartbeat.ts';
+import { type KnownNode, MAX_LOOKED_UP, type Question, welcomeNode, workingNodes } from './nodes.ts';
 
 /** Heartbeats in a lease's time: two may be lost without losing the lease. */
 const HEARTBEATS_PER_LEASE = 3;
@@ -31,6 +32,12 @@ export async function serveNodes(
   onProgress: () => void,
   signal: AbortSignal,
 ): Promise<void> {
+  const nodes = new Together<Question, KnownNode>((some) => workingNodes(context, some), MAX_LOOKED_UP);
+  const beats = new Together<Beat, TaskId[]>((some) => extendAll(context, some), MAX_TOGETHER);
+  const completions = new Together<Completion, Completed>(
+    (some) => completeAll(context, some),
+    MAX_COMPLETIONS,
+  );
   await serve(
     nats,
     'node',
@@ -54,18 +61,18 @@ export async function serveNodes(
       },
       lease: async (from, { device, run }) => {
         try {
-          return await dispatcher.lease(await requireWorkingNode(context, from, device), run, signal);
+          return await dispatcher.lease(await nodes.run({ id: from, device }), run, signal);
         } catch (error) {
           if (!isFarmError(error, 'NODE_QUARANTINED') && !isFarmError(error, 'NODE_NOT_REGISTERED'))
             throw error;
           return { run: null, reason: error.message, retryAfterMs: NO_WORK_RETRY_MS };
         }
       },
-      heartbeat: async (from, { leases }) => ({ lost: await extendLeases(context, from, leases) }),
+      heartbeat: async (from, { leases }) => ({ lost: await beats.run({ nodeId: from, leases }) }),
       complete: async (from, message) => {
-        const { moved, lost, queued } = await completeTasks(context, from, message);
+        const { moved, lost, queued } = await completions.run({ nodeId: from, message });
+        if (moved === null) housekeeping.delivered(message.deliveries.length);
         if (queued) housekeeping.wake();
-        else if (moved === null) housekeeping.delivered();
         // It may have had as much in flight as it may have.
         if (moved === null) dispatcher.wake();
         return { moved, lost };

@@ -2,6 +2,7 @@
 
 import type { Selectable } from 'kysely';
 import { sql } from 'kysely';
+import { inTransaction } from '../../platform/database/in-transaction.ts';
 import type { Outcome } from '../../protocol/verdict.ts';
 import { advanceFrames } from '../assembly/advance-frames.ts';
 import { withdrawFinishes } from '../assembly/early-finish.ts';
@@ -39,7 +40,7 @@ export async function applyOutcome(
   const now = new Date(context.clock.now());
   const { outcome, agreed } = ending;
   const slashed = ending.slashed.toString();
-  await context.db.transaction().execute(async (tx) => {
+  await inTransaction(context.db, async (tx) => {
     const settled = await tx
       .updateTable('batches')
       .set({ state: 'settled', outcome, agreed, slashed, evidence: batch.evidence, asked: '[]' })

@@ -49,25 +49,72 @@ async function findOpen(db: FarmQuery, key: OpenBatchKey): Promise<BatchId | und
   return row?.id;
 }
 
+/** A batch can be closed as soon as it is opened; more often than this is a fault. */
+const MAX_OPENINGS = 5;
+
+/**
+ * The open batches of several keys, in their order, made where there are none. `lock`: nobody else may add to them, or
+ * close them, before this transaction is over.
+ */
+export async function openBatches(
+  db: FarmQuery,
+  keys: readonly OpenBatchKey[],
+  now: Date,
+  { lock }: { lock: boolean } = { lock: false },
+): Promise<BatchId[]> {
+  for (let opening = 0; opening < MAX_OPENINGS; opening++) {
+    const open = await findAllOpen(db, keys, lock);
+    const missing = keys.filter((key) => !open.has(placeOf(key)));
+    if (missing.length === 0) return keys.flatMap((key) => open.get(placeOf(key)) ?? []);
+    for (const key of missing) await openBatch(db, key, now);
+  }
+  throw new FarmError('INTERNAL', 'batches were closed as soon as they were opened');
+}
+
+const placeOf = ({ jobId, nodeId, kind }: Pick<OpenBatchKey, 'jobId' | 'nodeId' | 'kind'>): string =>
+  `${jobId} ${nodeId} ${kind}`;
+
+async function findAllOpen(
+  db: FarmQuery,
+  keys: readonly OpenBatchKey[],
+  lock: boolean,
+): Promise<Map<string, BatchId>> {
+  // Locked in the order of their ids, whoever locks them: two that want the same ones wait for each other in turn.
+  const { rows } = await sql<{ id: BatchId; jobId: JobId; nodeId: NodeId; kind: TaskKind }>`
+    select b.id, b.job_id as "jobId", b.node_id as "nodeId", b.kind
+    from unnest(${keys.map((key) => key.jobId)}::text[], ${keys.map((key) => key.nodeId)}::text[],
+                ${keys.map((key) => key.kind)}::text[]) as k(job_id, node_id, kind)
+    join batches b on b.job_id = k.job_id and b.node_id = k.node_id and b.kind = k.kind and b.state = 'open'
+    order by b.id ${lock ? sql`for update of b` : sql``}`.execute(db);
+  return new Map(rows.map((row) => [placeOf(row), row.id]));
+}
+
 /** What a node has to sign on top of: the leaves so far, in the order they came, and their price. */
 export async function batchState(db: FarmQuery, batchId: BatchId): Promise<LeaseGrant['batch']> {
-  const rows = await db
-    .selectFrom('tasks')
-    .select(['leaf', 'price'])
-    .where('batch_id', '=', batchId)
-    .orderBy('batch_index')
-    .execute();
-  const batch = await db
-    .selectFrom('batches')
-    .select(['id', 'chain_key'])
-    .where('id', '=', batchId)
-    .executeTakeFirstOrThrow();
-  return {
-    batchId,
-    batchKey: chainKey(batch),
-    leaves: rows.map((row) => row.leaf).filter((leaf): leaf is Bytes32 => leaf !== null),
-    amount: rows.reduce((sum, row) => sum + BigInt(row.price), 0n),
-  };
+  const [state] = await batchStates(db, [batchId]);
+  if (state === undefined) throw new Error(`no state of batch ${batchId}`);
+  return state;
+}
+
+/** The same for several, in their order. */
+export async function batchStates(db: FarmQuery, ids: readonly BatchId[]): Promise<LeaseGrant['batch'][]> {
+  const batches = await db.selectFrom('batches').select(['id', 'chain_key']).where('id', 'in', ids).execute();
+  const { rows } = await sql<{ batch_id: BatchId; leaf: Bytes32 | null; price: string }>`
+    select batch_id, leaf, price from tasks
+    where batch_id = any(${ids as BatchId[]}::text[]) order by batch_id, batch_index`.execute(db);
+  const states = new Map(
+    batches.map((batch): [BatchId, LeaseGrant['batch']] => [
+      batch.id,
+      { batchId: batch.id, batchKey: chainKey(batch), leaves: [], amount: 0n },
+    ]),
+  );
+  for (const { batch_id: id, leaf, price } of rows) {
+    const state = states.get(id);
+    if (state === undefined) continue;
+    if (leaf !== null) state.leaves.push(leaf);
+    state.amount += BigInt(price);
+  }
+  return ids.flatMap((id) => states.get(id) ?? []);
 }
 
 /**
@@ -75,14 +122,20 @@ export async function batchState(db: FarmQuery, batchId: BatchId): Promise<Lease
  * their node works on none. A closed batch goes on chain. Returns how many were closed.
  */
 export async function closeBatches(db: FarmQuery, now: Date, maxAgeMs: number): Promise<number> {
+  // What can still be handed out is asked once per job and kind: a farm has far more batches than these.
   const result = await sql`
+    with growing as materialized (
+      select g.job_id, g.kind, exists (
+        select 1 from tasks t where t.job_id = g.job_id and t.state = 'queued' and t.kind = g.kind) as queued
+      from (select distinct job_id, kind from batches where state = 'open' and receipts > 0) g)
     update batches b set state = 'closed'
-    where b.state = 'open' and b.receipts > 0 and (
+    from growing g
+    where b.state = 'open' and b.receipts > 0 and g.job_id = b.job_id and g.kind = b.kind and (
       b.receipts >= ${MAX_RECEIPTS}
       or b.opened_at < ${new Date(now.getTime() - maxAgeMs)}
-      or not exists (
-        select 1 from tasks t where t.job_id = b.job_id and t.kind = b.kind
-          and (t.state = 'queued' or (t.state = 'leased' and t.node_id = b.node_id))))`.execute(db);
+      or (not g.queued and not exists (
+        select 1 from tasks t where t.state = 'leased' and t.node_id = b.node_id
+          and t.job_id = b.job_id and t.kind = b.kind)))`.execute(db);
   return Number(result.numAffectedRows ?? 0n);
 }
 

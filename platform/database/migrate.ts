@@ -4,11 +4,27 @@ import { join } from 'node:path';
 import { type Kysely, sql } from 'kysely';
 import { FarmError } from '../../protocol/errors.ts';
 
+/** "tess" in ASCII: no other program takes the same lock on a shared server by chance. */
+const MIGRATION_LOCK = 0x74657373;
+
 /**
- * Brings the schema up to date. Throws DATA_FOLDER_NEWER when the database knows migrations that this program does
- * not: going on would write rows that the newer program misreads.
+ * Brings the schema up to date; of several programs that start together one does it and the others wait. Throws
+ * DATA_FOLDER_NEWER when the database knows migrations that this program does not: going on would write rows that the
+ * newer program misreads.
  */
 export async function migrate(db: Kysely<never>, folder: string): Promise<void> {
+  // A lock belongs to its connection: it is gone with a program that is killed.
+  await db.connection().execute(async (one) => {
+    await sql`select pg_advisory_lock(${MIGRATION_LOCK})`.execute(one);
+    try {
+      await migrateAlone(one, folder);
+    } finally {
+      await sql`select pg_advisory_unlock(${MIGRATION_LOCK})`.execute(one);
+    }
+  });
+}
+
+async function migrateAlone(db: Kysely<never>, folder: string): Promise<void> {
   await sql`create table if not exists migrations (number int primary key, applied_at timestamptz not null default now())`.execute(
     db,
   );
@@ -31,7 +47,6 @@ export async function migrate(db: Kysely<never>, folder: string): Promise<void> 
     if (done.has(number)) continue;
     const text = await readFile(join(folder, file), 'utf8');
     await db.transaction().execute(async (transaction) => {
-      // First the mark: a second program that migrates at the same moment fails here, before it changes anything.
       await sql`insert into migrations (number) values (${number})`.execute(transaction);
       for (const statement of statements(text)) await sql.raw(statement).execute(transaction);
     });

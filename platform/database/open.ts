@@ -1,30 +1,52 @@
-/** Opens the embedded database. */
+/** Opens the database: a Postgres server where there is one, else PGlite in a folder. */
 import { mkdir } from 'node:fs/promises';
 import { PGlite } from '@electric-sql/pglite';
 import { Kysely } from 'kysely';
 import { diskError } from '../files.ts';
 import { migrate } from './migrate.ts';
 import { PgliteDialect } from './pglite-dialect.ts';
+import { openPostgres } from './postgres.ts';
 
 export type OpenDatabase<Schema> = { db: Kysely<Schema> } & AsyncDisposable;
 
-/** Opens the database in `folder` (`null`: in memory, for tests) and brings its schema up to date. */
+/** A folder of this program's own (`null`: in memory, for tests), or a server that several programs share. */
+export type DatabasePlace = string | null | { url: string };
+
+/**
+ * Opens the database and brings its schema up to date. Throws DATABASE_UNREACHABLE for a server that does not answer,
+ * DATA_FOLDER_NEWER for a schema of a newer program.
+ */
 export async function openDatabase<Schema>(
-  folder: string | null,
+  place: DatabasePlace,
   migrationsFolder: string,
 ): Promise<OpenDatabase<Schema>> {
+  const { db, close } =
+    place !== null && typeof place === 'object'
+      ? await openPostgres<Schema>(place.url)
+      : await openPglite<Schema>(place);
+  try {
+    await migrate(db as unknown as Kysely<never>, migrationsFolder);
+  } catch (error) {
+    await db.destroy();
+    await close();
+    throw error;
+  }
+  return {
+    db,
+    async [Symbol.asyncDispose]() {
+      await db.destroy();
+      await close();
+    },
+  };
+}
+
+async function openPglite<Schema>(
+  folder: string | null,
+): Promise<{ db: Kysely<Schema>; close(): Promise<void> }> {
   try {
     if (folder !== null) await mkdir(folder, { recursive: true, mode: 0o700 });
     const pglite = await PGlite.create(folder ?? 'memory://');
-    const db = new Kysely<Schema>({ dialect: new PgliteDialect(pglite) });
-    await migrate(db as unknown as Kysely<never>, migrationsFolder);
-    return {
-      db,
-      async [Symbol.asyncDispose]() {
-        await db.destroy();
-        await pglite.close();
-      },
-    };
+    return { db: new Kysely<Schema>({ dialect: new PgliteDialect(pglite) }), close: () => pglite.close() };
   } catch (error) {
     throw diskError(error, folder ?? 'memory');
   }

@@ -12,7 +12,16 @@ export type Child = {
   stop(): Promise<void>;
 };
 
-export type ChildCommand = { name: string; command: string; args: string[]; logFile: string; cwd?: string };
+export type ChildCommand = {
+  name: string;
+  command: string;
+  args: string[];
+  logFile: string;
+  cwd?: string;
+  /** Another user to run as, which only root may ask for. */
+  uid?: number;
+  gid?: number;
+};
 
 const STOP_TIMEOUT_MS = 20_000;
 /** Seconds on a quiet machine; a coordinator on a very busy one was seen to take a minute for its first database. */
@@ -62,6 +71,8 @@ async function spawnLogged(options: ChildCommand, ipc: boolean): Promise<ChildPr
       // Own process group: Ctrl-C in a terminal reaches the farm alone, which then ends its children in order.
       detached: true,
       cwd: options.cwd,
+      uid: options.uid,
+      gid: options.gid,
       stdio: ['ignore', log.fd, log.fd, ...(ipc ? (['ipc'] as const) : [])],
     });
     await new Promise<void>((resolve, reject) => {

@@ -1,6 +1,6 @@
 import type { KyselyPlugin } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Dispatcher } from '../../coordinator/scheduling/dispatcher.ts';
+import { Dispatcher, MAX_HELD } from '../../coordinator/scheduling/dispatcher.ts';
 import { publishQueued } from '../../coordinator/scheduling/publish-queued.ts';
 import type { nodeIdSchema, TaskId } from '../../protocol/ids.ts';
 import { leaseRunSchema, MAX_RUN } from '../../protocol/messages.ts';
@@ -179,12 +179,12 @@ describe('the dispatcher', () => {
 
   it('lets go of its pointers when it holds as many as it may and none is for those who wait', async () => {
     const node = await farm.addNode();
-    const full = await farm.addJob({ tilesPerFrame: 256, engine: 'blender-4.3.2' });
+    const full = await farm.addJob({ tilesPerFrame: MAX_HELD, engine: 'blender-4.3.2' });
     const behind = await farm.addJob({ tilesPerFrame: 1 });
     const dispatch = await dispatcher();
     const waiting = dispatch.lease(known(node), undefined, idle);
-    for (const tile of full.tiles.slice(0, 255)) farm.queue.deliver({ taskId: tile.id, jobId: full.id });
-    // A node that asks now is looked for among these, too; 255 are not yet too many.
+    for (const tile of full.tiles.slice(0, -1)) farm.queue.deliver({ taskId: tile.id, jobId: full.id });
+    // A node that asks now is looked for among these, too; one less is not yet too many.
     const second = await farm.addNode();
     const stopping = new AbortController();
     const secondWaiting = dispatch.lease(known(second), undefined, stopping.signal);
@@ -192,7 +192,7 @@ describe('the dispatcher', () => {
     stopping.abort();
     await secondWaiting;
     expect(farm.queue.letGo).toEqual([]);
-    farm.queue.deliver({ taskId: full.tiles[255]?.id as TaskId, jobId: full.id });
+    farm.queue.deliver({ taskId: full.tiles.at(-1)?.id as TaskId, jobId: full.id });
     await vi.waitFor(() => expect(farm.queue.letGo).toEqual(full.tiles.map((tile) => tile.id)), PATIENT);
     expect(farm.queue.taken).toEqual([]);
     farm.queue.deliver({ taskId: behind.tiles[0]?.id as TaskId, jobId: behind.id });

@@ -14,7 +14,7 @@ import { guardStates } from '../../coordinator/states/guard.ts';
 import { FolderBlobStore } from '../../platform/blobs/folder-blob-store.ts';
 import type { FarmChain } from '../../platform/chain/chain.ts';
 import { addressOf, newPrivateKey, type PrivateKey } from '../../platform/chain/signing.ts';
-import { openDatabase } from '../../platform/database/open.ts';
+import { type DatabasePlace, openDatabase } from '../../platform/database/open.ts';
 import { createLog } from '../../platform/log.ts';
 import { newAuthority } from '../../platform/nats/authority.ts';
 import type { HeldPointer, TaskQueue } from '../../platform/nats/task-queue.ts';
@@ -64,9 +64,11 @@ export class FakeQueue implements TaskQueue {
   onPublish: (pointer: TaskPointer) => Promise<void> = async () => undefined;
   #deliver: ((pointer: HeldPointer) => void) | undefined;
 
-  async publish(pointer: TaskPointer): Promise<void> {
-    this.published.push(pointer);
-    await this.onPublish(pointer);
+  async publish(pointers: readonly TaskPointer[]): Promise<void> {
+    for (const pointer of pointers) {
+      this.published.push(pointer);
+      await this.onPublish(pointer);
+    }
   }
   async hold(_maxHeld: number, onPointer: (pointer: HeldPointer) => void): Promise<void> {
     this.#deliver = onPointer;
@@ -151,9 +153,10 @@ const MANIFEST: SceneManifest = {
 export const SCENE = sceneDigest(MANIFEST);
 export const TILE = { width: 32, height: 32 };
 
-export async function testCoordinator(): Promise<TestCoordinator> {
+/** On a database in memory, or on a server. */
+export async function testCoordinator(place: DatabasePlace = null): Promise<TestCoordinator> {
   const folder = await mkdtemp(join(tmpdir(), 'tessera-coordinator-'));
-  const database = await openDatabase<FarmTables>(null, MIGRATIONS);
+  const database = await openDatabase<FarmTables>(place, MIGRATIONS);
   const { db } = database;
   await guardStates(db);
   const clock = new FakeClock();
@@ -202,6 +205,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
       apiKey: 'a-key-for-people-0001',
     },
     db,
+    ownDatabase: place === null,
     events: new EventLog(db),
     blobs,
     scenes: await SceneCache.open(join(folder, 'scenes'), (digest, path) => blobs.copyTo(digest, path)),

@@ -5,7 +5,7 @@ import type { NatsConnection } from 'nats';
 import { completeTasks } from '../../coordinator/scheduling/complete-tasks.ts';
 import { failTask } from '../../coordinator/scheduling/fail-task.ts';
 import { extendLeases } from '../../coordinator/scheduling/heartbeat.ts';
-import { runOf } from '../../coordinator/scheduling/lease-run.ts';
+import { JobTerms, runsOf } from '../../coordinator/scheduling/lease-run.ts';
 import { digestBytes, digestFile } from '../../platform/blobs/digest-file.ts';
 import { escrowDomain } from '../../platform/chain/signing.ts';
 import { toJson } from '../../platform/json.ts';
@@ -230,7 +230,10 @@ export async function fakeNode(farm: TestCoordinator, dataFolder: string): Promi
     },
     grant: async (task) => {
       const leased = await giveTo(farm, known, task);
-      const { tasks, ...run } = await runOf(farm.db, [leased], known.address, new Date(farm.clock.now()));
+      const claimed = [{ tasks: [leased], address: known.address }];
+      const [given] = await runsOf(farm.db, new JobTerms(farm.db), claimed, new Date(farm.clock.now()));
+      if (given === undefined) throw new Error('nothing was given');
+      const { tasks, ...run } = given;
       const [own] = tasks;
       if (own === undefined) throw new Error('a run of no task');
       return { ...run, ...own };
