@@ -68,7 +68,10 @@ module.exports = {
       comment: 'Its types may go further; its values stay behind the adapter.',
       severity: 'error',
       from: { pathNot: '^(platform/nats/|test/|bench/)' },
-      to: { path: '(^|/)node_modules/nats/|^nats$', dependencyTypesNot: ['type-only'] },
+      to: {
+        path: '(^|/)node_modules/(nats|nats-jwt|nkeys\\.js)/|^(nats|nats-jwt|nkeys\\.js)$',
+        dependencyTypesNot: ['type-only'],
+      },
     },
     {
       name: 'ethers-only-in-platform-chain',

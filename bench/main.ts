@@ -13,6 +13,7 @@ const BENCHES: Record<
   proof: () => import('./proof/bench.ts'),
   gpu: () => import('./gpu/bench.ts'),
   dispatch: () => import('./dispatch/bench.ts'),
+  gas: () => import('./gas/bench.ts'),
 };
 type Say = (line: string) => void;
 type Options = {

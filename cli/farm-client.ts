@@ -10,10 +10,13 @@ import { type LoggedEvent, loggedEventSchema } from '../protocol/events.ts';
 import {
   API_BASE,
   batchReceiptsSchema,
+  type DisputeRequest,
   type FarmInfo,
   type FrameDetail,
   farmInfoSchema,
   frameDetailSchema,
+  type InspectionReply,
+  inspectionReplySchema,
   type SceneReply,
   sceneReplySchema,
 } from '../protocol/http.ts';
@@ -52,6 +55,11 @@ export class FarmClient {
     return this.#call('POST', '/scenes', sceneReplySchema, manifest, signal);
   }
 
+  /** What a job would cost and whether it can be checked; nothing is submitted. */
+  inspectJob(request: JobRequest, signal: AbortSignal): Promise<InspectionReply> {
+    return this.#call('POST', '/inspections', inspectionReplySchema, request, signal);
+  }
+
   submitJob(request: JobRequest, signal: AbortSignal): Promise<JobView> {
     return this.#call('POST', '/jobs', jobViewSchema, request, signal);
   }
@@ -80,6 +88,14 @@ export class FarmClient {
 
   batches(id: JobId, signal: AbortSignal): Promise<BatchView[]> {
     return this.#read(`/jobs/${id}/batches`, z.array(batchViewSchema), signal);
+  }
+
+  batch(id: BatchId, signal: AbortSignal): Promise<BatchView> {
+    return this.#read(`/batches/${id}`, batchViewSchema, signal);
+  }
+
+  dispute(id: BatchId, request: DisputeRequest, signal: AbortSignal): Promise<BatchView> {
+    return this.#call('POST', `/batches/${id}/dispute`, batchViewSchema, request, signal);
   }
 
   /** What was committed under the batch's root; none for a batch that was not paid. */

@@ -13,10 +13,12 @@ import type { CalibrateOptions } from './calibrate/calibrate-command.ts';
 import { defaultDataFolder } from './farm/data-folder.ts';
 import { FarmClient } from './farm-client.ts';
 import { type BuildImagesOptions, buildImagesCommand, listImagesCommand } from './images/images-command.ts';
+import type { LedgerOptions } from './ledger/ledger-command.ts';
 import type { MovieCommandOptions, SheetOptions } from './looks/looks-commands.ts';
 import { printError } from './print-error.ts';
 import { ProgressLine } from './progress-line.ts';
 import { followJob } from './render/follow-job.ts';
+import { type InspectOptions, inspectCommand } from './render/inspect-command.ts';
 import { formatTokens, nameOf } from './render/parse-options.ts';
 import { findFarm, type RenderOptions, renderCommand, report } from './render/render-command.ts';
 import { processTerminal } from './terminal.ts';
@@ -41,6 +43,10 @@ const data = (): Option =>
     .default(defaultDataFolder(process.env), defaultDataFolder(process.env))
     .argParser((text) => resolve(text));
 const farm = (): Option => new Option('--farm <url>', 'another farm; its key in TESSERA_API_KEY');
+const device = (): Option =>
+  new Option('--device <kind>', 'what may render it: any, cpu or gpu (never a CPU instead)')
+    .choices(['any', 'cpu', 'gpu'])
+    .default('any');
 
 const program = new Command('tessera')
   .description(
@@ -60,6 +66,10 @@ program
     'port of the API; 0 takes any free one (default: 7733, or a free one)',
     wholeNumber(0, 65_535),
   )
+  .option(
+    '--database-url <url>',
+    'Postgres in place of the database in the folder; with a password better in TESSERA_DATABASE_URL, which no process list shows',
+  )
   .action((options: UpOptions) => upCommand(options, terminal));
 
 program
@@ -70,11 +80,7 @@ program
   .option('--tiles <grid>', 'columns x rows such as 4x4, or auto', 'auto')
   .option('--samples <count>', 'samples per pixel (default: those of the scene)')
   .option('--engine <name>', 'engine or Blender version such as 4.3, or auto', 'auto')
-  .addOption(
-    new Option('--device <kind>', 'what may render it: any, cpu or gpu (never a CPU instead)')
-      .choices(['any', 'cpu', 'gpu'])
-      .default('any'),
-  )
+  .addOption(device())
   .option(
     '--format <name>',
     'png, png16, jpeg, tiff, exr, exr-multilayer, webp … (default: that of the scene)',
@@ -98,6 +104,23 @@ program
   .addOption(farm())
   .addOption(data())
   .action((scene: string, options: RenderOptions) => renderCommand(scene, options, terminal));
+
+program
+  .command('inspect')
+  .description(
+    'what rendering a scene would cost, and whether it renders the same twice; nothing is submitted',
+  )
+  .argument('<scene>', 'a .blend file')
+  .option('--frames <list>', 'frames such as 1-24, 1,5,9 or 1-100x10 (default: those of the scene)')
+  .option('--tiles <grid>', 'columns x rows such as 4x4, or auto', 'auto')
+  .option('--samples <count>', 'samples per pixel (default: those of the scene)')
+  .option('--engine <name>', 'engine or Blender version such as 4.3, or auto', 'auto')
+  .addOption(device())
+  .option('--root <folder>', "folder whose files may be sent with the scene (default: the scene's own)")
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action((scene: string, options: InspectOptions) => inspectCommand(scene, options, terminal));
 
 program
   .command('wait')
@@ -209,7 +232,7 @@ program
     for (const node of nodes) {
       const why = node.state === 'quarantined' ? `  (${node.reason})` : '';
       terminal.result(
-        `${node.id.padEnd(12)} ${node.state.padEnd(11)} ${node.engine} ${node.deviceClass}  tasks paid ${node.tasksVerified}, forfeited ${node.tasksForfeited}  earned ${formatTokens(node.earned)} TESS${why}`,
+        `${node.id.padEnd(12)} ${node.state.padEnd(11)} ${node.engine} ${node.deviceClass}  tasks paid ${node.tasksVerified}, forfeited ${node.tasksForfeited}  earned ${formatTokens(node.earned)} TESS, stake ${formatTokens(node.stake)}, lost ${formatTokens(node.slashed)}${why}`,
       );
     }
   });
@@ -265,8 +288,10 @@ program
 
 program
   .command('evidence')
-  .description('replay one verdict from its evidence, and render its crops again: exit 0, or 1')
-  .argument('<batch>', 'id of the batch that the verdict is on')
+  .description(
+    'replay the verdicts on a batch from their evidence, and render their crops again: exit 0, or 1',
+  )
+  .argument('<batch>', 'id of the batch that the verdicts are on')
   .option('--no-render', 'only take the numbers again from the stored pixels')
   .option('--chain <url>', "a provider of the contracts' chain (default: the farm's own chain)")
   .option('--json', 'print one JSON object on stdout')
@@ -278,6 +303,45 @@ program
     await using found = await openFarm(options);
     const { evidenceCommand } = await loadEvidence();
     await evidenceCommand(id.data, options, found.client, terminal);
+  });
+
+program
+  .command('ledger')
+  .description("the farm's own accounts")
+  .command('check')
+  .description('hold the ledger of all jobs against the chain, to the smallest unit: exit 0, or 1')
+  .option('--chain <url>', "a provider of the contracts' chain (default: the farm's own chain)")
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (options: LedgerOptions & FarmOptions) => {
+    await using found = await openFarm(options);
+    const { ledgerCommand } = await loadLedger();
+    await ledgerCommand(options, found.client, terminal);
+  });
+
+program
+  .command('dispute')
+  .description('put a bond on the judgement of a batch being wrong: a committee of other verifiers decides')
+  .argument('<batch>', 'id of the batch')
+  .addOption(
+    new Option('--if <outcome>', 'only if it is judged so; may be said before it is').choices([
+      'pass',
+      'fail',
+    ]),
+  )
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (text: string, options: { if?: 'pass' | 'fail'; json?: boolean } & FarmOptions) => {
+    const id = batchIdSchema.safeParse(text);
+    if (!id.success) throw new FarmError('NOT_FOUND', `${text} is not the id of a batch`);
+    await using found = await openFarm(options);
+    const request = options.if === undefined ? {} : { outcome: options.if };
+    const batch = await found.client.dispute(id.data, request, terminal.signal);
+    if (options.json) return terminal.result(toJson({ batch }));
+    const doubted = options.if ?? batch.outcome;
+    terminal.result(`${batch.id} is ${batch.state}; the verdict ${doubted} is disputed as soon as it stands`);
   });
 
 program
@@ -340,6 +404,10 @@ async function running(options: { farm?: string; data: string }) {
 /** On their own, since tsc rewrites the name of the file only where no `await using` is beside the import. */
 async function loadAudit() {
   return await import('./audit/audit-command.ts');
+}
+
+async function loadLedger() {
+  return await import('./ledger/ledger-command.ts');
 }
 
 async function loadEvidence() {

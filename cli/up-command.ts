@@ -2,12 +2,14 @@
 
 import { portIsFree } from '../platform/process/ports.ts';
 import { aborted } from '../platform/wait.ts';
+import { databaseUrl } from './farm/database-url.ts';
 import { runtimeChoice } from './farm/runtime-choice.ts';
 import { startFarm } from './farm/start-farm.ts';
+import { verifierNiceness } from './farm/verifier-niceness.ts';
 import { nodeNames } from './render/render-command.ts';
 import type { Terminal } from './terminal.ts';
 
-export type UpOptions = { data: string; nodes: string; port?: string };
+export type UpOptions = { data: string; nodes: string; port?: string; databaseUrl?: string };
 
 /** Where people look for the API; another one where this is taken, unless they chose it themselves. */
 const USUAL_PORT = 7733;
@@ -19,7 +21,9 @@ export async function upCommand(options: UpOptions, terminal: Terminal): Promise
     httpPort:
       options.port === undefined ? ((await portIsFree(USUAL_PORT)) ? USUAL_PORT : 0) : Number(options.port),
     blenderPath: terminal.environment['TESSERA_BLENDER'],
+    databaseUrl: databaseUrl(options.databaseUrl, terminal.environment),
     runtime: runtimeChoice(terminal.environment),
+    verifierNiceness: verifierNiceness(terminal.environment),
     signal: terminal.signal,
     onNote: (note) => terminal.say(note),
   });

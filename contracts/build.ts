@@ -11,14 +11,33 @@ import { z } from 'zod';
 const here = dirname(fileURLToPath(import.meta.url));
 const require = createRequire(import.meta.url);
 
-const SOURCES = ['RenderEscrow.sol', 'TestToken.sol'] as const;
+/** What is compiled into the farm. The AccessManager is OpenZeppelin's: whoever deploys the contracts needs it, too. */
+const MANAGER = '@openzeppelin/contracts/access/manager/AccessManager.sol';
 const CONTRACTS = [
   { source: 'TestToken.sol', name: 'TestToken' },
+  { source: 'NodeRegistry.sol', name: 'NodeRegistry' },
   { source: 'RenderEscrow.sol', name: 'RenderEscrow' },
+  { source: MANAGER, name: 'AccessManager' },
 ] as const;
 
+/** A warning that transient storage outlives a call; OpenZeppelin's reentrancy guard, its one user here, clears it. */
+const TRANSIENT_STORAGE = '2394';
+
+/** EIP-170: no chain takes a contract with more code than this. */
+export const MOST_CODE_BYTES = 24_576;
+
+/** What the compiler is asked for; whoever verifies a deployed contract has to ask for the same. */
+export const SETTINGS = {
+  optimizer: { enabled: true, runs: 200 },
+  // OpenZeppelin 5.7 uses mcopy, which came with cancun.
+  evmVersion: 'cancun',
+  // Without the metadata hash the bytecode depends on the code alone, not on comments or file names.
+  metadata: { bytecodeHash: 'none' },
+  outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object', 'evm.deployedBytecode.object'] } },
+};
+
 const outputSchema = z.object({
-  errors: z.array(z.object({ severity: z.string(), formattedMessage: z.string() })).default([]),
+  errors: z.array(z.object({ errorCode: z.string().default(''), formattedMessage: z.string() })).default([]),
   contracts: z
     .record(
       z.string(),
@@ -26,19 +45,25 @@ const outputSchema = z.object({
         z.string(),
         z.object({
           abi: z.array(z.record(z.string(), z.unknown())),
-          evm: z.object({ bytecode: z.object({ object: z.string() }) }),
+          // Missing where something does not compile.
+          evm: z
+            .object({
+              bytecode: z.object({ object: z.string() }),
+              deployedBytecode: z.object({ object: z.string() }),
+            })
+            .optional(),
         }),
       ),
     )
     .default({}),
 });
 
-export type Artifact = { name: string; abi: Record<string, unknown>[]; bytecode: string };
+export type Artifact = { name: string; codeBytes: number; abi: Record<string, unknown>[]; bytecode: string };
 
-/** Compiles both contracts. Throws with the compiler's own words, warnings included: a warning is an error here. */
+/** Compiles the contracts. Throws with the compiler's own words, warnings included: a warning is an error here. */
 export function compileContracts(): Artifact[] {
   return compile(
-    Object.fromEntries(SOURCES.map((file) => [file, readFileSync(join(here, file), 'utf8')])),
+    Object.fromEntries(CONTRACTS.map(({ source }) => [source, readFileSync(pathOf(source), 'utf8')])),
     CONTRACTS,
   );
 }
@@ -51,24 +76,20 @@ export function compile(
   const input = {
     language: 'Solidity',
     sources: Object.fromEntries(Object.entries(sources).map(([file, content]) => [file, { content }])),
-    settings: {
-      optimizer: { enabled: true, runs: 10_000 },
-      // OpenZeppelin 5.7 uses mcopy, which came with cancun.
-      evmVersion: 'cancun',
-      // Without the metadata hash the bytecode depends on the code alone, not on comments or file names.
-      metadata: { bytecodeHash: 'none' },
-      outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object'] } },
-    },
+    settings: SETTINGS,
   };
   const output = outputSchema.parse(
     JSON.parse(solc().compile(JSON.stringify(input), { import: readImport })),
   );
-  if (output.errors.length > 0)
-    throw new Error(output.errors.map((error) => error.formattedMessage).join('\n'));
+  const faults = output.errors.filter(({ errorCode }) => errorCode !== TRANSIENT_STORAGE);
+  if (faults.length > 0) throw new Error(faults.map((error) => error.formattedMessage).join('\n'));
   return contracts.map(({ source, name }) => {
     const compiled = output.contracts[source]?.[name];
-    if (compiled === undefined) throw new Error(`the compiler returned no ${name}`);
-    return { name, abi: compiled.abi, bytecode: `0x${compiled.evm.bytecode.object}` };
+    if (compiled?.evm === undefined) throw new Error(`the compiler returned no ${name}`);
+    const codeBytes = compiled.evm.deployedBytecode.object.length / 2;
+    if (codeBytes > MOST_CODE_BYTES)
+      throw new Error(`${name} has ${codeBytes} bytes of code; a chain takes at most ${MOST_CODE_BYTES}`);
+    return { name, codeBytes, abi: compiled.abi, bytecode: `0x${compiled.evm.bytecode.object}` };
   });
 }
 
@@ -89,6 +110,7 @@ export function artifactsModule(artifacts: readonly Artifact[]): string {
 export const ARTIFACTS_FILE = join(here, '..', 'platform', 'chain', 'artifacts.ts');
 
 type Compiler = {
+  version(): string;
   compile(
     input: string,
     callbacks: { import(path: string): { contents: string } | { error: string } },
@@ -96,14 +118,17 @@ type Compiler = {
 };
 
 // Loaded when needed: it is 9 MB of compiler, and its own types say `any`.
-function solc(): Compiler {
+export function solc(): Compiler {
   return require('solc') as Compiler;
 }
 
-function readImport(path: string): { contents: string } | { error: string } {
+function pathOf(source: string): string {
+  return source.startsWith('@') ? require.resolve(source) : join(here, source);
+}
+
+export function readImport(path: string): { contents: string } | { error: string } {
   try {
-    const file = path.startsWith('@') ? require.resolve(path) : join(here, path);
-    return { contents: readFileSync(file, 'utf8') };
+    return { contents: readFileSync(pathOf(path), 'utf8') };
   } catch (error) {
     return { error: String(error) };
   }

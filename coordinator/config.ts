@@ -1,19 +1,32 @@
 /** What a coordinator is told at start. Secrets are a type of their own, so that printing a config prints none. */
 import { z } from 'zod';
 import { runtimeChoiceSchema } from '../platform/render/engines.ts';
-import { addressSchema, bytes32Schema } from '../protocol/ids.ts';
+import { addressSchema, bytes32Schema, verifierIdSchema } from '../protocol/ids.ts';
+import { MAX_PASS_MS } from '../protocol/sign-in.ts';
+import { joinSchema } from './sign-in/may-join.ts';
 
 export const coordinatorConfigSchema = z.strictObject({
   dataFolder: z.string(),
   /** 0 takes any free port. */
   httpPort: z.number().int().min(0).max(65_535),
+  /** What nodes call this farm by: it stands in what they sign, so that no other farm can use it. */
+  publicUrl: z.url(),
   natsUrl: z.string(),
+  /** The certificate to trust on the way to the message server, where no public authority vouches for it (PEM). */
+  natsCaFile: z.string().optional(),
+  join: joinSchema,
+  /** How long a node or verifier works with one sign-in; it signs in anew at half of it. */
+  passMs: z.number().int().min(2_000).max(MAX_PASS_MS),
   chainUrl: z.string(),
   /** Where the embedded chain keeps its state: a payment counts once it is in there. */
   chainStateFile: z.string(),
   tokenAddress: addressSchema,
   escrowAddress: addressSchema,
-  verifierAddress: addressSchema,
+  registryAddress: addressSchema,
+  /** Nothing of this farm is on chain before this block. */
+  deployedBlock: z.number().int().min(0),
+  /** Who may ask for checks under which name, and the key that signs its verdicts. */
+  verifiers: z.array(z.strictObject({ id: verifierIdSchema, address: addressSchema })).min(1),
   blenderPath: z.string().optional(),
   /** Which of the machine's engines are used (platform/render/engines.ts). */
   runtime: runtimeChoiceSchema,
@@ -27,13 +40,16 @@ export const coordinatorConfigSchema = z.strictObject({
   batchMaxAgeMs: z.number().int().min(100),
   /** A node that has not handed over a drawn EXR this long after the draw has withheld it. */
   handOverMs: z.number().int().min(1_000),
+  /** How long trying a new scene gives way to what this machine renders; 0: not at all. */
+  trialGivesWayMs: z.number().int().min(0),
   /** How long a node that failed a verdict gets no work. */
   quarantineMs: z.number().int().min(0),
 });
 export type CoordinatorConfig = z.infer<typeof coordinatorConfigSchema>;
 
 export const coordinatorSecretsSchema = z.strictObject({
-  natsPassword: z.string(),
+  /** Signs the tokens that let nodes, verifiers and coordinators onto the message server. */
+  natsAccountSeed: z.string(),
   /** Sends transactions and pays their gas. */
   coordinatorKey: bytes32Schema,
   /** The managed account that jobs are paid from. */
@@ -42,7 +58,5 @@ export const coordinatorSecretsSchema = z.strictObject({
   apiKey: z.string().min(16),
   /** A Postgres server in place of the database in the data folder. It may hold a password, so it is one of the secrets. */
   databaseUrl: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
-  /** For nodes and verifiers: blobs only. */
-  blobToken: z.string().min(16),
 });
 export type CoordinatorSecrets = z.infer<typeof coordinatorSecretsSchema>;

@@ -9,11 +9,14 @@ import type { SceneCache } from '../platform/scenes/scene-cache.ts';
 import type { CoordinatorConfig, CoordinatorSecrets } from './config.ts';
 import type { FarmDb } from './database/schema.ts';
 import type { EventLog } from './event-log.ts';
+import type { CoordinatorMetrics } from './observing/metrics.ts';
 
 export type CoordinatorContext = {
   config: CoordinatorConfig;
   secrets: CoordinatorSecrets;
   db: FarmDb;
+  /** An embedded database, which nobody else looks after. */
+  ownDatabase: boolean;
   events: EventLog;
   blobs: BlobStore;
   scenes: SceneCache;
@@ -25,4 +28,5 @@ export type CoordinatorContext = {
   queue: TaskQueue;
   clock: Clock;
   log: Log;
+  metrics: CoordinatorMetrics;
 };

@@ -9,8 +9,12 @@ export class EventLog {
   readonly #db: FarmDb;
   readonly #news = new EventEmitter().setMaxListeners(0);
 
-  constructor(db: FarmDb) {
+  readonly #onAdded: (jobId: JobId, events: readonly FarmEvent[]) => void;
+
+  /** `onAdded` is told of every event as it is written. */
+  constructor(db: FarmDb, onAdded: (jobId: JobId, events: readonly FarmEvent[]) => void = () => undefined) {
     this.#db = db;
+    this.#onAdded = onAdded;
   }
 
   /**
@@ -43,6 +47,7 @@ export class EventLog {
       select e.entry->>'jobId', ${now}::timestamptz, e.entry->'event'
       from jsonb_array_elements(${JSON.stringify(events)}::jsonb) with ordinality as e(entry, place)
       order by place`.execute(query);
+    for (const [jobId, some] of byJob(events)) this.#onAdded(jobId, some);
     this.#news.emit('news');
   }
 
@@ -68,4 +73,14 @@ export class EventLog {
     this.#news.on('news', listener);
     return () => this.#news.off('news', listener);
   }
+}
+
+function byJob(events: readonly { jobId: JobId; event: FarmEvent }[]): Map<JobId, FarmEvent[]> {
+  const jobs = new Map<JobId, FarmEvent[]>();
+  for (const { jobId, event } of events) {
+    const of = jobs.get(jobId);
+    if (of === undefined) jobs.set(jobId, [event]);
+    else of.push(event);
+  }
+  return jobs;
 }

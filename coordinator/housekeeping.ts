@@ -1,6 +1,7 @@
 /** What has to be looked at again and again: leases that run out, publication, batches that can be closed. */
 import { pause } from '../platform/wait.ts';
 import type { CoordinatorContext } from './context.ts';
+import { clearAway } from './database/clear-away.ts';
 import { endHopelessJobs } from './scheduling/able-nodes.ts';
 import { requeueLostLeases } from './scheduling/lost-leases.ts';
 import { foldNodeTime } from './scheduling/node-time.ts';
@@ -16,6 +17,12 @@ const HOPELESS_CHECK_MS = 5_000;
 
 /** How often the list is compared with what was published. */
 const REPUBLISH_CHECK_MS = 10_000;
+
+/** Results come by the hundred: which batches can grow no further is asked about all of them, and not after each. */
+const CLOSE_EVERY_MS = 100;
+
+/** Tasks that are delivered between two clearings of an embedded database: each leaves some old versions of its row. */
+const CLEAR_EVERY_TASKS = 20_000;
 
 type Others = {
   /** Tasks were published, or came back. */
@@ -33,6 +40,8 @@ export class Housekeeping {
   #batches = true;
   #nudge: (() => void) | undefined;
   #checkedMs: number;
+  #deliveredTasks = 0;
+  #closedMs = Number.NEGATIVE_INFINITY;
 
   constructor(context: CoordinatorContext, others: Others) {
     this.#context = context;
@@ -46,8 +55,9 @@ export class Housekeeping {
     this.delivered();
   }
 
-  /** A task was delivered: its batch may be full now, and nothing else has changed. */
-  delivered(): void {
+  /** Tasks were delivered: their batch may be full now, and nothing else has changed. */
+  delivered(tasks = 0): void {
+    this.#deliveredTasks += tasks;
     this.#batches = true;
     this.#nudge?.();
   }
@@ -62,6 +72,7 @@ export class Housekeeping {
   async run(signal: AbortSignal): Promise<void> {
     let timedMs = Number.NEGATIVE_INFINITY;
     let hopelessMs = Number.NEGATIVE_INFINITY;
+    let rested = true;
     while (!signal.aborted) {
       const now = this.#context.clock.now();
       // Also after the clock was set back.
@@ -71,19 +82,19 @@ export class Housekeeping {
       if (hopeless) hopelessMs = now;
       const everything = this.#everything || timed;
       const tasks = everything || this.#tasks;
+      const batches = everything || (this.#batches && rested);
       this.#everything = false;
       this.#tasks = false;
-      this.#batches = false;
       try {
         if (timed) await this.#whatTimeBrings();
         if (hopeless && (await endHopelessJobs(this.#context)) > 0) this.#others.onMoney();
         if (tasks) await this.#publish();
-        await this.#closeBatches();
+        if (batches) await this.#closeBatches();
       } catch (error) {
         if (signal.aborted) return;
         this.#context.log.warn({ err: error }, 'housekeeping could not go on; trying again');
       }
-      await this.#sleep(signal);
+      rested = await this.#sleep(signal);
     }
   }
 
@@ -96,9 +107,15 @@ export class Housekeeping {
   }
 
   async #whatTimeBrings(): Promise<void> {
-    const { db, queue, clock, log } = this.#context;
-    if ((await requeueLostLeases(this.#context)) > 0) this.#others.onTasks();
+    const { db, queue, clock, log, metrics } = this.#context;
+    const lost = await requeueLostLeases(this.#context);
+    metrics.leasesLost.inc(lost);
+    if (lost > 0) this.#others.onTasks();
     await foldNodeTime(db);
+    if (this.#context.ownDatabase && this.#deliveredTasks >= CLEAR_EVERY_TASKS) {
+      this.#deliveredTasks = 0;
+      await clearAway(db);
+    }
     if (Math.abs(clock.now() - this.#checkedMs) <= REPUBLISH_CHECK_MS) return;
     this.#checkedMs = clock.now();
     if (await republishLost(db, queue)) log.warn('the to-do list had lost tasks; they are published again');
@@ -106,14 +123,27 @@ export class Housekeeping {
 
   async #closeBatches(): Promise<void> {
     const { db, clock, config } = this.#context;
+    this.#closedMs = clock.now();
+    this.#batches = false;
     if ((await closeBatches(db, new Date(clock.now()), config.batchMaxAgeMs)) > 0) this.#others.onMoney();
   }
 
-  async #sleep(signal: AbortSignal): Promise<void> {
-    if (this.#everything || this.#tasks || this.#batches) return;
+  /** Whether batches may be closed again, which only tasks do not wait for. */
+  async #sleep(signal: AbortSignal): Promise<boolean> {
+    if (!this.#batches) await this.#pause(LOOK_MS, signal, () => this.#tasks || this.#batches);
+    const restMs = CLOSE_EVERY_MS - Math.abs(this.#context.clock.now() - this.#closedMs);
+    await this.#pause(restMs, signal, () => this.#tasks);
+    return restMs <= 0 || !this.#tasks;
+  }
+
+  /** Ends early where everything is to be looked at, or `also` holds. */
+  async #pause(durationMs: number, signal: AbortSignal, also: () => boolean): Promise<void> {
+    if (durationMs <= 0 || this.#everything || also()) return;
     const ending = new AbortController();
-    this.#nudge = () => ending.abort();
-    await pause(LOOK_MS, AbortSignal.any([signal, ending.signal]));
+    this.#nudge = () => {
+      if (this.#everything || also()) ending.abort();
+    };
+    await pause(durationMs, AbortSignal.any([signal, ending.signal]));
     this.#nudge = undefined;
   }
 }

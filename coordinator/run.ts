@@ -1,14 +1,18 @@
 /** Puts a coordinator together and runs it until told to stop. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Kysely } from 'kysely';
+import { collectDefaultMetrics } from 'prom-client';
 import { FolderBlobStore } from '../platform/blobs/folder-blob-store.ts';
 import { EMBEDDED_CHAIN_ID } from '../platform/chain/embedded.ts';
 import { ethersChain } from '../platform/chain/ethers-chain.ts';
 import type { PrivateKey } from '../platform/chain/signing.ts';
 import { systemClock } from '../platform/clock.ts';
+import { lead } from '../platform/database/lead.ts';
 import { openDatabase } from '../platform/database/open.ts';
 import { listen } from '../platform/http/listen.ts';
 import { createLog } from '../platform/log.ts';
+import { coordinatorCredential } from '../platform/nats/authority.ts';
 import { connectNats } from '../platform/nats/connection.ts';
 import { openTaskQueue } from '../platform/nats/task-queue.ts';
 import { packageRoot } from '../platform/package-root.ts';
@@ -18,17 +22,22 @@ import { Spares } from '../platform/render/spares.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { FarmError } from '../protocol/errors.ts';
 import type { JobState } from '../protocol/job.ts';
+import { AdmissionLoop } from './admission/admission-loop.ts';
 import { createApp } from './api/app.ts';
 import type { CoordinatorConfig, CoordinatorSecrets } from './config.ts';
 import type { CoordinatorContext } from './context.ts';
 import type { FarmDb, FarmTables } from './database/schema.ts';
 import { EventLog } from './event-log.ts';
 import { Housekeeping } from './housekeeping.ts';
+import { createMetrics } from './observing/metrics.ts';
+import { observeEvents } from './observing/observe-events.ts';
+import { readinessOf } from './observing/routes.ts';
 import { Dispatcher } from './scheduling/dispatcher.ts';
 import { graceLeases } from './scheduling/lost-leases.ts';
 import { forgetPublished } from './scheduling/publish-queued.ts';
 import { serveNodes } from './scheduling/serve-nodes.ts';
 import { SettlementLoop } from './settlement/settlement-loop.ts';
+import { guardStates } from './states/guard.ts';
 import { Scenes } from './submission/scenes.ts';
 import { requireNoSynthetic } from './synthetic-engines.ts';
 import { graceHandOvers, HandOver } from './verification/hand-over.ts';
@@ -50,11 +59,10 @@ export async function runCoordinator(
     secrets.databaseUrl === undefined ? join(config.dataFolder, 'db') : { url: secrets.databaseUrl },
     migrations,
   );
-  const nats = await connectNats(
-    { url: config.natsUrl, user: 'coordinator', password: secrets.natsPassword },
-    'coordinator',
-    '_INBOX_coordinator',
-  );
+  await guardStates(database.db);
+  const credential = await coordinatorCredential(secrets.natsAccountSeed);
+  const server = { url: config.natsUrl, caFile: config.natsCaFile };
+  const nats = await connectNats(server, 'coordinator', () => credential);
   // Whatever fails from here on, an open connection would keep the process from ending.
   await using _connection = { [Symbol.asyncDispose]: () => nats.close() };
   await using queue = await openTaskQueue(nats);
@@ -79,12 +87,15 @@ export async function runCoordinator(
     engines.map((one) => one.engine),
     { allowSynthetic: config.allowSynthetic, chainId: EMBEDDED_CHAIN_ID },
   );
+  const metrics = createMetrics();
+  collectDefaultMetrics({ register: metrics.registry });
   const blobs = await FolderBlobStore.open(join(config.dataFolder, 'blobs'));
   const context: CoordinatorContext = {
     config,
     secrets,
     db: database.db,
-    events: new EventLog(database.db),
+    ownDatabase: secrets.databaseUrl === undefined,
+    events: new EventLog(database.db, observeEvents(metrics, log)),
     blobs,
     scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path) =>
       blobs.copyTo(digest, path),
@@ -96,12 +107,15 @@ export async function runCoordinator(
       chainId: EMBEDDED_CHAIN_ID,
       tokenAddress: config.tokenAddress,
       escrowAddress: config.escrowAddress,
+      registryAddress: config.registryAddress,
+      deployedBlock: config.deployedBlock,
       coordinatorKey: secrets.coordinatorKey as string as PrivateKey,
       embedded: { stateFile: config.chainStateFile },
     }),
     queue,
     clock: systemClock,
     log,
+    metrics,
   };
 
   const scenes = new Scenes(context);
@@ -109,6 +123,7 @@ export async function runCoordinator(
   const handOver = new HandOver(context, () => desk.wake());
   const desk = new VerifierDesk(context, handOver, () => wakeAll());
   const settlement = new SettlementLoop(context, () => wakeAll());
+  const admissions = new AdmissionLoop(context, () => wakeAll());
   const housekeeping = new Housekeeping(context, {
     onTasks: () => dispatcher.wake(),
     onMoney: () => settlement.wake(),
@@ -116,6 +131,7 @@ export async function runCoordinator(
   const wakeAll = (): void => {
     housekeeping.wake();
     settlement.wake();
+    admissions.wake();
     desk.wake();
     handOver.wake();
     dispatcher.wake();
@@ -125,17 +141,37 @@ export async function runCoordinator(
   await graceHandOvers(context);
   await forgetPublished(context.db);
   await dispatcher.start();
-  await using http = await listen(createApp(context, scenes, wakeAll, signal), config.httpPort);
+  await using http = await listen(
+    createApp(context, scenes, admissions, readinessOf(context, nats), wakeAll, signal),
+    config.httpPort,
+  );
   log.info({ url: http.url, engines: engines.map((one) => one.engine.id) }, 'the coordinator works');
   life.ready({ url: http.url });
   const [first] = found;
   if (first !== undefined) spares.prepare(first);
   await untilOneEnds(signal, [
-    (stop) => housekeeping.run(stop),
-    (stop) => settlement.run(stop),
+    (stop) => leadWhereShared(context, HOUSEKEEPING_LOCK, (signal) => housekeeping.run(signal), stop),
+    (stop) => leadWhereShared(context, SETTLEMENT_LOCK, (signal) => settlement.run(signal), stop),
+    (stop) => admissions.run(stop),
     (stop) => serveNodes(context, nats, dispatcher, handOver, housekeeping, wakeAll, stop),
     (stop) => serveVerifiers(context, nats, desk, stop),
   ]);
+}
+
+/** Any numbers, as long as they are two and stay: coordinators of one farm mean the same by them. */
+const HOUSEKEEPING_LOCK = 0x74650001;
+const SETTLEMENT_LOCK = 0x74650002;
+
+/** On a server that other coordinators share one of them does it, and another one when that one is gone. */
+async function leadWhereShared(
+  { db, ownDatabase, log }: CoordinatorContext,
+  lock: number,
+  work: (signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  if (ownDatabase) return await work(signal);
+  const onError = (error: unknown): void => log.warn({ err: error }, 'the lead was lost; trying again');
+  await lead(db as unknown as Kysely<never>, lock, work, { signal, onError });
 }
 
 /** Whether some job is under way: its frames may be rendered on this machine. */

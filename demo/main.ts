@@ -94,7 +94,7 @@ async function demo(cheat: Cheat, terminal: Terminal): Promise<DemoResult> {
   // Every run shows the whole story, so it starts with an empty farm; pictures of an earlier run are replaced.
   await rm(dataFolder, { recursive: true, force: true });
   await mkdir(dataFolder, { recursive: true });
-  terminal.say('starting a farm: nats-server, chain with escrow, coordinator, verifier, three nodes');
+  terminal.say('starting a farm: nats-server, chain with escrow, coordinator, two verifiers, three nodes');
   terminal.say(`  node-1 and node-2 are honest; ${CHEAT} ${cheat.says}, and claims what was asked for`);
   await using farm = await startFarm({
     dataFolder,

@@ -19,17 +19,25 @@ type Catch = {
   amount: bigint;
   drawn: number;
   comparison: Comparison;
+  /** Who found the same, and what that cost. */
+  verdicts: BatchView['verdicts'];
+  slashed: bigint;
 };
 
 export function catches(result: Pick<DemoResult, 'jobs'>): Catch[] {
   return result.jobs.flatMap(({ job, batches }) =>
-    batches.flatMap(({ nodeId, receipts, amount, evidence }) => {
+    batches.flatMap(({ nodeId, receipts, amount, evidence, verdicts, slashed }) => {
       const failed = (evidence?.comparisons ?? []).filter((one) => one.outcome === 'fail');
       failed.sort((a, b) => (a.pixelMatchFraction ?? 0) - (b.pixelMatchFraction ?? 0));
       const [comparison] = failed;
       if (comparison === undefined) return [];
       const drawn = evidence?.comparisons.length ?? 0;
-      return [{ nodeId, job: job.name, receipts, amount: BigInt(amount), drawn, comparison }];
+      return [
+        {
+          ...{ nodeId, job: job.name, receipts, amount: BigInt(amount), drawn, comparison, verdicts },
+          slashed: BigInt(slashed),
+        },
+      ];
     }),
   );
 }
@@ -37,7 +45,7 @@ export function catches(result: Pick<DemoResult, 'jobs'>): Catch[] {
 export function summary(result: DemoResult): string {
   const lines: string[] = ['', 'Pictures'];
   for (const { pictures } of result.jobs) for (const picture of pictures) lines.push(`  ${picture}`);
-  lines.push('', 'Nodes', `  ${row(['', 'tasks paid', 'forfeited', 'earned'])}`);
+  lines.push('', 'Nodes', `  ${row(['', 'tasks paid', 'forfeited', 'earned', 'stake lost'])}`);
   for (const node of result.nodes) {
     const name = node.id === result.cheat ? `${node.id} (cheat)` : node.id;
     const cells = [
@@ -45,6 +53,7 @@ export function summary(result: DemoResult): string {
       String(node.tasksVerified),
       String(node.tasksForfeited),
       `${formatTokens(node.earned)} TESS`,
+      `${formatTokens(node.slashed)} TESS`,
     ];
     lines.push(`  ${row(cells)}`);
   }
@@ -65,12 +74,15 @@ export function summary(result: DemoResult): string {
   return lines.join('\n');
 }
 
-function describeCatch({ nodeId, job, receipts, amount, drawn, comparison }: Catch): string[] {
+function describeCatch({ nodeId, job, receipts, amount, drawn, comparison, ...found }: Catch): string[] {
   const { frame, rect, crop, decidedBy, pixelMatchFraction, perceptualHashDistance } = comparison;
   const lines = [
     `  ${nodeId} at ${job}, frame ${frame}, tile ${place(rect)}; drawn crop ${place(crop)}`,
     `    ${receipts} results forfeited after ${drawn} were drawn: ${formatTokens(amount)} TESS not paid, the tiles rendered again by others`,
   ];
+  const words = found.verdicts.map(({ verifier, outcome }) => `${verifier}: ${outcome}`);
+  if (words.length > 0)
+    lines.push(`    ${words.join(', ')}; ${formatTokens(found.slashed)} TESS of its stake lost`);
   if (pixelMatchFraction === null) lines.push(`    ${comparison.reason}  <- caught by ${decidedBy}`);
   else {
     const [found, needed] = [pixelMatchFraction, THRESHOLDS.sameClass.passFraction].map(

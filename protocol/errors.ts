@@ -114,6 +114,12 @@ export const ERRORS = {
     retryable: false,
     help: 'Bake what the message names: Physics > Cache > Bake; Scene > Rigid Body World > Cache > Bake; for a fluid set its Cache > Type to All and Bake All; for geometry nodes Bake in the modifier. Then save and submit again: baked caches travel with the scene. Or switch that simulation off for renders.',
   },
+  SCENE_UNVERIFIABLE: {
+    httpStatus: 422,
+    exitCode: 3,
+    retryable: false,
+    help: 'Rendered twice, the scene gives two pictures, so nobody can check a node that renders it. Look for what is drawn anew each time: a Displace or other modifier with a Noise texture (take Clouds, or apply the modifier), a driver that reads it or counts, a simulation without a cache (bake it). Render one frame twice in Blender to see where they differ; save and submit again.',
+  },
   SCENE_CRASHES: {
     httpStatus: 422,
     exitCode: 3,
@@ -192,11 +198,23 @@ export const ERRORS = {
     retryable: true,
     help: 'Blender took another device than the one its session was opened on; another node gets the task. On the node look at the driver (nvidia-smi), or keep it from GPU work by removing the image or the Blender that the message names.',
   },
+  NOT_DISPUTABLE: {
+    httpStatus: 409,
+    exitCode: 6,
+    retryable: false,
+    help: 'Only a batch that is not settled can be disputed, once, and only where it was passed or failed. Name what you would dispute before it is judged with --if; a farm without a dispute window settles in the same moment.',
+  },
   AUDIT_FAILED: {
     httpStatus: 409,
     exitCode: 1,
     retryable: false,
     help: 'The table says which claim did not hold and by which number. Run it again with the --seed it printed to see the same draw; keep the output, and show it to the operator of the farm and to the node.',
+  },
+  LEDGER_DIFFERS: {
+    httpStatus: 409,
+    exitCode: 1,
+    retryable: false,
+    help: 'The table names each job and batch whose money is not the same in the farm and on the chain, and both amounts. The chain is right; keep the output and the data folder, and report it.',
   },
   VERIFIER_LACKS_DEVICE: {
     httpStatus: 503,
@@ -256,7 +274,7 @@ export const ERRORS = {
     httpStatus: 401,
     exitCode: 5,
     retryable: false,
-    help: 'Give the API key of this farm in TESSERA_API_KEY; on the machine of the farm it is read from its data folder.',
+    help: 'Give the API key of this farm in TESSERA_API_KEY; on the machine of the farm it is read from its data folder. A node or verifier needs the key that the farm knows under its name.',
   },
   NOT_FOUND: {
     httpStatus: 404,
@@ -306,6 +324,12 @@ export const ERRORS = {
     retryable: false,
     help: 'Run this node with the same Blender on a CPU of the same class as the farm; only what its verifier can render again can be paid.',
   },
+  NODE_NOT_REGISTERED: {
+    httpStatus: 403,
+    exitCode: 5,
+    retryable: true,
+    help: "The escrow pays only nodes that the registry knows. Start the node again, so that it signs; a node with an operator of its own needs that operator's key or registration.",
+  },
   SYNTHETIC_REFUSED: {
     httpStatus: 409,
     exitCode: 4,
@@ -323,6 +347,24 @@ export const ERRORS = {
     exitCode: 6,
     retryable: false,
     help: 'The contract refused the transaction; the message carries its reason. No money moved.',
+  },
+  CHAIN_WRONG: {
+    httpStatus: 502,
+    exitCode: 6,
+    retryable: false,
+    help: 'Point the farm at a node of the chain that its contracts are on; the message names both chains.',
+  },
+  CHAIN_GAS_MONEY: {
+    httpStatus: 503,
+    exitCode: 6,
+    retryable: true,
+    help: "Send the chain's own coin to the account that the message names: it pays the gas. Work goes on; payments catch up by themselves.",
+  },
+  CHAIN_JOURNAL: {
+    httpStatus: 500,
+    exitCode: 6,
+    retryable: false,
+    help: 'The file tells which transactions were signed and may be on their way. Give it back its account and chain; if it is broken, look at the account in a block explorer, and once nothing of it is pending move the file away.',
   },
   BUDGET_TOO_LOW: {
     httpStatus: 402,

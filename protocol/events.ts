@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { batchIdSchema, jobIdSchema, nodeIdSchema, taskIdSchema } from './ids.ts';
 import { frameNumberSchema, taskKindSchema } from './receipt.ts';
-import { outcomeSchema } from './verdict.ts';
+import { outcomeSchema, verifierRoleSchema } from './verdict.ts';
 
 const taskFields = {
   taskId: taskIdSchema,
@@ -15,6 +15,8 @@ const taskFields = {
 export const farmEventSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('job.submitted'), tasks: z.number(), quote: z.string() }),
   z.strictObject({ type: z.literal('job.funded'), txHash: z.string().nullable() }),
+  /** Its scene renders the same twice: from here on nodes can be paid. */
+  z.strictObject({ type: z.literal('job.admitted') }),
   z.strictObject({ type: z.literal('task.leased'), ...taskFields }),
   z.strictObject({ type: z.literal('task.delivered'), ...taskFields, renderMs: z.number() }),
   z.strictObject({ type: z.literal('task.requeued'), ...taskFields, reason: z.string() }),
@@ -24,11 +26,39 @@ export const farmEventSchema = z.discriminatedUnion('type', [
     nodeId: nodeIdSchema,
     receipts: z.number(),
   }),
+  /** A verifier has given its word. */
+  z.strictObject({
+    type: z.literal('batch.attested'),
+    batchId: batchIdSchema,
+    nodeId: nodeIdSchema,
+    verifier: z.string(),
+    role: verifierRoleSchema,
+    outcome: outcomeSchema,
+    reason: z.string(),
+  }),
+  /** The words on chain decide: this is what the batch is paid by, unless somebody disputes it. */
   z.strictObject({
     type: z.literal('batch.judged'),
     batchId: batchIdSchema,
     nodeId: nodeIdSchema,
     outcome: outcomeSchema,
+    /** Left out in events of before there were several verifiers. */
+    agreed: z.boolean().optional(),
+    reason: z.string(),
+  }),
+  /** Somebody has put a bond on the judgement being wrong: a committee decides. */
+  z.strictObject({
+    type: z.literal('batch.disputed'),
+    batchId: batchIdSchema,
+    nodeId: nodeIdSchema,
+    outcome: outcomeSchema,
+    disputer: z.string(),
+  }),
+  /** The escrow took no dispute: the judgement stands. */
+  z.strictObject({
+    type: z.literal('batch.undisputed'),
+    batchId: batchIdSchema,
+    nodeId: nodeIdSchema,
     reason: z.string(),
   }),
   z.strictObject({
@@ -37,6 +67,8 @@ export const farmEventSchema = z.discriminatedUnion('type', [
     nodeId: nodeIdSchema,
     outcome: outcomeSchema,
     amount: z.string(),
+    /** What the operator lost of its stake; left out: nothing. */
+    slashed: z.string().optional(),
   }),
   z.strictObject({ type: z.literal('node.quarantined'), nodeId: nodeIdSchema, reason: z.string() }),
   z.strictObject({ type: z.literal('frame.done'), frame: frameNumberSchema }),

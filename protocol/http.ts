@@ -1,10 +1,10 @@
 /** The HTTP contract under /api/v1: bodies and paths, used by the server and by every client. */
 import { z } from 'zod';
 import { extraFileSchema, MAX_EXTRA_FILES } from './extra-files.ts';
-import { addressSchema, digestSchema } from './ids.ts';
-import { frameViewSchema } from './job.ts';
+import { addressSchema, digestSchema, moneySchema, verifierIdSchema } from './ids.ts';
+import { frameViewSchema, tileGridSchema } from './job.ts';
 import { frameNumberSchema, receiptSchema } from './receipt.ts';
-import { sizeSchema } from './rect.ts';
+import { rectSchema, sizeSchema } from './rect.ts';
 
 export const API_BASE = '/api/v1';
 
@@ -37,6 +37,28 @@ export const sceneReplySchema = z.strictObject({
 });
 export type SceneReply = z.infer<typeof sceneReplySchema>;
 
+/** What a job would be, without submitting it, and whether its scene can be checked at all. */
+export const inspectionReplySchema = z.strictObject({
+  engine: z.string(),
+  deviceClass: z.string(),
+  frames: z.number().int(),
+  tiles: tileGridSchema,
+  samples: z.number().int(),
+  fullFrame: sizeSchema,
+  quote: moneySchema,
+  warnings: z.array(z.string()),
+  /** Strips of it were rendered twice: here they were furthest apart. */
+  twice: z.strictObject({
+    same: z.boolean(),
+    frame: frameNumberSchema,
+    rect: rectSchema,
+    pixelMatchFraction: z.number(),
+    /** For people. */
+    finding: z.string(),
+  }),
+});
+export type InspectionReply = z.infer<typeof inspectionReplySchema>;
+
 /** A frame's number as it stands in a path. */
 export const frameParameterSchema = z
   .string()
@@ -64,6 +86,10 @@ export const problemSchema = z.strictObject({
 });
 export type Problem = z.infer<typeof problemSchema>;
 
+/** Left out: the judgement that there is. Else: should it be judged so. */
+export const disputeRequestSchema = z.strictObject({ outcome: z.enum(['pass', 'fail']).optional() });
+export type DisputeRequest = z.infer<typeof disputeRequestSchema>;
+
 /** What a batch was committed with, leaves ascending: anybody can hash it and compare with the root on chain. */
 export const batchReceiptsSchema = z.array(receiptSchema).max(64);
 
@@ -77,6 +103,11 @@ export const farmInfoSchema = z.strictObject({
   chainUrl: z.string().nullable(),
   escrow: addressSchema,
   token: addressSchema,
+  registry: addressSchema,
+  /** Nothing of this farm is on chain before this block. */
+  deployedBlock: z.number().int().min(0),
+  /** Whose words decide, by name. */
+  verifiers: z.array(z.strictObject({ id: verifierIdSchema, address: addressSchema })),
   tokenSymbol: z.string(),
   tokenDecimals: z.number().int(),
 });

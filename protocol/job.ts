@@ -1,6 +1,6 @@
 /** What an artist asks for, what the farm makes of it, and how it is reported back. */
 import { z } from 'zod';
-import { digestSchema, jobIdSchema, moneySchema, nodeIdSchema } from './ids.ts';
+import { addressSchema, digestSchema, jobIdSchema, moneySchema, nodeIdSchema } from './ids.ts';
 import { outputSettingsSchema, pictureOutputSchema, precisionSchema } from './output.ts';
 import { frameNumberSchema } from './receipt.ts';
 import { rectSchema, sizeSchema } from './rect.ts';
@@ -128,6 +128,12 @@ export type JobSpec = z.infer<typeof jobSpecSchema>;
 
 export const jobStateSchema = z.enum(['opening', 'active', 'completed', 'failed', 'cancelled']);
 export type JobState = z.infer<typeof jobStateSchema>;
+/**
+ * Whether the scene renders the same twice, without which nobody can be checked: `pending` until that was tried, `untried`
+ * where it could not be. Nothing is paid unless it is `admitted`.
+ */
+export const admissionSchema = z.enum(['pending', 'admitted', 'refused', 'untried']);
+export type Admission = z.infer<typeof admissionSchema>;
 export const escrowStateSchema = z.enum(['none', 'open', 'closed']);
 
 export const jobViewSchema = z.strictObject({
@@ -149,6 +155,8 @@ export const jobViewSchema = z.strictObject({
   /** Share of the work that is done, 0 to 1, running tasks counted by their progress. */
   progress: z.number(),
   escrow: escrowStateSchema,
+  /** Farms of before it was tried admitted everything. */
+  admission: admissionSchema.default('admitted'),
   quote: moneySchema,
   spent: moneySchema,
   refunded: moneySchema,
@@ -185,5 +193,10 @@ export const nodeViewSchema = z.strictObject({
   tasksForfeited: z.number(),
   earned: moneySchema,
   pools: z.array(z.string()),
+  /** The account that is paid and answers; null until it is registered on chain. */
+  operator: addressSchema.nullable(),
+  /** What the operator has at stake now, and what it lost for this node's batches. */
+  stake: moneySchema,
+  slashed: moneySchema,
 });
 export type NodeView = z.infer<typeof nodeViewSchema>;

@@ -22,7 +22,7 @@ import { rectSchema } from './rect.ts';
 import { challengeSchema, claimSchema, finishInputSchema, verdictSchema } from './verdict.ts';
 
 /** Raised when a message changes in a way that an older program would misread. */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 
 /** Receipts under one Merkle root (design, section 2): enough to make gas per tile small, few enough to settle soon. */
 export const MAX_RECEIPTS = 64;
@@ -37,6 +37,8 @@ const deviceNameSchema = z.string().min(1).max(128);
 export const helloSchema = z.strictObject({
   protocolVersion: z.literal(PROTOCOL_VERSION),
   address: addressSchema,
+  /** The account that is paid for this node and answers for it; most nodes are their own. */
+  operator: addressSchema,
   /** Everything this node can render with, what it likes best first. */
   engines: z
     .array(
@@ -51,12 +53,59 @@ export const helloSchema = z.strictObject({
     // A few engines on each of the 16 cards of the largest machines.
     .max(128),
 });
+/** Whole numbers of the chain that outgrow JSON's: as text, like money. */
+const nonceSchema = moneySchema;
+
+/** What the operator has to sign before the node gets work. */
+export const enrolSchema = z.strictObject({
+  /** Of the operator's first signature; the second takes the next. */
+  nonce: nonceSchema,
+  /** The class to be registered as; null: nothing to register. */
+  deviceClass: z.string().max(64).nullable(),
+  /** Stake to be put down out of test money, on the embedded chain only; 0: none. */
+  stake: moneySchema,
+  /** Of the operator's next permit for the token. */
+  permitNonce: nonceSchema,
+});
+export type Enrol = z.infer<typeof enrolSchema>;
+
 export const welcomeSchema = z.strictObject({
   chainId: z.number().int(),
   escrow: addressSchema,
+  registry: addressSchema,
+  token: addressSchema,
   heartbeatMs: z.number().int().min(50),
+  /** Null: this node may work. */
+  enrol: enrolSchema.nullable(),
 });
 export type Welcome = z.infer<typeof welcomeSchema>;
+
+/** The answer to {@link enrolSchema}: signatures that the farm relays, so that a node needs no gas. */
+export const registerSchema = z.strictObject({
+  operator: addressSchema,
+  node: z
+    .strictObject({
+      deviceClass: bytes32Schema,
+      ask: moneySchema,
+      nonce: nonceSchema,
+      operatorSignature: signatureSchema,
+      nodeSignature: signatureSchema,
+    })
+    .nullable(),
+  stake: z
+    .strictObject({
+      amount: moneySchema,
+      nonce: nonceSchema,
+      signature: signatureSchema,
+      permit: z.strictObject({
+        value: moneySchema,
+        deadline: z.number().int().min(0),
+        signature: signatureSchema,
+      }),
+    })
+    .nullable(),
+});
+export type Register = z.infer<typeof registerSchema>;
 
 export const leaseRequestSchema = z.strictObject({
   warmScene: digestSchema.nullable(),
@@ -95,6 +144,8 @@ export const leaseRunSchema = z.strictObject({
   /** The batch these receipts will join, and the leaves it holds already. */
   batch: z.strictObject({
     batchId: batchIdSchema,
+    /** Its name on chain, which begins with the node's address. */
+    batchKey: bytes32Schema,
     leaves: z.array(bytes32Schema).max(MAX_RECEIPTS),
     amount: moneySchema,
   }),
@@ -187,13 +238,14 @@ export type KeptReply = z.infer<typeof keptReplySchema>;
 export const nextWorkSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('none') }),
   /** A batch is on chain: reveal the next secret, so that its seed can be drawn. */
-  z.strictObject({ kind: z.literal('secret'), batchId: batchIdSchema }),
+  z.strictObject({ kind: z.literal('secret'), batchId: batchIdSchema, batchKey: bytes32Schema }),
   z.strictObject({ kind: z.literal('challenge'), challenge: challengeSchema }),
 ]);
 export type NextWork = z.infer<typeof nextWorkSchema>;
 export const secretSchema = z.strictObject({ batchId: batchIdSchema, preimage: bytes32Schema });
 export const renderedSchema = z.strictObject({
   batchId: batchIdSchema,
+  seed: bytes32Schema,
   cropDigests: z.array(digestSchema).min(1),
 });
 export const verifierFailSchema = z.strictObject({ batchId: batchIdSchema, message: z.string().max(4_000) });
@@ -203,6 +255,7 @@ type Exchange = { request: z.ZodType; reply: z.ZodType };
 /** Everything a node may ask, on `node.<id>.<verb>`. */
 export const NODE_EXCHANGES = {
   hello: { request: helloSchema, reply: welcomeSchema },
+  register: { request: registerSchema, reply: emptySchema },
   lease: { request: leaseRequestSchema, reply: leaseReplySchema },
   heartbeat: { request: heartbeatSchema, reply: heartbeatReplySchema },
   complete: { request: completeSchema, reply: completeReplySchema },

@@ -1,6 +1,7 @@
 /** Challenges, and what comes of them. */
 import { z } from 'zod';
 import {
+  addressSchema,
   batchIdSchema,
   bytes32Schema,
   digestSchema,
@@ -40,6 +41,8 @@ export type ChallengeItem = z.infer<typeof challengeItemSchema>;
 
 export const challengeSchema = z.strictObject({
   batchId: batchIdSchema,
+  /** The batch's name on chain. */
+  batchKey: bytes32Schema,
   jobId: jobIdSchema,
   nodeId: nodeIdSchema,
   scene: digestSchema,
@@ -56,6 +59,11 @@ export type Challenge = z.infer<typeof challengeSchema>;
 /** Given to the verifier only after it has committed to its own pixels: every receipt of the batch, leaves ascending. */
 export const claimSchema = z.strictObject({
   receipts: z.array(receiptSchema).min(1).max(64),
+  /**
+   * Drawn EXRs that the node had not handed over when its time was up. They count as missing for every verifier of this
+   * draw, also where they came later: else one verifier would find them missing and the next one not.
+   */
+  withheld: z.array(digestSchema).max(64),
 });
 export type Claim = z.infer<typeof claimSchema>;
 
@@ -115,8 +123,10 @@ export type ThresholdsName = z.infer<typeof thresholdsNameSchema>;
  * needed to render and compare again: scene, engine, precision, and of each crop its place and its samples.
  */
 export const evidenceSchema = z.strictObject({
-  version: z.literal(2),
+  version: z.literal(3),
   batchId: batchIdSchema,
+  /** The batch's name on chain. */
+  batchKey: bytes32Schema,
   jobId: jobIdSchema,
   /** Digest of the scene's manifest. */
   scene: digestSchema,
@@ -135,6 +145,8 @@ export type Evidence = z.infer<typeof evidenceSchema>;
 
 export const verdictSchema = z.strictObject({
   batchId: batchIdSchema,
+  /** Of the draw that it speaks of. */
+  seed: bytes32Schema,
   outcome: outcomeSchema,
   /** SHA-256 of the evidence blob. */
   evidence: digestSchema,
@@ -142,8 +154,36 @@ export const verdictSchema = z.strictObject({
 });
 export type Verdict = z.infer<typeof verdictSchema>;
 
-export const batchStateSchema = z.enum(['open', 'closed', 'committed', 'drawn', 'judged', 'settled']);
+/** From `committed` to `judged` as on chain; `settled` is also what was refused or expired there. */
+export const batchStateSchema = z.enum([
+  'open',
+  'closed',
+  'committed',
+  'drawn',
+  'second',
+  'committee',
+  'judged',
+  'settled',
+]);
 export type BatchState = z.infer<typeof batchStateSchema>;
+
+/** As what a verifier was asked. */
+export const verifierRoleSchema = z.enum(['first', 'second', 'committee']);
+export type VerifierRole = z.infer<typeof verifierRoleSchema>;
+
+/** One verifier's word on a batch as the API shows it. */
+export const verdictViewSchema = z.strictObject({
+  /** Its name on the farm. */
+  verifier: z.string(),
+  address: addressSchema.nullable(),
+  role: verifierRoleSchema,
+  outcome: outcomeSchema,
+  /** SHA-256 of the evidence blob. */
+  evidence: digestSchema,
+  /** The first finding with this outcome, in the verifier's words. */
+  reason: z.string(),
+});
+export type VerdictView = z.infer<typeof verdictViewSchema>;
 
 /** A batch as the API shows it. */
 export const batchViewSchema = z.strictObject({
@@ -154,9 +194,18 @@ export const batchViewSchema = z.strictObject({
   state: batchStateSchema,
   receipts: z.number(),
   amount: z.string(),
+  /** Its name on chain; null for a batch of before there were lanes. */
+  batchKey: bytes32Schema.nullable(),
   root: bytes32Schema.nullable(),
   seed: bytes32Schema.nullable(),
   outcome: outcomeSchema.nullable(),
+  /** A fail that two verifiers or a committee found: the only one that costs stake. */
+  agreed: z.boolean(),
+  /** What its operator lost of its stake for it. */
+  slashed: z.string(),
+  /** Of the word that decided. */
   evidence: evidenceSchema.nullable(),
+  /** Every word on the present draw, in the order in which they came. */
+  verdicts: z.array(verdictViewSchema),
 });
 export type BatchView = z.infer<typeof batchViewSchema>;

@@ -1,5 +1,7 @@
-/** Writes the pages that are made from the code: docs/errors.md from the error table. Run after `npm run build`. */
+/** Writes the pages that are made from the code: docs/errors.md and docs/states.md. Run after `npm run build`. */
 import { writeFileSync } from 'node:fs';
+import { MACHINES } from '../dist/coordinator/states/all.js';
+import { statesPage } from '../dist/coordinator/states/page.js';
 import { ERRORS } from '../dist/protocol/errors.js';
 
 const rows = Object.entries(ERRORS).map(
@@ -15,3 +17,4 @@ Exit codes: 2 the command line, 3 the scene, 4 this machine, 5 the farm, 6 money
 130 interrupted.
 `;
 writeFileSync('docs/errors.md', `${head}\n${rows.join('\n')}`);
+writeFileSync('docs/states.md', statesPage(MACHINES));

@@ -7,10 +7,15 @@ const verifierConfigSchema = z.strictObject({
   verifierId: verifierIdSchema,
   dataFolder: z.string(),
   natsUrl: z.string(),
+  /** The certificate to trust on the way there, where no public authority vouches for it (PEM). */
+  natsCaFile: z.string().optional(),
   apiUrl: z.string(),
   chainUrl: z.string(),
   tokenAddress: addressSchema,
   escrowAddress: addressSchema,
+  registryAddress: addressSchema,
+  /** Nothing of this farm is on chain before this block. */
+  deployedBlock: z.number().int().min(0),
   blenderPath: z.string().optional(),
   /** Which of the machine's engines are used (platform/render/engines.ts). */
   runtime: runtimeChoiceSchema,
@@ -22,12 +27,10 @@ const verifierConfigSchema = z.strictObject({
 export type VerifierConfig = z.infer<typeof verifierConfigSchema>;
 
 const verifierSecretsSchema = z.strictObject({
-  natsPassword: z.string(),
-  /** Signs verdicts. */
+  /** Signs in, and signs verdicts. */
   verifierKey: bytes32Schema,
   /** Root of the hash chain whose links make the seeds (platform/chain/secret-chain.ts). */
   rootSecret: bytes32Schema,
-  blobToken: z.string(),
 });
 export type VerifierSecrets = z.infer<typeof verifierSecretsSchema>;
 

@@ -19,8 +19,9 @@ export async function storeEvidence(
 ): Promise<Digest> {
   const { outcome, comparisons, thresholds, referenceClass } = found;
   const evidence: Evidence = {
-    version: 2,
+    version: 3,
     batchId: challenge.batchId,
+    batchKey: challenge.batchKey,
     jobId: challenge.jobId,
     scene: challenge.scene,
     precision: challenge.items[0]?.precision ?? 'float',

@@ -1,18 +1,16 @@
 /** A verifier: asks what is next, reveals its secrets one by one, renders what is drawn, signs what it finds. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { NatsConnection } from 'nats';
-import { HttpBlobs } from '../platform/blobs/http-blobs.ts';
+import type { HttpBlobs } from '../platform/blobs/http-blobs.ts';
 import type { FarmChain } from '../platform/chain/chain.ts';
 import { EMBEDDED_CHAIN_ID } from '../platform/chain/embedded.ts';
 import { ethersChain } from '../platform/chain/ethers-chain.ts';
-import { batchKey } from '../platform/chain/keys.ts';
 import { type SecretChain, secretChain } from '../platform/chain/secret-chain.ts';
-import { escrowDomain, type PrivateKey, signVerdict } from '../platform/chain/signing.ts';
+import { addressOf, escrowDomain, type PrivateKey, signVerdict } from '../platform/chain/signing.ts';
 import { createLog, type Log } from '../platform/log.ts';
-import { connectNats } from '../platform/nats/connection.ts';
 import { ask } from '../platform/nats/exchange.ts';
-import { inboxPrefix } from '../platform/nats/server.ts';
+import { joinFarm } from '../platform/nats/join-farm.ts';
+import type { Asker } from '../platform/nats/member-connection.ts';
 import { giveWay } from '../platform/process/priority.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
 import { findEngines } from '../platform/render/engines.ts';
@@ -23,7 +21,7 @@ import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { backoffMs, pause } from '../platform/wait.ts';
 import { RECEIPTS_PER_CHALLENGE } from '../proof/policy.ts';
 import { assertNever, FarmError, toFarmError } from '../protocol/errors.ts';
-import type { BatchId, Bytes32, Digest } from '../protocol/ids.ts';
+import type { Address, BatchId, Bytes32, Digest } from '../protocol/ids.ts';
 import { VERIFIER_EXCHANGES, verifierSubject } from '../protocol/messages.ts';
 import type { Challenge } from '../protocol/verdict.ts';
 import { checkChallenge } from './check-challenge.ts';
@@ -43,12 +41,15 @@ const MAX_FAILURES = 2;
 type Verifier = {
   config: VerifierConfig;
   key: PrivateKey;
-  secrets: SecretChain;
+  address: Address;
+  /** Grown when the first draw is asked for: half a second that a verifier without work does not take. */
+  secrets: () => SecretChain;
   chain: FarmChain;
-  nats: NatsConnection;
+  nats: Asker;
   blobs: HttpBlobs;
   scenes: SceneCache;
-  engines: readonly RenderRuntime[];
+  /** Looked for when the first batch comes, for the same reason. */
+  engines: () => Promise<readonly RenderRuntime[]>;
   sessions: SessionPool;
   /** How a challenge is checked: the tests have verifiers that cheat here. */
   check: typeof checkChallenge;
@@ -69,33 +70,36 @@ export async function runVerifier(
   const workFolder = join(config.dataFolder, 'work');
   await rm(workFolder, { recursive: true, force: true });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
-  const engines = await findEngines({
-    signal,
-    choice: config.runtime,
-    blenderPath: config.blenderPath,
-    tempFolder: workFolder,
-    niceness: config.niceness,
-    gpus: true,
-    onNote: (note) => log.warn(note),
-  });
-  const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
+  const engines = async (): Promise<readonly RenderRuntime[]> => {
+    const found = await findEngines({
+      signal,
+      choice: config.runtime,
+      blenderPath: config.blenderPath,
+      tempFolder: workFolder,
+      niceness: config.niceness,
+      gpus: true,
+      onNote: (note) => log.warn(note),
+    });
+    log.info({ engines: found.map((one) => one.engine.id) }, 'what this verifier renders with');
+    return found;
+  };
   const key = secrets.verifierKey as string as PrivateKey;
   await using sessions = new SessionPool();
-  const nats = await connectNats(
-    { url: config.natsUrl, user: config.verifierId, password: secrets.natsPassword },
-    config.verifierId,
-    inboxPrefix(config.verifierId),
-  );
+  const joining = { role: 'verifier', id: config.verifierId, key } as const;
+  const { nats, blobs } = await joinFarm(config, joining, log, signal);
   const verifier: Verifier = {
     config,
     key,
-    secrets: secretChain(secrets.rootSecret),
+    address: addressOf(key),
+    secrets: onceDone(() => secretChain(secrets.rootSecret)),
     // Reads only: whether the root is on chain and which seed was drawn is not taken from the coordinator.
     chain: ethersChain({
       url: config.chainUrl,
       chainId: EMBEDDED_CHAIN_ID,
       tokenAddress: config.tokenAddress,
       escrowAddress: config.escrowAddress,
+      registryAddress: config.registryAddress,
+      deployedBlock: config.deployedBlock,
       coordinatorKey: key,
       embedded: null,
     }),
@@ -104,13 +108,13 @@ export async function runVerifier(
     scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path, stop) =>
       blobs.fetchTo(digest, path, stop),
     ),
-    engines,
+    engines: onceFound(engines),
     sessions,
     check,
     failures: new Map(),
     log,
   };
-  log.info({ engines: engines.map((one) => one.engine.id) }, 'the verifier works');
+  log.info({ address: verifier.address }, 'the verifier works');
   life.ready();
   try {
     await verifyUntilStopped(verifier, signal);
@@ -137,7 +141,7 @@ async function verifyUntilStopped(verifier: Verifier, signal: AbortSignal): Prom
         case 'none':
           break;
         case 'secret':
-          await reveal(verifier, work.batchId, signal);
+          await reveal(verifier, work, signal);
           break;
         case 'challenge':
           await answer(verifier, work.challenge, signal);
@@ -153,26 +157,48 @@ async function verifyUntilStopped(verifier: Verifier, signal: AbortSignal): Prom
   }
 }
 
-/** The next secret, but only once the batch is on chain: before that it would let somebody choose a root to suit. */
-async function reveal(verifier: Verifier, batchId: BatchId, signal: AbortSignal): Promise<void> {
-  const { chain, nats, config } = verifier;
-  const onChain = await chain.batch(batchKey(batchId), signal);
+/**
+ * The next secret, but only once the batch is on chain, and it is this verifier that the chain wants it of: before that it
+ * would let somebody choose a root to suit.
+ */
+async function reveal(
+  verifier: Verifier,
+  { batchId, batchKey }: { batchId: BatchId; batchKey: Bytes32 },
+  signal: AbortSignal,
+): Promise<void> {
+  const { chain, nats, config, address } = verifier;
+  const onChain = await chain.batch(batchKey, signal);
   if (onChain.state === 'none') throw new FarmError('MESSAGE_INVALID', `batch ${batchId} is not on chain`);
   if (onChain.state !== 'committed') return;
-  const preimage = verifier.secrets.nextPreimage(await chain.verifierHead(signal));
+  if ((await chain.drawerOf(batchKey, signal)) !== address) {
+    const message = 'MESSAGE_INVALID: the chain does not want this secret';
+    const failed = verifierSubject(config.verifierId, 'fail');
+    await ask(nats, VERIFIER_EXCHANGES.fail, failed, { batchId, message }, REQUEST_TIMEOUT_MS);
+    return;
+  }
+  const preimage = verifier.secrets().nextPreimage(await chain.verifierHead(address, signal));
   const subject = verifierSubject(config.verifierId, 'secret');
   await ask(nats, VERIFIER_EXCHANGES.secret, subject, { batchId, preimage }, SECRET_TIMEOUT_MS);
 }
 
 async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSignal): Promise<void> {
-  const { chain, nats, config, log, blobs, engines, scenes, sessions } = verifier;
-  const { batchId } = challenge;
+  const { chain, nats, config, log, blobs, scenes, sessions } = verifier;
+  const { batchId, batchKey, seed } = challenge;
   try {
-    const onChain = await chain.batch(batchKey(batchId), signal);
+    const onChain = await chain.batch(batchKey, signal);
+    if (!onChain.asked.includes(verifier.address))
+      throw new FarmError('MESSAGE_INVALID', `the chain does not ask this verifier about ${batchId}`);
+    const engines = await verifier.engines();
     const lastTry = (verifier.failures.get(batchId) ?? 0) >= MAX_FAILURES;
     const commit = (cropDigests: Digest[]) => {
       const rendered = verifierSubject(config.verifierId, 'rendered');
-      return ask(nats, VERIFIER_EXCHANGES.rendered, rendered, { batchId, cropDigests }, REQUEST_TIMEOUT_MS);
+      return ask(
+        nats,
+        VERIFIER_EXCHANGES.rendered,
+        rendered,
+        { batchId, seed, cropDigests },
+        REQUEST_TIMEOUT_MS,
+      );
     };
     const { outcome, evidence } = await verifier.check(challenge, {
       ...{ blobs, signal, onChain, commit, engines, scenes, sessions, lastTry, log },
@@ -180,10 +206,10 @@ async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSig
       threads: config.threads,
       workFolder: join(config.dataFolder, 'work'),
     });
-    const terms = { batchKey: batchKey(batchId), outcome, evidence: `0x${evidence}` as Bytes32 };
+    const terms = { batchKey, seed, outcome, evidence: `0x${evidence}` as Bytes32 };
     const signature = signVerdict(escrowDomain(chain.chainId, chain.escrowAddress), terms, verifier.key);
     const subject = verifierSubject(config.verifierId, 'verdict');
-    const verdict = { batchId, outcome, evidence, signature };
+    const verdict = { batchId, seed, outcome, evidence, signature };
     await whileUnreachable(
       () => ask(nats, VERIFIER_EXCHANGES.verdict, subject, verdict, REQUEST_TIMEOUT_MS),
       signal,
@@ -205,4 +231,24 @@ async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSig
       REQUEST_TIMEOUT_MS,
     );
   }
+}
+
+function onceDone<T>(work: () => T): () => T {
+  let done: { value: T } | undefined;
+  return () => {
+    done ??= { value: work() };
+    return done.value;
+  };
+}
+
+/** The same, but what failed is tried again. */
+function onceFound<T>(find: () => Promise<T>): () => Promise<T> {
+  let found: Promise<T> | undefined;
+  return () => {
+    found ??= find().catch((error: unknown) => {
+      found = undefined;
+      throw error;
+    });
+    return found;
+  };
 }

@@ -40,10 +40,11 @@ export async function verifyBatch(
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
-    const { session, blobs, signal, thresholds = 'sameClass' } = ports;
-    const tools: VerifyTools = { session, blobs, folder, signal, thresholds };
-    const references = await renderAll(challenge, ports, tools);
+    const { session, signal, thresholds = 'sameClass' } = ports;
+    const before: VerifyTools = { session, blobs: ports.blobs, folder, signal, thresholds };
+    const references = await renderAll(challenge, ports, before);
     const claim = await ports.commit(references.map((reference) => reference.commitment));
+    const tools: VerifyTools = { ...before, blobs: without(claim.withheld, ports.blobs) };
     const receipts = requireHonestDraw(challenge, claim.receipts, ports.onChain, ports.challengeCount);
     requireOneClass(receipts, challenge);
     const comparisons: Comparison[] = [];
@@ -141,6 +142,19 @@ function giveUp(error: unknown, ports: VerifyPorts): string {
   const failure = toFarmError(error);
   if (!ports.lastTry || ports.signal.aborted || failure.code === 'FARM_UNREACHABLE') throw error;
   return `could not be verified: ${failure.code}: ${failure.message}`.slice(0, 1_000);
+}
+
+/** What the node did not hand over in its time is missing, also where it came after that. */
+function without(withheld: readonly Digest[], blobs: VerifyTools['blobs']): VerifyTools['blobs'] {
+  if (withheld.length === 0) return blobs;
+  return {
+    putBytes: (bytes, signal) => blobs.putBytes(bytes, signal),
+    fetchTo: async (digest, path, signal, maxBytes) => {
+      if (withheld.includes(digest))
+        throw new FarmError('NOT_FOUND', `the node did not hand ${digest} over in its time`);
+      await blobs.fetchTo(digest, path, signal, maxBytes);
+    },
+  };
 }
 
 /** One failed receipt fails the batch; one that is not clear leaves it unclear. */

@@ -7,6 +7,8 @@ export const workerConfigSchema = z.strictObject({
   nodeId: nodeIdSchema,
   dataFolder: z.string(),
   natsUrl: z.string(),
+  /** The certificate to trust on the way there, where no public authority vouches for it (PEM). */
+  natsCaFile: z.string().optional(),
   apiUrl: z.string(),
   blenderPath: z.string().optional(),
   /** Which of the machine's engines are used (platform/render/engines.ts). */
@@ -24,10 +26,10 @@ export const workerConfigSchema = z.strictObject({
 export type WorkerConfig = z.infer<typeof workerConfigSchema>;
 
 export const workerSecretsSchema = z.strictObject({
-  natsPassword: z.string(),
-  /** Signs receipts; what is earned goes to its address. */
+  /** Signs in, and signs receipts; what is earned goes to its operator. */
   nodeKey: bytes32Schema,
-  blobToken: z.string(),
+  /** Of the account that answers for this node; left out: the node is its own operator. */
+  operatorKey: bytes32Schema.optional(),
 });
 export type WorkerSecrets = z.infer<typeof workerSecretsSchema>;
 

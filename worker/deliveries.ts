@@ -4,9 +4,9 @@
  *
  * A result waits for others only while this node is at work on them, and not longer than {@link HOLD_MS}.
  */
-import type { NatsConnection } from 'nats';
 import type { PrivateKey, SigningDomain } from '../platform/chain/signing.ts';
 import { ask } from '../platform/nats/exchange.ts';
+import type { Asker } from '../platform/nats/member-connection.ts';
 import { whileUnreachable } from '../platform/retry.ts';
 import { FarmError, isFarmError } from '../protocol/errors.ts';
 import type { NodeId } from '../protocol/ids.ts';
@@ -48,7 +48,7 @@ export type DeliveriesOptions = {
   nodeId: NodeId;
   key: PrivateKey;
   domain: SigningDomain;
-  nats: Pick<NatsConnection, 'request'>;
+  nats: Asker;
   journal: ReceiptJournal;
   /** Ends the patience with a farm that does not answer. */
   signal: AbortSignal;
@@ -211,7 +211,7 @@ export class Deliveries {
     const leaves = [...batch.leaves, ...sent.map(({ leaf }) => leaf)];
     const amount = sent.reduce((sum, { receipt }) => sum + receipt.price, batch.amount);
     this.#batches.delete(place);
-    if (leaves.length < MAX_RECEIPTS) this.#batches.set(place, { batchId: batch.batchId, leaves, amount });
+    if (leaves.length < MAX_RECEIPTS) this.#batches.set(place, { ...batch, leaves, amount });
     // The place used longest ago goes first: a map gives its keys in the order in which they were set.
     for (const old of [...this.#batches.keys()].slice(0, -MAX_REMEMBERED)) this.#batches.delete(old);
   }

@@ -1,7 +1,7 @@
 /** The leases that a node holds, kept alive together; what the farm no longer lists is lost. */
-import type { NatsConnection } from 'nats';
 import type { Log } from '../platform/log.ts';
 import { ask } from '../platform/nats/exchange.ts';
+import type { Asker } from '../platform/nats/member-connection.ts';
 import { pause } from '../platform/wait.ts';
 import type { NodeId, TaskId } from '../protocol/ids.ts';
 import { MAX_BEATS, NODE_EXCHANGES, nodeSubject } from '../protocol/messages.ts';
@@ -17,7 +17,7 @@ export type HeldLease = {
 
 export type HeldLeasesOptions = {
   nodeId: NodeId;
-  nats: Pick<NatsConnection, 'request'>;
+  nats: Asker;
   heartbeatMs: number;
   log: Log;
 };

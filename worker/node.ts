@@ -1,9 +1,9 @@
 /** What a node is made of. */
-import type { NatsConnection } from 'nats';
 import type { HttpBlobs } from '../platform/blobs/http-blobs.ts';
 import type { PrivateKey } from '../platform/chain/signing.ts';
 import type { Log } from '../platform/log.ts';
 import type { Mutex } from '../platform/mutex.ts';
+import type { Asker } from '../platform/nats/member-connection.ts';
 import type { RenderRuntime } from '../platform/render/runtime.ts';
 import type { SessionPool } from '../platform/render/session-pool.ts';
 import type { SceneCache } from '../platform/scenes/scene-cache.ts';
@@ -35,7 +35,7 @@ export type NodeDevice = {
 type SharedNode = {
   config: WorkerConfig;
   key: PrivateKey;
-  nats: NatsConnection;
+  nats: Asker;
   blobs: HttpBlobs;
   scenes: SceneCache;
   sessions: SessionPool;

@@ -1,12 +1,10 @@
 /** A node: asks for a task, does it, delivers, asks again. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HttpBlobs } from '../platform/blobs/http-blobs.ts';
 import { addressOf, escrowDomain, type PrivateKey } from '../platform/chain/signing.ts';
 import { createLog } from '../platform/log.ts';
-import { connectNats } from '../platform/nats/connection.ts';
 import { ask } from '../platform/nats/exchange.ts';
-import { inboxPrefix } from '../platform/nats/server.ts';
+import { joinFarm } from '../platform/nats/join-farm.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
 import { classKey } from '../platform/render/device-choice.ts';
 import { findEngines } from '../platform/render/engines.ts';
@@ -20,12 +18,16 @@ import { NODE_EXCHANGES, nodeSubject, PROTOCOL_VERSION, type Welcome } from '../
 import type { WorkerConfig, WorkerSecrets } from './config.ts';
 import { Deliveries } from './deliveries.ts';
 import { deviceName, devicesOf, workUntilStopped } from './devices.ts';
+import { signEnrolment } from './enrol.ts';
 import { handOverUntilStopped } from './hand-over.ts';
 import { HeldLeases } from './held-leases.ts';
 import { KeptFiles } from './kept-files.ts';
 import type { Node } from './node.ts';
 import { ReceiptJournal } from './receipt-journal.ts';
 import { REQUEST_TIMEOUT_MS } from './request-timeout.ts';
+
+/** Registering waits for transactions, and for those of other nodes before it. */
+const REGISTER_TIMEOUT_MS = 120_000;
 
 /**
  * Runs a node until told to stop. `wrapRuntime` lets somebody put another renderer in place of the honest one: that
@@ -58,17 +60,14 @@ export async function runWorker(
     onError: (error) => log.warn({ err: error }, 'a renderer could not be started ahead'),
   });
   const engines = found.map((runtime) => wrapRuntime(spares.around(runtime)));
-  const blobs = new HttpBlobs({ apiUrl: config.apiUrl, credential: secrets.blobToken });
-  const nats = await connectNats(
-    { url: config.natsUrl, user: config.nodeId, password: secrets.natsPassword },
-    config.nodeId,
-    inboxPrefix(config.nodeId),
-  );
+  const key = secrets.nodeKey as string as PrivateKey;
+  const { nats, blobs } = await joinFarm(config, { role: 'node', id: config.nodeId, key }, log, signal);
   const devices = devicesOf(engines);
   await using sessions = new SessionPool({ devices: devices.length });
-  const identity = { key: secrets.nodeKey as string as PrivateKey, nats, config };
+  const identity = { key, nats, config };
+  const operatorKey = (secrets.operatorKey ?? secrets.nodeKey) as string as PrivateKey;
   try {
-    const welcome = await sayHello(identity, engines, signal);
+    const welcome = await enrol(identity, operatorKey, engines, signal);
     if (welcome === null) return;
     const { nodeId } = config;
     const shared = {
@@ -110,30 +109,39 @@ export async function runWorker(
   }
 }
 
-async function sayHello(
+/** Says hello, and signs what the farm's escrow needs of this node; null when told to stop meanwhile. */
+async function enrol(
   node: Pick<Node, 'key' | 'nats' | 'config'>,
+  operatorKey: PrivateKey,
   engines: readonly RenderRuntime[],
   signal: AbortSignal,
 ): Promise<Welcome | null> {
+  const { nats, config } = node;
   const hello = {
     protocolVersion: PROTOCOL_VERSION,
     address: addressOf(node.key),
+    operator: addressOf(operatorKey),
     engines: engines.map(({ engine: { id, deviceClass, device } }) => ({
       ...{ id, deviceClass },
       ...(device && { device: deviceName(device) }),
     })),
   } as const;
+  const classes = engines.map(({ engine }) => engine.deviceClass);
+  const keys = { nodeKey: node.key, operatorKey };
   for (let attempt = 0; !signal.aborted; attempt++) {
     try {
-      return await ask(
-        node.nats,
-        NODE_EXCHANGES.hello,
-        nodeSubject(node.config.nodeId, 'hello'),
-        hello,
-        REQUEST_TIMEOUT_MS,
-      );
+      const subject = nodeSubject(config.nodeId, 'hello');
+      const welcome = await ask(nats, NODE_EXCHANGES.hello, subject, hello, REQUEST_TIMEOUT_MS);
+      if (welcome.enrol === null) return welcome;
+      const nowS = Math.floor(Date.now() / 1_000);
+      const signed = signEnrolment(welcome, welcome.enrol, keys, { classes, nowS });
+      const registering = nodeSubject(config.nodeId, 'register');
+      await ask(nats, NODE_EXCHANGES.register, registering, signed, REGISTER_TIMEOUT_MS);
+      return welcome;
     } catch (error) {
-      if (!isFarmError(error, 'FARM_UNREACHABLE')) throw error;
+      // A chain that is away comes back; what was registered meanwhile is not asked for again.
+      const away = isFarmError(error, 'FARM_UNREACHABLE') || isFarmError(error, 'CHAIN_UNAVAILABLE');
+      if (!away) throw error;
       await pause(backoffMs(attempt), signal);
     }
   }

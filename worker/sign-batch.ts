@@ -1,5 +1,5 @@
 /** From receipts to a signed batch: journal, root, signature. */
-import { batchKey, jobKey } from '../platform/chain/keys.ts';
+import { jobKey, partsOfBatchKey } from '../platform/chain/keys.ts';
 import { type PrivateKey, type SigningDomain, signCommit } from '../platform/chain/signing.ts';
 import { receiptRoot } from '../proof/receipts.ts';
 import { FarmError } from '../protocol/errors.ts';
@@ -13,7 +13,7 @@ export type Leaf = { receipt: Receipt; leaf: Bytes32 };
 
 /**
  * Signs the batch with these receipts on top. Throws MESSAGE_INVALID when the batch holds a leaf that this node never
- * signed: it would be paid, and punished, for somebody else's work.
+ * signed, or has a name on chain that is another node's: it would be paid, and punished, for somebody else's work.
  */
 export async function signBatch(
   receipts: readonly Leaf[],
@@ -27,6 +27,13 @@ export async function signBatch(
       `batch ${batch.batchId} holds a receipt that this node did not sign`,
     );
   }
+  const { node } = partsOfBatchKey(batch.batchKey);
+  if (node !== first.receipt.node) {
+    throw new FarmError(
+      'MESSAGE_INVALID',
+      `batch ${batch.batchId} is one of ${node} on chain, not of this node`,
+    );
+  }
   const own = receipts.map(({ leaf }) => leaf);
   await tools.journal.add(own);
   const leaves = [...batch.leaves, ...own];
@@ -34,8 +41,7 @@ export async function signBatch(
   const amount = receipts.reduce((sum, { receipt }) => sum + receipt.price, batch.amount);
   const terms = {
     jobKey: jobKey(first.receipt.jobId),
-    batchKey: batchKey(batch.batchId),
-    node: first.receipt.node,
+    batchKey: batch.batchKey,
     root,
     count: leaves.length,
     amount,

@@ -3,7 +3,9 @@
  * over their tasks, in one process that speaks the nodes' protocol with real signatures. One task here is a whole round: leased,
  * delivered, checked, written down.
  */
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { MAX_RUN } from '../../protocol/messages.ts';
 import { startPostgres } from '../../test/support/postgres.ts';
 import { type Goal, goal, type Report, type Row, thisMachine } from '../lib/report.ts';
@@ -11,6 +13,7 @@ import type { Load } from './driver-messages.ts';
 import { startDriver } from './drivers.ts';
 import { startDispatchFarm } from './farm.ts';
 import { type Measured, measure } from './measure.ts';
+import { type PreparedChain, prepareChain } from './prepare-chain.ts';
 
 const NODES = 1_500;
 /** Enough for the errors that ended it. */
@@ -31,13 +34,7 @@ const AS_MANY_AS_POSSIBLE: Load = { tasksPerRun: MAX_RUN, perSecond: null };
 
 /** The first is what the others are held against. */
 const CASES: readonly Case[] = [
-  {
-    name: 'one job',
-    database: 'postgres',
-    jobs: 1,
-    framesEach: Number(process.env['FRAMES'] ?? 40_000),
-    load: AS_MANY_AS_POSSIBLE,
-  },
+  { name: 'one job', database: 'postgres', jobs: 1, framesEach: 40_000, load: AS_MANY_AS_POSSIBLE },
   { name: 'half of that', database: 'postgres', jobs: 1, framesEach: 40_000, load: 'half' },
   { name: '200 jobs', database: 'postgres', jobs: 200, framesEach: 200, load: AS_MANY_AS_POSSIBLE },
   { name: 'backlog', database: 'postgres', jobs: 2, framesEach: 100_000, load: AS_MANY_AS_POSSIBLE },
@@ -55,13 +52,17 @@ export async function run(signal: AbortSignal, say: Say, { profile, only }: Opti
   const rows: Row[] = [];
   const measured = new Map<string, Measured>();
   await using postgres = await startPostgres();
+  const folder = await mkdtemp(join(tmpdir(), 'tessera-bench-'));
+  await using _folder = { [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
+  say(`registering ${NODES} nodes`);
+  const prepared = await prepareChain(folder, { nodes: NODES, deviceClass: ENGINE.deviceClass }, signal);
   for (const one of CASES) {
     if (only !== undefined && !only.split(',').includes(one.name)) continue;
     const database =
       one.database === 'postgres' ? { url: await postgres.createDatabase(), pid: postgres.pid } : undefined;
     const most = measured.get('one job')?.tasksPerSecond ?? 2 * FALLBACK_HALF;
     const load = one.load === 'half' ? { tasksPerRun: MAX_RUN, perSecond: most / 2 / MAX_RUN } : one.load;
-    const result = await measureCase({ ...one, load }, database, profile, signal, say);
+    const result = await measureCase({ ...one, load }, prepared, database, profile, signal, say);
     measured.set(one.name, result);
     rows.push(result.row);
   }
@@ -92,25 +93,25 @@ function goalsOf(measured: ReadonlyMap<string, Measured>): Goal[] {
 
 async function measureCase(
   { name, jobs, framesEach, load }: Case & { load: Load },
+  prepared: PreparedChain,
   database: { url: string; pid: number } | undefined,
   profile: string | undefined,
   signal: AbortSignal,
   say: Say,
 ): Promise<Measured> {
-  const nodeIds = Array.from({ length: NODES }, (_, index) => `node-${index + 1}`);
   await using farm = await startDispatchFarm({
-    nodeIds,
+    prepared,
     databaseUrl: database?.url,
     profileFolder: profile,
     signal,
   });
-  const { natsUrl, natsPassword, chainId, escrow, picture } = farm;
-  const setUp = { natsUrl, natsPassword, nodeIds, chainId, escrow, picture, engine: ENGINE };
-  await using driver = await startDriver(setUp);
+  const { apiUrl, natsUrl, picture } = farm;
+  const { nodes, operator } = prepared;
+  await using driver = await startDriver({ apiUrl, natsUrl, nodes, operator, picture, engine: ENGINE });
   say(`${name}: ${jobs} × ${framesEach} tasks, ${NODES} nodes`);
   try {
     await farm.submit(jobs, framesEach, signal);
-    return await measure(name, { farm, driver, database: database?.pid }, load, signal);
+    return await measure(name, { farm, driver, nodes: NODES, database: database?.pid }, load, signal);
   } catch (error) {
     // Its folder goes away with it.
     say((await readFile(farm.coordinatorLog, 'utf8')).slice(-LOG_TAIL));

@@ -1,12 +1,12 @@
 /** Between the benchmark and the process that plays its nodes. */
 import type { Address, Digest } from '../../protocol/ids.ts';
+import type { SyntheticMember } from './prepare-chain.ts';
 
 export type DriverSetUp = {
+  apiUrl: string;
   natsUrl: string;
-  natsPassword: string;
-  nodeIds: string[];
-  chainId: number;
-  escrow: Address;
+  nodes: readonly SyntheticMember[];
+  operator: Address;
   picture: Digest;
   engine: { id: string; deviceClass: string };
 };

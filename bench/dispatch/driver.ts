@@ -1,10 +1,8 @@
 /** The process that plays the nodes, each on a connection of its own, as told by the benchmark (its parent). */
-import { escrowDomain } from '../../platform/chain/signing.ts';
-import { connectNats } from '../../platform/nats/connection.ts';
-import { inboxPrefix } from '../../platform/nats/server.ts';
+import { createLog } from '../../platform/log.ts';
+import { joinFarm } from '../../platform/nats/join-farm.ts';
 import { pause } from '../../platform/wait.ts';
 import { toFarmError } from '../../protocol/errors.ts';
-import { nodeIdSchema } from '../../protocol/ids.ts';
 import type { DriverCounts, DriverSetUp, FromDriver, Load, ToDriver } from './driver-messages.ts';
 import { SyntheticNode } from './synthetic-node.ts';
 
@@ -19,19 +17,19 @@ const counts: DriverCounts = {
   waitsMs: [],
 };
 const nodes: SyntheticNode[] = [];
+const log = createLog('nodes', 'warn');
+const never = new AbortController().signal;
 let stopping = new AbortController();
 let working: Promise<unknown> = Promise.resolve();
 
 const say = (message: FromDriver): void => void process.send?.(message);
 
 async function setUpNodes(setUp: DriverSetUp): Promise<void> {
-  const domain = escrowDomain(setUp.chainId, setUp.escrow);
-  const left = [...setUp.nodeIds];
+  const left = [...setUp.nodes];
   const connectSome = async (): Promise<void> => {
-    for (let user = left.pop(); user !== undefined; user = left.pop()) {
-      const address = { url: setUp.natsUrl, user, password: setUp.natsPassword };
-      const nats = await connectNats(address, user, inboxPrefix(user));
-      const node = new SyntheticNode(nodeIdSchema.parse(user), nats, setUp, domain, counts);
+    for (let member = left.pop(); member !== undefined; member = left.pop()) {
+      const { nats } = await joinFarm(setUp, { role: 'node', ...member }, log, never);
+      const node = new SyntheticNode(member, nats, setUp, counts);
       await node.hello();
       nodes.push(node);
     }

@@ -1,5 +1,5 @@
 /** What the benchmark measures: a real message server, chain and coordinator, as `tessera up` starts them. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { farmFolder, loadSecrets, makeFolders } from '../../cli/farm/data-folder.ts';
@@ -8,27 +8,35 @@ import { FarmClient } from '../../cli/farm-client.ts';
 import { submitScene } from '../../cli/render/submit-scene.ts';
 import type { CoordinatorConfig, CoordinatorSecrets } from '../../coordinator/config.ts';
 import { HttpBlobs } from '../../platform/blobs/http-blobs.ts';
-import { deployEmbedded } from '../../platform/chain/deploy.ts';
 import { freePort, startAnvil } from '../../platform/chain/embedded.ts';
-import { addressOf, type PrivateKey } from '../../platform/chain/signing.ts';
+import { addressOf } from '../../platform/chain/signing.ts';
 import { writeFileAtomic } from '../../platform/files.ts';
+import {
+  coordinatorCredential,
+  newAuthority,
+  newNatsUser,
+  serverTrust,
+} from '../../platform/nats/authority.ts';
 import { waitForNats } from '../../platform/nats/connection.ts';
+import { signIn } from '../../platform/nats/join-farm.ts';
 import { natsServerConfig } from '../../platform/nats/server.ts';
 import { packageRoot } from '../../platform/package-root.ts';
 import { type Child, startOwnProgram } from '../../platform/process/child.ts';
 import type { SyntheticScene } from '../../platform/render/synthetic/scene.ts';
 import { pause } from '../../platform/wait.ts';
 import { FarmError } from '../../protocol/errors.ts';
-import type { Address, Digest, JobId } from '../../protocol/ids.ts';
+import type { Digest, JobId, VerifierId } from '../../protocol/ids.ts';
+import type { PreparedChain } from './prepare-chain.ts';
 
 /** Ten times the usual: on a busy machine a lease must not run out in the middle of a measurement. */
 const LEASE_MS = 150_000;
 
+/** Longer than everything here takes: signing in is not what is measured. */
+const PASS_MS = 3_600_000;
+
 export type DispatchFarm = AsyncDisposable & {
+  apiUrl: string;
   natsUrl: string;
-  natsPassword: string;
-  escrow: Address;
-  chainId: number;
   client: FarmClient;
   /** A file that every result names: it was uploaded once, as a node does, and the coordinator looks for it each time. */
   picture: Digest;
@@ -41,18 +49,15 @@ export type DispatchFarm = AsyncDisposable & {
 };
 
 export type DispatchFarmOptions = {
-  nodeIds: readonly string[];
+  prepared: PreparedChain;
   databaseUrl?: string | undefined;
   /** Writes the coordinator's processor profile there when it ends. */
   profileFolder?: string | undefined;
   signal: AbortSignal;
 };
 
-/** One password for all: nobody but the benchmark is here, and who may publish where is up to the user's name. */
-const PASSWORD = 'a-password-of-the-benchmark';
-
 export async function startDispatchFarm(options: DispatchFarmOptions): Promise<DispatchFarm> {
-  const { signal, nodeIds } = options;
+  const { signal, prepared } = options;
   const root = await mkdtemp(join(tmpdir(), 'tessera-dispatch-'));
   const closers: (() => Promise<unknown>)[] = [() => rm(root, { recursive: true, force: true })];
   // Last started first.
@@ -62,40 +67,34 @@ export async function startDispatchFarm(options: DispatchFarmOptions): Promise<D
   try {
     const folder = farmFolder(root);
     await makeFolders(folder);
-    const secrets = await loadSecrets(folder, []);
+    const secrets = await loadSecrets(folder, [], []);
+    const authority = newAuthority();
     const natsPort = await freePort();
     const natsUrl = `nats://127.0.0.1:${natsPort}`;
+    const trust = await serverTrust(authority);
     const nats = await startNatsServer(
       folder,
-      natsServerConfig({
-        port: natsPort,
-        storeFolder: folder.nats,
-        users: [
-          { user: 'coordinator', password: PASSWORD, role: 'coordinator' },
-          ...nodeIds.map((user) => ({ user, password: PASSWORD, role: 'node' as const })),
-        ],
-      }),
+      natsServerConfig({ port: natsPort, storeFolder: folder.nats, trust }),
     );
     closers.push(() => nats.stop());
-    await waitForNats(natsUrl, 'coordinator', PASSWORD, signal);
+    await waitForNats({ url: natsUrl }, await coordinatorCredential(authority.account), signal);
+    await copyFile(prepared.stateFile, folder.chainState);
     const chain = await startAnvil({ stateFile: folder.chainState, port: await freePort(), signal });
     closers.push(() => chain.stop());
-    const deployment = await deployEmbedded(chain.url, {
-      coordinatorKey: secrets.coordinatorKey as string as PrivateKey,
-      verifierAddress: addressOf(secrets.verifierKey as string as PrivateKey),
-      verifierHead: secrets.verifierHead,
-      signal,
-    });
     const httpPort = await freePort();
+    const apiUrl = `http://127.0.0.1:${httpPort}`;
+    const { chainId: _same, ...contracts } = prepared.deployment;
     const config: CoordinatorConfig = {
+      ...contracts,
       dataFolder: folder.coordinator,
       httpPort,
+      publicUrl: apiUrl,
       natsUrl,
+      join: { who: 'anyone', known: [] },
+      passMs: PASS_MS,
       chainUrl: chain.url,
       chainStateFile: folder.chainState,
-      tokenAddress: deployment.tokenAddress,
-      escrowAddress: deployment.escrowAddress,
-      verifierAddress: addressOf(secrets.verifierKey as string as PrivateKey),
+      verifiers: [{ id: 'verifier-1' as VerifierId, address: addressOf(prepared.verifierKey) }],
       runtime: 'synthetic',
       allowSynthetic: true,
       threads: 1,
@@ -103,44 +102,46 @@ export async function startDispatchFarm(options: DispatchFarmOptions): Promise<D
       leaseMs: LEASE_MS,
       batchMaxAgeMs: 3_600_000,
       handOverMs: 3_600_000,
+      trialGivesWayMs: 0,
       quarantineMs: 1_000,
     };
     const coordinator = await startCoordinator(folder, options.profileFolder, {
       config,
       secrets: {
-        natsPassword: PASSWORD,
-        coordinatorKey: secrets.coordinatorKey,
+        natsAccountSeed: authority.account,
+        coordinatorKey: prepared.coordinatorKey as string as CoordinatorSecrets['coordinatorKey'],
         requesterKey: secrets.requesterKey,
         apiKey: secrets.apiKey,
-        blobToken: secrets.blobToken,
         databaseUrl: options.databaseUrl,
       } satisfies CoordinatorSecrets,
     });
     closers.push(() => coordinator.stop());
-    const apiUrl = `http://127.0.0.1:${httpPort}`;
     const client = new FarmClient({ apiUrl, credential: secrets.apiKey });
-    const picture = await new HttpBlobs({ apiUrl, credential: secrets.blobToken }).putBytes(
-      new TextEncoder().encode('a picture that took no time'),
-      signal,
-    );
-    const scenes = join(root, 'scenes');
-    await mkdir(scenes);
     return {
+      apiUrl,
       natsUrl,
-      natsPassword: PASSWORD,
-      escrow: deployment.escrowAddress,
-      chainId: deployment.chainId,
       client,
-      picture,
+      picture: await upload(apiUrl, prepared, signal),
       coordinatorLog: join(folder.log, 'coordinator.log'),
       processes: { coordinator: coordinator.pid, messages: nats.pid },
-      submit: (jobs, framesEach, until) => submitJobs(client, scenes, jobs, framesEach, until),
+      submit: (jobs, framesEach, until) => submitJobs(client, root, jobs, framesEach, until),
       [Symbol.asyncDispose]: close,
     };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** As a node that has rendered it. */
+async function upload(apiUrl: string, { nodes }: PreparedChain, signal: AbortSignal): Promise<Digest> {
+  const [node] = nodes;
+  if (node === undefined) throw new Error('the farm has no node');
+  const { natsUser } = newNatsUser();
+  const applicant = { role: 'node' as const, id: node.id, address: addressOf(node.key), natsUser };
+  const { blobToken } = await signIn(apiUrl, applicant, node.key, signal);
+  const bytes = new TextEncoder().encode('a picture that took no time');
+  return await new HttpBlobs({ apiUrl, credential: blobToken }).putBytes(bytes, signal);
 }
 
 async function startCoordinator(
@@ -176,7 +177,8 @@ async function submitJobs(
   framesEach: number,
   signal: AbortSignal,
 ): Promise<JobId[]> {
-  const path = join(folder, `frames-${framesEach}.json`);
+  await mkdir(join(folder, 'scenes'), { recursive: true });
+  const path = join(folder, 'scenes', `frames-${framesEach}.json`);
   const scene: SyntheticScene = { resolution: { width: 64, height: 64 }, frameEnd: framesEach };
   await writeFile(path, JSON.stringify(scene));
   const submitted = await submitScene(client, path, undefined, signal);

@@ -6,8 +6,15 @@ import type { Driver } from './drivers.ts';
 import type { DispatchFarm } from './farm.ts';
 import { cpuSeconds, memoryMb } from './processes.ts';
 
-/** Until every node has done its first task, and compilers have seen the code: what a farm does that runs for days. */
-const WARM_UP_MS = 4_000;
+/**
+ * Before it is measured every node has delivered so many tasks: a new one is given few at a time, and a farm that runs for days
+ * has no new ones. A farm that is too slow for that is measured after a while all the same.
+ */
+const WARM_UP_TASKS_PER_NODE = 8;
+const MAX_WARM_UP_MS = 60_000;
+const LOOK_MS = 250;
+/** A load that is less than all there can be has its own pace after this. */
+const SETTLE_MS = 2_000;
 const MEASURED_MS = 10_000;
 
 export type Measured = {
@@ -23,7 +30,12 @@ export type Measured = {
 /** `database`: the server's process, where it is one of its own. */
 export async function measure(
   name: string,
-  { farm, driver, database }: { farm: DispatchFarm; driver: Driver; database: number | undefined },
+  {
+    farm,
+    driver,
+    nodes,
+    database,
+  }: { farm: DispatchFarm; driver: Driver; nodes: number; database: number | undefined },
   load: Load,
   signal: AbortSignal,
 ): Promise<Measured> {
@@ -32,8 +44,13 @@ export async function measure(
     const figures = Object.entries(pids).map(async ([part, pid]) => [part, await cpuSeconds(pid)] as const);
     return Object.fromEntries(await Promise.all(figures));
   };
-  driver.load(load);
-  await pause(WARM_UP_MS, signal);
+  driver.load({ ...load, perSecond: null });
+  await warmUp(driver, nodes, signal);
+  if (load.perSecond !== null) {
+    await driver.stop();
+    driver.load(load);
+    await pause(SETTLE_MS, signal);
+  }
   const [before, cpuBefore] = [await driver.counts(), await used()];
   const startedMs = performance.now();
   await pause(MEASURED_MS, signal);
@@ -70,4 +87,12 @@ export async function measure(
       'coordinator MB': most,
     },
   };
+}
+
+async function warmUp(driver: Driver, nodes: number, signal: AbortSignal): Promise<void> {
+  const untilMs = performance.now() + MAX_WARM_UP_MS;
+  while (performance.now() < untilMs) {
+    if ((await driver.counts()).completed >= WARM_UP_TASKS_PER_NODE * nodes) return;
+    await pause(LOOK_MS, signal);
+  }
 }

@@ -1,11 +1,17 @@
 /** A node without a renderer: says hello, leases, signs and delivers as worker/ does, and takes no time over the pixels. */
-import type { NatsConnection } from 'nats';
-import { batchKey, jobKey } from '../../platform/chain/keys.ts';
-import { addressOf, newPrivateKey, type SigningDomain, signCommit } from '../../platform/chain/signing.ts';
+import { jobKey } from '../../platform/chain/keys.ts';
+import {
+  addressOf,
+  escrowDomain,
+  type PrivateKey,
+  type SigningDomain,
+  signCommit,
+} from '../../platform/chain/signing.ts';
 import { ask } from '../../platform/nats/exchange.ts';
+import type { Asker } from '../../platform/nats/member-connection.ts';
 import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
 import { isFarmError } from '../../protocol/errors.ts';
-import type { Bytes32, Digest, NodeId } from '../../protocol/ids.ts';
+import type { Address, Bytes32, Digest, NodeId } from '../../protocol/ids.ts';
 import {
   type BatchSignature,
   type CompleteReply,
@@ -18,6 +24,7 @@ import {
 } from '../../protocol/messages.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
 import type { DriverCounts, DriverSetUp } from './driver-messages.ts';
+import type { SyntheticMember } from './prepare-chain.ts';
 
 /** Longer than the coordinator lets a question wait, however busy it is. */
 const TIMEOUT_MS = 60_000;
@@ -26,36 +33,33 @@ type Result = { delivery: Delivery; leaf: Bytes32 };
 
 export class SyntheticNode {
   readonly #id: NodeId;
-  readonly #nats: NatsConnection;
+  readonly #key: PrivateKey;
+  readonly #address: Address;
+  readonly #nats: Asker;
   readonly #setUp: DriverSetUp;
-  readonly #domain: SigningDomain;
   readonly #counts: DriverCounts;
-  readonly #key = newPrivateKey();
-  readonly #address = addressOf(this.#key);
+  #domain: SigningDomain | undefined;
   #last: { scene: Digest; kind: TaskKind } | undefined;
 
-  constructor(
-    id: NodeId,
-    nats: NatsConnection,
-    setUp: DriverSetUp,
-    domain: SigningDomain,
-    counts: DriverCounts,
-  ) {
+  constructor({ id, key }: SyntheticMember, nats: Asker, setUp: DriverSetUp, counts: DriverCounts) {
     this.#id = id;
+    this.#key = key;
+    this.#address = addressOf(key);
     this.#nats = nats;
     this.#setUp = setUp;
-    this.#domain = domain;
     this.#counts = counts;
   }
 
   async hello(): Promise<void> {
-    const engines = [this.#setUp.engine];
+    const { engine, operator } = this.#setUp;
     const hello = {
       protocolVersion: PROTOCOL_VERSION as typeof PROTOCOL_VERSION,
-      address: this.#address,
-      engines,
+      ...{ address: this.#address, operator, engines: [engine] },
     };
-    await ask(this.#nats, NODE_EXCHANGES.hello, nodeSubject(this.#id, 'hello'), hello, TIMEOUT_MS);
+    const subject = nodeSubject(this.#id, 'hello');
+    const welcome = await ask(this.#nats, NODE_EXCHANGES.hello, subject, hello, TIMEOUT_MS);
+    if (welcome.enrol !== null) throw new Error(`${this.#id} is not registered on the prepared chain`);
+    this.#domain = escrowDomain(welcome.chainId, welcome.escrow);
   }
 
   /** Asks for work and delivers it. Whether there was any. */
@@ -136,15 +140,9 @@ export class SyntheticNode {
     const root = receiptRoot(leaves);
     const count = leaves.length;
     const amount = sent.reduce((sum, { delivery }) => sum + delivery.receipt.price, batch.amount);
-    const { batchId } = batch;
-    const terms = {
-      jobKey: jobKey(run.jobId),
-      batchKey: batchKey(batchId),
-      node: this.#address,
-      root,
-      count,
-      amount,
-    };
+    const { batchId, batchKey } = batch;
+    if (this.#domain === undefined) throw new Error(`${this.#id} has not said hello`);
+    const terms = { jobKey: jobKey(run.jobId), batchKey, root, count, amount };
     const signature = signCommit(this.#domain, terms, this.#key);
     const signed: BatchSignature = { batchId, root, count, amount, signature };
     const message = { deliveries: sent.map(({ delivery }) => delivery), batch: signed };

@@ -110,6 +110,7 @@ async function drawAndVerify(
   const { comparisons, outcome } = await verifyBatch(
     {
       ...{ batchId: `batch_${newIdBody(Date.now())}` as BatchId, jobId, nodeId: 'node-1' as NodeId },
+      batchKey: newPrivateKey() as string as Bytes32,
       ...{ scene: sceneDigest(manifest), manifest, engine: engine.id, deviceClass: engine.deviceClass },
       ...{ seed, exr: true, items },
     },
@@ -122,7 +123,7 @@ async function drawAndVerify(
       ...{ signal, engine, workFolder: join(folder, 'work'), lastTry: false },
       onChain: { state: 'drawn', root, count: ordered.length, seed } as ChainBatch,
       challengeCount: RECEIPTS_PER_CHALLENGE,
-      commit: async () => ({ receipts: [...ordered] }),
+      commit: async () => ({ receipts: [...ordered], withheld: [] }),
     },
   );
   return { outcome, comparisons, verifierMs: performance.now() - startedMs };

@@ -104,7 +104,7 @@ function verdictFinding(books: Books): Finding {
   const problems = paid.map(({ view, onChain, evidence }) => {
     if (evidence === null) return `the evidence of ${view.id} (${onChain.evidence}) is gone`;
     const same =
-      evidence.batchId === view.id && evidence.root === onChain.root && evidence.outcome === 'pass';
+      evidence.batchKey === view.batchKey && evidence.root === onChain.root && evidence.outcome === 'pass';
     if (!same) return `the evidence of ${view.id} speaks of something else`;
     const bad = evidence.comparisons.find(({ outcome }) => outcome !== 'pass');
     return bad === undefined

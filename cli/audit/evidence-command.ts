@@ -1,17 +1,16 @@
-/** `tessera evidence`: one verdict, replayed by whoever doubts it. */
+/** `tessera evidence`: every verdict on a batch, replayed by whoever doubts them. */
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HttpBlobs } from '../../platform/blobs/http-blobs.ts';
-import type { ChainBatch } from '../../platform/chain/chain.ts';
-import { batchKey } from '../../platform/chain/keys.ts';
+import type { ChainBatch, Word } from '../../platform/chain/chain.ts';
 import { renderCrop } from '../../platform/checking/reference.ts';
 import { runtimeFor } from '../../platform/checking/runtime-for.ts';
 import { toJson } from '../../platform/json.ts';
 import { type PixelImage, readRawPixels } from '../../proof/pixels.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { BatchId, Digest } from '../../protocol/ids.ts';
-import type { Comparison, Evidence } from '../../protocol/verdict.ts';
+import type { Comparison, Evidence, VerifierRole } from '../../protocol/verdict.ts';
 import type { FarmClient } from '../farm-client.ts';
 import type { Terminal } from '../terminal.ts';
 import { EVIDENCE_HEAD, evidenceLine, findingLine, type Looked } from './audit-table.ts';
@@ -37,55 +36,94 @@ export async function evidenceCommand(
   try {
     const chain = openChain(await client.info(signal), options.chain);
     const means: Means = { client, blobs: new HttpBlobs(client.address), folder };
-    const onChain = await chain.batch(batchKey(batchId), signal);
-    if (onChain.evidence === null) {
-      throw new FarmError(
-        'NOT_FOUND',
-        `the chain has no verdict on ${batchId}; its state there is ${onChain.state}`,
-      );
-    }
-    const evidence = await readEvidence(onChain.evidence, { ...means, signal });
-    if (evidence === null) {
-      throw new FarmError(
-        'AUDIT_FAILED',
-        `the evidence ${onChain.evidence} that the chain names cannot be had`,
-      );
+    const { batchKey } = await client.batch(batchId, signal);
+    const onChain = batchKey === null ? null : await chain.batch(batchKey, signal);
+    const words = onChain === null ? [] : wordsOf(onChain);
+    if (onChain === null || words.length === 0) {
+      const state = onChain?.state ?? 'none';
+      throw new FarmError('NOT_FOUND', `the chain has no verdict on ${batchId}; its state there is ${state}`);
     }
     const say = (line: string): void => (options.json ? undefined : terminal.result(line));
-    say(`${batchId}: ${evidence.outcome}, found with ${evidence.engine} on ${evidence.deviceClass}`);
-    const finding = onChainFinding(batchId, evidence, onChain);
-    say(findingLine(finding));
+    const { verifiers } = await client.info(signal);
+    const replays: Replay[] = [];
+    for (const { role, ...word } of words) {
+      const name = verifiers.find(({ address }) => address === word.verifier)?.id ?? word.verifier;
+      say(`${batchId}: ${word.outcome} by ${name} (${role})`);
+      replays.push(await replay({ ...word, name, role }, onChain, options, { ...means, say }, terminal));
+    }
+    if (options.json) terminal.result(toJson({ batch: batchId, batchKey, verdicts: replays }));
+    const broken = replays.filter(({ holds }) => !holds);
+    if (broken.length === 0) return say('every verdict is what its evidence says');
+    const names = broken.map(({ verifier }) => verifier).join(', ');
+    throw new FarmError(
+      'AUDIT_FAILED',
+      `the evidence on ${batchId} should hold, and that of ${names} does not`,
+    );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+type Spoken = Word & { role: VerifierRole };
+
+/** Every word on chain, in the order in which they were asked for. */
+function wordsOf({ first, second, votes }: ChainBatch): Spoken[] {
+  return [
+    ...(first === null ? [] : [{ ...first, role: 'first' as const }]),
+    ...(second === null ? [] : [{ ...second, role: 'second' as const }]),
+    ...votes.map((vote) => ({ ...vote, role: 'committee' as const })),
+  ];
+}
+
+/** One verdict, looked at again. */
+type Replay = {
+  verifier: string;
+  role: VerifierRole;
+  holds: boolean;
+  finding: Finding;
+  looked: Looked[];
+  evidence: Evidence | null;
+};
+
+async function replay(
+  { name, role, ...word }: Spoken & { name: string },
+  onChain: ChainBatch,
+  options: EvidenceOptions,
+  { say, ...means }: Means & { say: (line: string) => void },
+  terminal: Terminal,
+): Promise<Replay> {
+  const { signal } = terminal;
+  const evidence = await readEvidence(word.evidence, { ...means, signal });
+  const finding = onChainFinding(evidence, word, onChain);
+  say(findingLine(finding));
+  const looked: Looked[] = [];
+  if (evidence !== null) {
+    say(`found with ${evidence.engine} on ${evidence.referenceClass ?? evidence.deviceClass}`);
     say(EVIDENCE_HEAD);
-    const looked: Looked[] = [];
     await using renderer = options.render ? await openRenderer(evidence, means, terminal) : null;
     for (const comparison of evidence.comparisons) {
       const found = await look(comparison, evidence, means, renderer, signal);
       looked.push(found);
       say(evidenceLine(found));
     }
-    if (options.json) terminal.result(toJson({ batch: batchId, finding, looked, evidence }));
-    const bad = looked.filter(({ replayed, rendered }) => !replayed.holds || rendered?.holds === false);
-    if (finding.holds && bad.length === 0) return say('the verdict is what its evidence says');
-    const what = finding.holds ? `${bad.length} of ${looked.length} comparisons do not` : 'it does not';
-    throw new FarmError('AUDIT_FAILED', `the evidence of ${batchId} should hold: ${what}`);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
   }
+  const bad = looked.some(({ replayed, rendered }) => !replayed.holds || rendered?.holds === false);
+  return { verifier: name, role, holds: finding.holds && !bad, finding, looked, evidence };
 }
 
-function onChainFinding(batchId: BatchId, evidence: Evidence, onChain: ChainBatch): Finding {
-  const { root, seed, outcome } = onChain;
+function onChainFinding(evidence: Evidence | null, word: Word, onChain: ChainBatch): Finding {
+  const what = 'on chain';
+  if (evidence === null) {
+    return { what, holds: false, detail: `the evidence ${word.evidence} that the chain names cannot be had` };
+  }
   const agrees =
-    evidence.batchId === batchId &&
-    evidence.root === root &&
-    evidence.seed === seed &&
-    evidence.outcome === outcome;
+    evidence.root === onChain.root && evidence.seed === onChain.seed && evidence.outcome === word.outcome;
   return {
-    what: 'on chain',
+    what,
     holds: agrees,
     detail: agrees
-      ? 'batch, root, seed and outcome are those of the chain'
-      : 'the bundle speaks of another batch, root, seed or outcome than the chain',
+      ? 'root, seed and outcome are those of the chain'
+      : 'the bundle speaks of another root, seed or outcome than the chain',
   };
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { HttpBlobs } from '../../platform/blobs/http-blobs.ts';
 import type { FarmChain } from '../../platform/chain/chain.ts';
 import { ethersChain } from '../../platform/chain/ethers-chain.ts';
-import { batchKey, jobKey } from '../../platform/chain/keys.ts';
+import { jobKey } from '../../platform/chain/keys.ts';
 import { newPrivateKey } from '../../platform/chain/signing.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { FarmInfo } from '../../protocol/http.ts';
@@ -17,17 +17,22 @@ import type { AuditedBatch, Books } from './books.ts';
 /** Evidence is numbers and digests; this is hundreds of times what 64 comparisons need. */
 const MAX_EVIDENCE_BYTES = 4 * 1024 * 1024;
 
-/** The chain that the farm's contracts are on, to be read only. `url` wins over what the farm says. */
-export function openChain(info: FarmInfo, url: string | undefined): FarmChain {
+/** A provider of the chain that the farm's contracts are on. `url` wins over what the farm says. */
+export function chainUrlOf(info: FarmInfo, url: string | undefined): string {
   const found = url ?? info.chainUrl;
-  if (found === null) {
-    throw new FarmError(
-      'USAGE',
-      `the farm's contracts are on chain ${info.chainId}: name a provider of it with --chain <url>`,
-    );
-  }
+  if (found !== null) return found;
+  throw new FarmError(
+    'USAGE',
+    `the farm's contracts are on chain ${info.chainId}: name a provider of it with --chain <url>`,
+  );
+}
+
+/** That chain, to be read only. */
+export function openChain(info: FarmInfo, url: string | undefined): FarmChain {
   return ethersChain({
-    ...{ url: found, chainId: info.chainId, tokenAddress: info.token, escrowAddress: info.escrow },
+    url: chainUrlOf(info, url),
+    ...{ chainId: info.chainId, tokenAddress: info.token, escrowAddress: info.escrow },
+    ...{ registryAddress: info.registry, deployedBlock: info.deployedBlock },
     // Nothing is ever sent from here: a key that nobody knows and that owns nothing.
     coordinatorKey: newPrivateKey(),
     embedded: null,
@@ -52,7 +57,9 @@ export async function readBooks(id: JobId, sources: Sources): Promise<Books> {
   const chainJob = await chain.job(jobKey(id), signal);
   const batches: AuditedBatch[] = [];
   for (const view of views) {
-    const onChain = await chain.batch(batchKey(view.id), signal);
+    // Settled before there were lanes: on contracts that nobody asks any more.
+    if (view.batchKey === null) continue;
+    const onChain = await chain.batch(view.batchKey, signal);
     batches.push({
       view,
       onChain,

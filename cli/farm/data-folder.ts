@@ -16,7 +16,8 @@ export type FarmFolder = {
   nats: string;
   chainState: string;
   coordinator: string;
-  verifier: string;
+  /** One folder in it for each verifier. */
+  verifiers: string;
   nodes: string;
   log: string;
   run: string;
@@ -35,7 +36,7 @@ export function farmFolder(root: string): FarmFolder {
     nats: join(root, 'nats'),
     chainState: join(root, 'chain', 'state.json'),
     coordinator: join(root, 'coordinator'),
-    verifier: join(root, 'verifier'),
+    verifiers: join(root, 'verifiers'),
     nodes: join(root, 'nodes'),
     log: join(root, 'log'),
     run: join(root, 'run'),
@@ -62,7 +63,7 @@ export async function makeFolders(folder: FarmFolder): Promise<void> {
       folder.nats,
       join(folder.root, 'chain'),
       folder.coordinator,
-      folder.verifier,
+      folder.verifiers,
       folder.nodes,
       folder.log,
       folder.run,
@@ -118,30 +119,47 @@ export async function leaveFolder(folder: FarmFolder): Promise<void> {
   await rm(holderFile(folder), { force: true });
 }
 
-const farmSecretsSchema = z.strictObject({
+const verifierSecretsSchema = z.strictObject({
+  /** Signs verdicts. */
+  key: bytes32Schema,
+  /** Of the account whose stake answers for them. */
+  operatorKey: bytes32Schema,
+  rootSecret: bytes32Schema,
+  /** Made once: growing the whole chain takes a second. */
+  head: bytes32Schema,
+});
+export type StoredVerifier = z.infer<typeof verifierSecretsSchema>;
+
+/**
+ * Not strict: the file of an earlier version holds passwords, a token that nothing takes any more, and the one verifier
+ * of contracts that are not used any more.
+ */
+const farmSecretsSchema = z.object({
   apiKey: z.string(),
-  blobToken: z.string(),
   coordinatorKey: bytes32Schema,
   requesterKey: bytes32Schema,
-  verifierKey: bytes32Schema,
-  verifierRootSecret: bytes32Schema,
-  /** Made once: growing the whole chain takes a second. */
-  verifierHead: bytes32Schema,
-  natsPasswords: z.record(z.string(), z.string()),
   nodeKeys: z.record(z.string(), bytes32Schema),
+  verifiers: z.record(z.string(), verifierSecretsSchema).default({}),
 });
 export type FarmSecrets = z.infer<typeof farmSecretsSchema>;
 
-/** The folder's secrets, made on first use; only their owner may read the file. Users without one are given one. */
-export async function loadSecrets(folder: FarmFolder, nodeIds: readonly string[]): Promise<FarmSecrets> {
+/** The folder's secrets, made on first use; only their owner may read the file. Who has no key is given one. */
+export async function loadSecrets(
+  folder: FarmFolder,
+  nodeIds: readonly string[],
+  verifierIds: readonly string[],
+): Promise<FarmSecrets> {
   const path = join(folder.root, 'secrets.json');
   const text = await readTextIfThere(path);
   const secrets = text === null ? newSecrets() : farmSecretsSchema.parse(JSON.parse(text));
-  for (const user of ['coordinator', 'verifier', ...nodeIds]) secrets.natsPasswords[user] ??= randomText();
+  for (const id of verifierIds) secrets.verifiers[id] ??= newVerifier();
   for (const id of nodeIds) secrets.nodeKeys[id] ??= newPrivateKey() as string as Bytes32;
   await writeFileAtomic(path, JSON.stringify(secrets, null, 2));
   return secrets;
 }
+
+/** The file of the keys that the message server trusts (platform/nats/authority.ts). */
+export const natsKeysFile = (folder: FarmFolder): string => join(folder.root, 'nats-keys.json');
 
 /** The API key of the farm on this folder, or null when there never was one. */
 export async function readApiKey(folder: FarmFolder): Promise<string | null> {
@@ -150,18 +168,20 @@ export async function readApiKey(folder: FarmFolder): Promise<string | null> {
 }
 
 function newSecrets(): FarmSecrets {
-  const rootSecret = newPrivateKey() as string as Bytes32;
   return {
     apiKey: `tsk_${randomText()}`,
-    blobToken: `tsb_${randomText()}`,
     coordinatorKey: newPrivateKey() as string as Bytes32,
     requesterKey: newPrivateKey() as string as Bytes32,
-    verifierKey: newPrivateKey() as string as Bytes32,
-    verifierRootSecret: rootSecret,
-    verifierHead: secretChain(rootSecret).head,
-    natsPasswords: {},
     nodeKeys: {},
+    verifiers: {},
   };
+}
+
+function newVerifier(): StoredVerifier {
+  const [key, operatorKey, rootSecret] = [newPrivateKey(), newPrivateKey(), newPrivateKey()].map(
+    (made) => made as string as Bytes32,
+  ) as [Bytes32, Bytes32, Bytes32];
+  return { key, operatorKey, rootSecret, head: secretChain(rootSecret).head };
 }
 
 function randomText(): string {
@@ -172,12 +192,15 @@ const deploymentSchema = z.strictObject({
   chainId: z.number().int(),
   tokenAddress: addressSchema,
   escrowAddress: addressSchema,
+  registryAddress: addressSchema,
+  deployedBlock: z.number().int().min(0),
 });
 export type StoredDeployment = z.infer<typeof deploymentSchema>;
 
 export async function readDeployment(folder: FarmFolder): Promise<StoredDeployment | null> {
   const text = await readTextIfThere(join(folder.root, 'chain', 'deployment.json'));
-  return text === null ? null : deploymentSchema.parse(JSON.parse(text));
+  // One of before there was a registry is none: its contracts are not used any more.
+  return text === null ? null : (deploymentSchema.safeParse(JSON.parse(text)).data ?? null);
 }
 
 export async function writeDeployment(folder: FarmFolder, deployment: StoredDeployment): Promise<void> {

@@ -48,7 +48,7 @@ export async function startOwn(
   });
 }
 
-/** Starts the message server on a configuration file that holds the passwords. */
+/** Starts the message server. */
 export async function startNatsServer(folder: FarmFolder, config: string): Promise<Child> {
   const path = join(folder.run, 'nats.conf');
   await writeFileAtomic(path, config);

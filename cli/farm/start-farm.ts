@@ -1,11 +1,14 @@
-/** A whole farm on one machine: message server, chain, coordinator, verifier, nodes; one process tree, one folder. */
+/** A whole farm on one machine: message server, chain, coordinator, verifiers, nodes; one process tree, one folder. */
 import { cpus } from 'node:os';
 import { join } from 'node:path';
+import type { CoordinatorConfig } from '../../coordinator/config.ts';
+import type { ChainTerms } from '../../platform/chain/chain.ts';
 import { deployEmbedded, isDeployed } from '../../platform/chain/deploy.ts';
 import { freePort, startAnvil } from '../../platform/chain/embedded.ts';
 import { addressOf, type PrivateKey } from '../../platform/chain/signing.ts';
+import { coordinatorCredential, loadAuthority, serverTrust } from '../../platform/nats/authority.ts';
 import { waitForNats } from '../../platform/nats/connection.ts';
-import { natsServerConfig } from '../../platform/nats/server.ts';
+import { type NatsTls, natsServerConfig } from '../../platform/nats/server.ts';
 import type { Child } from '../../platform/process/child.ts';
 import { portIsFree } from '../../platform/process/ports.ts';
 import { ProcessRecord } from '../../platform/process/process-record.ts';
@@ -21,8 +24,10 @@ import {
   leaveFolder,
   loadSecrets,
   makeFolders,
+  natsKeysFile,
   readDeployment,
   type StoredDeployment,
+  type StoredVerifier,
   takeFolder,
   writeDeployment,
 } from './data-folder.ts';
@@ -32,14 +37,19 @@ import { type Supervised, supervise } from './supervised.ts';
 /** A node to start. `entry` puts another program in the place of the honest worker, which may take arguments. */
 export type NodeSpec = { id: string; entry?: string; arguments?: readonly string[] };
 
+/** A verifier to start, of an operator of its own. `entry` puts another program in the place of the honest one. */
+export type VerifierSpec = { id: string; entry?: string; arguments?: readonly string[] };
+
 export type FarmOptions = {
   dataFolder: string;
   nodes: NodeSpec[];
-  /** Puts another program in the place of the honest verifier. */
-  verifierEntry?: string;
+  /** Two honest ones when left out. */
+  verifiers?: VerifierSpec[];
   /** 0 takes any free port. */
   httpPort: number;
   blenderPath?: string | undefined;
+  /** A Postgres server in place of the database in the data folder. */
+  databaseUrl?: string | undefined;
   /** Which of the machine's engines are used; both kinds when left out. */
   runtime?: RuntimeChoice | undefined;
   /** Lets `runtime: 'synthetic'` work, for load tests; a farm of people never sets it. */
@@ -52,6 +62,19 @@ export type FarmOptions = {
   batchMaxAgeMs?: number;
   handOverMs?: number;
   quarantineMs?: number;
+  /** What the contracts are deployed with where that is not the usual, for tests of their windows. */
+  chainTerms?: Partial<ChainTerms>;
+  /** 0 to 19; left out, checks give way to everything else on this machine. */
+  verifierNiceness?: number | undefined;
+  trialGivesWayMs?: number;
+  /** Who may work for this farm: the nodes that it starts itself (when left out), or anyone with a key. */
+  join?: 'known' | 'anyone';
+  /** How long nodes and verifiers work with one sign-in. */
+  passMs?: number;
+  /** Encrypts the message server's connections. `caFile` is what the farm's own programs trust; all in PEM. */
+  natsTls?: NatsTls & { caFile?: string };
+  /** Where the message server listens for WebSockets; nowhere when left out. */
+  natsWebsocketPort?: number;
   signal: AbortSignal;
   onNote: (note: string) => void;
 };
@@ -60,7 +83,7 @@ export type Farm = {
   readonly apiUrl: string;
   readonly apiKey: string;
   readonly folder: FarmFolder;
-  /** By name: nats-server, chain, coordinator, verifier and the nodes. */
+  /** By name: nats-server, chain, coordinator, the verifiers and the nodes. */
   readonly processes: ReadonlyMap<string, Supervised>;
 } & AsyncDisposable;
 
@@ -76,10 +99,16 @@ const DEFAULT_HAND_OVER_MS = 600_000;
 /** Out for an hour after a failed verdict: long enough to hurt, short enough to come back after a mended driver. */
 const DEFAULT_QUARANTINE_MS = 3_600_000;
 
+/** A trial takes two seconds of a processor: most are over long before, in what rendering leaves. */
+const DEFAULT_TRIAL_GIVES_WAY_MS = 30_000;
+/** Short enough that a token which got lost is soon worth nothing; signing in costs two requests. */
+const DEFAULT_PASS_MS = 900_000;
+
 /** Checks share this machine with rendering, which they may not slow down; alone they get all of it. */
 const VERIFIER_NICENESS = 19;
 
-const VERIFIER: VerifierId = 'verifier' as VerifierId;
+/** Two, so that no verdict that costs stake hangs on one; only the one that is drawn has work. */
+const DEFAULT_VERIFIERS: readonly VerifierSpec[] = [{ id: 'verifier-1' }, { id: 'verifier-2' }];
 
 /**
  * Starts everything, or nothing: when a part fails to start, what runs already is ended and the error goes on.
@@ -112,7 +141,7 @@ export async function startFarm(options: FarmOptions): Promise<Farm> {
     if (swept.length > 0) options.onNote(`ended what an earlier farm left running: ${swept.join(', ')}`);
     const apiUrl = await startParts(options, folder, record, processes);
     await takeFolder(folder, apiUrl);
-    const { apiKey } = await loadSecrets(folder, []);
+    const { apiKey } = await loadSecrets(folder, [], []);
     return { apiUrl, apiKey, folder, processes, [Symbol.asyncDispose]: stopAll };
   } catch (error) {
     await stopAll();
@@ -127,9 +156,11 @@ async function startParts(
   processes: Map<string, Supervised>,
 ): Promise<string> {
   const { signal, onNote, restart = true, nodes, programs = OWN_ORIGIN } = options;
+  const { verifiers = DEFAULT_VERIFIERS } = options;
   const secrets = await loadSecrets(
     folder,
     nodes.map((node) => node.id),
+    verifiers.map((verifier) => verifier.id),
   );
   const keep = async (name: string, start: () => Promise<Child>): Promise<void> => {
     signal.throwIfAborted();
@@ -138,10 +169,15 @@ async function startParts(
 
   const natsPort = await freePort();
   const natsUrl = `nats://127.0.0.1:${natsPort}`;
+  const { natsTls, natsWebsocketPort } = options;
+  const natsCaFile = natsTls?.caFile;
+  const authority = await loadAuthority(natsKeysFile(folder));
   const config = natsServerConfig({
     port: natsPort,
     storeFolder: folder.nats,
-    users: natsUsers(secrets, nodes),
+    trust: await serverTrust(authority),
+    tls: natsTls,
+    websocketPort: natsWebsocketPort,
   });
   await keep('nats-server', () => startNatsServer(folder, config));
 
@@ -153,20 +189,22 @@ async function startParts(
     if (chain.state === 'lost') onNote('the chain state could not be read; the chain starts empty');
     return { pid: chain.pid, exited: chain.exited.then(() => 'ended'), stop: () => chain.stop() };
   });
-  const deployment = await ensureDeployed(folder, chainUrl, secrets, signal);
-  await waitForNats(natsUrl, 'coordinator', secrets.natsPasswords['coordinator'] ?? '', signal);
+  const deployment = await ensureDeployed(folder, chainUrl, secrets, options.chainTerms, signal);
+  const server = { url: natsUrl, caFile: natsCaFile };
+  await waitForNats(server, await coordinatorCredential(authority.account), signal);
 
   // Chosen here, not by the coordinator: started again it must answer where everybody knows it.
   const httpPort = options.httpPort === 0 ? await freePort() : options.httpPort;
   const apiUrl = `http://127.0.0.1:${httpPort}`;
   const shared = {
     natsUrl,
+    natsCaFile,
     blenderPath: options.blenderPath,
     runtime: options.runtime ?? ('auto' as const),
     threads: Math.max(1, Math.floor(cpus().length / Math.max(1, nodes.length))),
     logLevel: options.logLevel ?? 'info',
   };
-  const contracts = { tokenAddress: deployment.tokenAddress, escrowAddress: deployment.escrowAddress };
+  const { chainId: _ours, ...contracts } = deployment;
   await keep('coordinator', () =>
     startOwn(folder, 'coordinator', ownEntry('coordinator', programs), {
       config: {
@@ -175,33 +213,47 @@ async function startParts(
         allowSynthetic: options.allowSynthetic ?? false,
         dataFolder: folder.coordinator,
         httpPort,
+        publicUrl: apiUrl,
+        join: { who: options.join ?? 'known', known: ownMembers(secrets, nodes, verifiers) },
+        passMs: options.passMs ?? DEFAULT_PASS_MS,
         chainUrl,
         chainStateFile: folder.chainState,
-        verifierAddress: addressOf(secrets.verifierKey as string as PrivateKey),
+        verifiers: verifiers.map(({ id }) => ({
+          id: id as VerifierId,
+          address: addressOf(verifierSecrets(secrets, id).key as string as PrivateKey),
+        })),
         leaseMs: options.leaseMs ?? DEFAULT_LEASE_MS,
         batchMaxAgeMs: options.batchMaxAgeMs ?? DEFAULT_BATCH_MAX_AGE_MS,
         handOverMs: options.handOverMs ?? DEFAULT_HAND_OVER_MS,
         quarantineMs: options.quarantineMs ?? DEFAULT_QUARANTINE_MS,
+        trialGivesWayMs: options.trialGivesWayMs ?? DEFAULT_TRIAL_GIVES_WAY_MS,
       },
       secrets: {
-        natsPassword: secrets.natsPasswords['coordinator'] ?? '',
+        natsAccountSeed: authority.account,
         coordinatorKey: secrets.coordinatorKey,
         requesterKey: secrets.requesterKey,
         apiKey: secrets.apiKey,
-        blobToken: secrets.blobToken,
+        databaseUrl: options.databaseUrl,
       },
     }),
   );
   // Nobody of these waits for another: on a busy machine starting them one by one takes most of the time.
   await Promise.all([
-    keep('verifier', () =>
-      startVerifier(folder, secrets, options.verifierEntry ?? ownEntry('verifier', programs), {
-        ...shared,
-        niceness: VERIFIER_NICENESS,
-        ...contracts,
-        apiUrl,
-        chainUrl,
-      }),
+    ...verifiers.map((verifier) =>
+      keep(verifier.id, () =>
+        startVerifier(
+          folder,
+          secrets,
+          { entry: ownEntry('verifier', programs), ...verifier },
+          {
+            ...shared,
+            niceness: options.verifierNiceness ?? VERIFIER_NICENESS,
+            ...contracts,
+            apiUrl,
+            chainUrl,
+          },
+        ),
+      ),
     ),
     ...nodes.map((node) =>
       keep(node.id, () =>
@@ -215,18 +267,18 @@ async function startParts(
 function startVerifier(
   folder: FarmFolder,
   secrets: FarmSecrets,
-  entry: string,
+  verifier: VerifierSpec & { entry: string },
   config: Omit<VerifierConfig, 'verifierId' | 'dataFolder'>,
 ): Promise<Child> {
-  return startOwn(folder, VERIFIER, entry, {
-    config: { ...config, verifierId: VERIFIER, dataFolder: folder.verifier },
+  const { id, entry } = verifier;
+  const { key, rootSecret } = verifierSecrets(secrets, id);
+  const file = {
+    config: { ...config, verifierId: id as VerifierId, dataFolder: join(folder.verifiers, id) },
     secrets: {
-      natsPassword: secrets.natsPasswords[VERIFIER] ?? '',
-      verifierKey: secrets.verifierKey,
-      rootSecret: secrets.verifierRootSecret,
-      blobToken: secrets.blobToken,
+      ...{ verifierKey: key, rootSecret },
     },
-  });
+  };
+  return startOwn(folder, id, entry, file, verifier.arguments);
 }
 
 function startNode(
@@ -237,21 +289,29 @@ function startNode(
 ): Promise<Child> {
   const file = {
     config: { ...config, nodeId: node.id as NodeId, dataFolder: join(folder.nodes, node.id) },
-    secrets: {
-      natsPassword: secrets.natsPasswords[node.id] ?? '',
-      nodeKey: requireKey(secrets, node.id),
-      blobToken: secrets.blobToken,
-    },
+    secrets: { nodeKey: requireKey(secrets, node.id) },
   };
   return startOwn(folder, node.id, node.entry, file, node.arguments);
 }
 
-function natsUsers(secrets: FarmSecrets, nodes: NodeSpec[]) {
-  const password = (user: string): string => secrets.natsPasswords[user] ?? '';
+/** Who this farm starts itself: they are known to it by name and key. */
+function ownMembers(
+  secrets: FarmSecrets,
+  nodes: readonly NodeSpec[],
+  verifiers: readonly VerifierSpec[],
+): CoordinatorConfig['join']['known'] {
+  const address = (key: string) => addressOf(key as PrivateKey);
   return [
-    { user: 'coordinator', password: password('coordinator'), role: 'coordinator' as const },
-    { user: VERIFIER, password: password(VERIFIER), role: 'verifier' as const },
-    ...nodes.map((node) => ({ user: node.id, password: password(node.id), role: 'node' as const })),
+    ...verifiers.map(({ id }) => ({
+      role: 'verifier' as const,
+      id: id as VerifierId,
+      address: address(verifierSecrets(secrets, id).key),
+    })),
+    ...nodes.map(({ id }) => ({
+      role: 'node' as const,
+      id: id as NodeId,
+      address: address(requireKey(secrets, id)),
+    })),
   ];
 }
 
@@ -261,19 +321,30 @@ function requireKey(secrets: FarmSecrets, nodeId: string) {
   return key;
 }
 
+function verifierSecrets(secrets: FarmSecrets, id: string): StoredVerifier {
+  const found = secrets.verifiers[id];
+  if (found === undefined) throw new Error(`no keys were made for ${id}`);
+  return found;
+}
+
 /** The contracts of this folder; deployed where the chain does not have them (first start, or a chain that is lost). */
 async function ensureDeployed(
   folder: FarmFolder,
   chainUrl: string,
   secrets: FarmSecrets,
+  terms: Partial<ChainTerms> | undefined,
   signal: AbortSignal,
 ): Promise<StoredDeployment> {
   const stored = await readDeployment(folder);
   if (stored !== null && (await isDeployed(chainUrl, stored, signal))) return stored;
   const deployment = await deployEmbedded(chainUrl, {
     coordinatorKey: secrets.coordinatorKey as string as PrivateKey,
-    verifierAddress: addressOf(secrets.verifierKey as string as PrivateKey),
-    verifierHead: secrets.verifierHead,
+    verifiers: Object.values(secrets.verifiers).map(({ key, operatorKey, head }) => ({
+      verifierKey: key as string as PrivateKey,
+      operatorKey: operatorKey as string as PrivateKey,
+      head,
+    })),
+    ...(terms !== undefined && { terms }),
     signal,
   });
   await writeDeployment(folder, deployment);

@@ -72,6 +72,11 @@ export async function followJob(
     if (job.escrow === 'closed' && files.size >= job.framesDone) {
       progress.clear();
       if (job.state === 'completed') return { job, files: sorted(files) };
+      if (job.admission === 'refused')
+        throw new FarmError('SCENE_UNVERIFIABLE', job.reason ?? 'the scene does not render the same twice', {
+          kept: `nothing was paid; all ${job.refunded} units are back`,
+          details: { jobId: id, refunded: job.refunded.toString() },
+        });
       throw new FarmError('JOB_FAILED', `job ${id} ${job.state}: ${job.reason ?? 'no reason was given'}`, {
         kept: `${files.size} frame(s) in ${options.outFolder}; ${job.refunded} of ${job.quote} units are back`,
         details: { jobId: id, refunded: job.refunded.toString() },

@@ -7,6 +7,7 @@ import type { JobRequest, JobView } from '../../protocol/job.ts';
 import { farmFolder, readApiKey, runningFarm } from '../farm/data-folder.ts';
 import { runtimeChoice } from '../farm/runtime-choice.ts';
 import { startFarm } from '../farm/start-farm.ts';
+import { verifierNiceness } from '../farm/verifier-niceness.ts';
 import { FarmClient } from '../farm-client.ts';
 import { ProgressLine } from '../progress-line.ts';
 import type { Terminal } from '../terminal.ts';
@@ -167,6 +168,7 @@ export async function findFarm(
       nodes: nodeNames(options.nodes).map((id) => ({ id })),
       httpPort: 0,
       blenderPath: terminal.environment['TESSERA_BLENDER'],
+      verifierNiceness: verifierNiceness(terminal.environment),
       runtime: runtimeChoice(terminal.environment),
       signal: terminal.signal,
       onNote: (note) => terminal.say(note),

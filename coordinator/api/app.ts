@@ -11,18 +11,25 @@ import {
 } from '../../platform/http/express-kit.ts';
 import { packageVersion } from '../../platform/package-root.ts';
 import { FarmError } from '../../protocol/errors.ts';
-import { API_BASE, type FarmInfo, frameParameterSchema } from '../../protocol/http.ts';
+import { API_BASE, disputeRequestSchema, type FarmInfo, frameParameterSchema } from '../../protocol/http.ts';
 import { batchIdSchema, digestSchema, jobIdSchema, nodeIdSchema } from '../../protocol/ids.ts';
 import { accountSchema, jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
 import { accountLimitSchema, poolsSchema } from '../../protocol/sharing.ts';
+import { SIGN_IN_PATH, signInSchema } from '../../protocol/sign-in.ts';
+import type { AdmissionLoop } from '../admission/admission-loop.ts';
 import type { CoordinatorContext } from '../context.ts';
+import type { Readiness } from '../observing/readiness.ts';
+import { observeRequests, observingRoutes } from '../observing/routes.ts';
 import { endJob } from '../scheduling/end-job.ts';
+import { disputeBatch } from '../settlement/disputes.ts';
+import { SignInDesk } from '../sign-in/sign-in.ts';
+import { inspectJob } from '../submission/inspect-job.ts';
 import { submitJob } from '../submission/jobs.ts';
 import type { Scenes } from '../submission/scenes.ts';
 import { receiptsOfBatch, sceneManifest } from './audit-views.ts';
 import { streamJobEvents } from './job-events.ts';
 import { setAccountLimit, setPools } from './sharing.ts';
-import { batchViews, frameDetail, frameViews, jobView, jobViews, nodeViews } from './views.ts';
+import { batchView, batchViews, frameDetail, frameViews, jobView, jobViews, nodeViews } from './views.ts';
 import { whyView } from './why-view.ts';
 
 /** One file of a scene, or one frame's EXR: far above what is usual, far below what fills a disk unnoticed. */
@@ -31,17 +38,24 @@ const MAX_BLOB_BYTES = 16 * 1024 ** 3;
 /** A manifest of 20,000 files, or a list of 100,000 frames. */
 const MAX_BODY = '8mb';
 
+/** Names, keys and a signature. Strangers may send it, so it is no larger than it has to be. */
+const MAX_SIGN_IN_BODY = '4kb';
+
 export function createApp(
   context: CoordinatorContext,
   scenes: Scenes,
+  admissions: AdmissionLoop,
+  readiness: Readiness,
   onProgress: () => void,
   signal: AbortSignal,
 ): Express {
   const app = express();
   app.disable('x-powered-by');
-  app.get('/healthz', (_request, response) => sendJson(response, { ok: true }));
+  app.use(observeRequests(context.metrics));
+  app.use(observingRoutes(context, readiness));
   const person = requireCredential([context.secrets.apiKey]);
-  const anyone = requireCredential([context.secrets.apiKey, context.secrets.blobToken]);
+  const desk = new SignInDesk(context);
+  const anyone = requireCredential([context.secrets.apiKey], (token) => desk.isBlobToken(token));
   const json = express.json({ limit: MAX_BODY });
 
   app.get(`${API_BASE}/blobs/:digest`, anyone, async (request, response) => {
@@ -64,12 +78,20 @@ export function createApp(
     sendJson(response, { digest, ...stored }, 201);
   });
 
+  app.post(SIGN_IN_PATH, express.json({ limit: MAX_SIGN_IN_BODY }), async (request, response) => {
+    sendJson(response, await desk.answer(parseBody(signInSchema, request)));
+  });
+
   app.get(`${API_BASE}/farm`, person, (_request, response) => sendJson(response, farmInfo(context)));
   app.post(`${API_BASE}/scenes`, person, json, async (request, response) => {
     sendJson(response, await scenes.submit(parseBody(sceneManifestSchema, request), signal));
   });
   app.get(`${API_BASE}/scenes/:digest`, person, async (request, response) => {
     sendJson(response, await sceneManifest(context, parseParameter(digestSchema, request, 'digest')));
+  });
+  app.post(`${API_BASE}/inspections`, person, json, async (request, response) => {
+    const asked = parseBody(jobRequestSchema, request);
+    sendJson(response, await inspectJob(context, scenes, admissions, asked, signal));
   });
   app.post(`${API_BASE}/jobs`, person, json, async (request, response) => {
     const id = await submitJob(context, scenes, parseBody(jobRequestSchema, request), signal);
@@ -95,6 +117,15 @@ export function createApp(
   });
   app.get(`${API_BASE}/jobs/:job/batches`, person, async (request, response) => {
     sendJson(response, await batchViews(context, parseParameter(jobIdSchema, request, 'job')));
+  });
+  app.get(`${API_BASE}/batches/:batch`, person, async (request, response) => {
+    sendJson(response, await batchView(context, parseParameter(batchIdSchema, request, 'batch')));
+  });
+  app.post(`${API_BASE}/batches/:batch/dispute`, person, json, async (request, response) => {
+    const id = parseParameter(batchIdSchema, request, 'batch');
+    await disputeBatch(context, id, parseBody(disputeRequestSchema, request));
+    onProgress();
+    sendJson(response, await batchView(context, id));
   });
   app.get(`${API_BASE}/jobs/:job/batches/:batch/receipts`, person, async (request, response) => {
     const id = parseParameter(jobIdSchema, request, 'job');
@@ -150,6 +181,9 @@ function farmInfo(context: CoordinatorContext): FarmInfo {
     chainUrl: context.chain.chainId === EMBEDDED_CHAIN_ID ? context.config.chainUrl : null,
     escrow: context.chain.escrowAddress,
     token: context.chain.tokenAddress,
+    registry: context.chain.registryAddress,
+    deployedBlock: context.config.deployedBlock,
+    verifiers: context.config.verifiers,
     tokenSymbol: 'TESS',
     tokenDecimals: 6,
   };

@@ -2,17 +2,19 @@
 import type { Selectable } from 'kysely';
 import { FarmError } from '../../protocol/errors.ts';
 import type { FrameDetail } from '../../protocol/http.ts';
-import type { JobId } from '../../protocol/ids.ts';
+import { addressSchema, type BatchId, type JobId } from '../../protocol/ids.ts';
 import type { FrameView, JobView, NodeView } from '../../protocol/job.ts';
-import type { BatchView, Evidence } from '../../protocol/verdict.ts';
+import type { BatchView, Evidence, VerdictView } from '../../protocol/verdict.ts';
 import { readExtraFiles } from '../assembly/extra-files.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmTables } from '../database/schema.ts';
 import { onlineSince } from '../scheduling/nodes.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import type { JobRow } from '../settlement/job-escrow.ts';
-import { framesOfRuns, placeOf } from '../splitting/frame-runs.ts';
+import { framesOfRuns, placeOf, wholeSpec } from '../splitting/frame-runs.ts';
+import { nodeState } from '../states/node.ts';
 import { readEvidence } from '../verification/read-evidence.ts';
+import { type Word, wordsOn } from '../verification/words.ts';
 import { openTasks } from './task-counts.ts';
 
 export async function jobView(context: CoordinatorContext, id: JobId): Promise<JobView> {
@@ -37,7 +39,7 @@ async function viewOf(context: CoordinatorContext, row: JobRow): Promise<JobView
     name: row.spec.name,
     state: row.state,
     reason: row.reason,
-    spec: { ...row.spec, frames: framesOfJob(row) },
+    spec: wholeSpec(row),
     warnings: row.warnings,
     tasks: {
       total: row.tasks_total,
@@ -49,6 +51,7 @@ async function viewOf(context: CoordinatorContext, row: JobRow): Promise<JobView
     framesDone: row.frames_done,
     progress: row.state === 'completed' ? 1 : Number(done) / Number(row.quote),
     escrow: row.escrow,
+    admission: row.admission,
     quote: BigInt(row.quote),
     spent: BigInt(row.spent),
     refunded: BigInt(row.refunded),
@@ -98,10 +101,6 @@ function notBegun({ spec }: LazyJob, frame: number): FrameView {
   };
 }
 
-function framesOfJob({ spec, frame_runs: runs }: Pick<JobRow, 'spec' | 'frame_runs'>): number[] {
-  return runs === null ? spec.frames : framesOfRuns(runs);
-}
-
 /** One frame with its files of File Output nodes by name. */
 export async function frameDetail(
   context: CoordinatorContext,
@@ -144,8 +143,24 @@ export async function batchViews(context: CoordinatorContext, id: JobId): Promis
     .where('receipts', '>', 0)
     .orderBy('seq')
     .execute();
+  return await viewsOf(context, rows);
+}
+
+export async function batchView(context: CoordinatorContext, id: BatchId): Promise<BatchView> {
+  const rows = await context.db.selectFrom('batches').selectAll().where('id', '=', id).execute();
+  const [view] = await viewsOf(context, rows);
+  if (view === undefined) throw new FarmError('NOT_FOUND', `there is no batch ${id}`);
+  return view;
+}
+
+async function viewsOf(context: CoordinatorContext, rows: readonly BatchRow[]): Promise<BatchView[]> {
+  const words = await wordsOn(
+    context.db,
+    rows.map((row) => row.id),
+  );
   const views: BatchView[] = [];
   for (const row of rows) {
+    const ofDraw = (words.get(row.id) ?? []).filter((word) => word.seed === row.seed);
     views.push({
       id: row.id,
       jobId: row.job_id,
@@ -158,9 +173,17 @@ export async function batchViews(context: CoordinatorContext, id: JobId): Promis
       seed: row.seed,
       outcome: row.outcome,
       evidence: await evidenceOf(context, row),
+      ...{ batchKey: row.chain_key, agreed: row.agreed, slashed: BigInt(row.slashed).toString() },
+      verdicts: ofDraw.map(verdictView),
     });
   }
   return views;
+}
+
+function verdictView({ verifier, verifier_id, role, outcome, evidence, reason }: Word): VerdictView {
+  // Of before there were several verifiers, whose addresses were not written down.
+  const address = addressSchema.safeParse(verifier);
+  return { verifier: verifier_id, address: address.data ?? null, role, outcome, evidence, reason };
 }
 
 async function evidenceOf(context: CoordinatorContext, row: BatchRow): Promise<Evidence | null> {
@@ -174,18 +197,20 @@ export async function nodeViews(context: CoordinatorContext): Promise<NodeView[]
   const rows = await context.db.selectFrom('nodes').selectAll().orderBy('id').execute();
   const views: NodeView[] = [];
   for (const row of rows) {
-    const quarantined = row.quarantined_until !== null && row.quarantined_until.getTime() > now;
     views.push({
       id: row.id,
       address: row.address,
       engine: row.engine,
       deviceClass: [...new Set([row.device_class, ...row.gpus.map((one) => one.deviceClass)])].join(', '),
-      state: quarantined ? 'quarantined' : row.last_seen_at > since ? 'online' : 'offline',
+      state: nodeState(row, now, since),
       reason: row.reason,
       lastSeenAtMs: row.last_seen_at.getTime(),
       tasksVerified: row.tasks_verified,
       tasksForfeited: row.tasks_forfeited,
-      earned: await context.chain.credit(row.address),
+      earned: await context.chain.credit(row.operator ?? row.address),
+      operator: row.operator,
+      stake: row.operator === null ? 0n : (await context.chain.operator(row.operator)).stake,
+      slashed: BigInt(row.slashed),
       pools: row.pools,
     });
   }

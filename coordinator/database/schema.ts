@@ -13,9 +13,10 @@ import type {
   Signature,
   TaskId,
 } from '../../protocol/ids.ts';
-import type { FrameView, JobSpec, JobState, SceneManifest } from '../../protocol/job.ts';
+import type { Admission, FrameView, JobSpec, JobState, SceneManifest } from '../../protocol/job.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
-import type { BatchState, Outcome } from '../../protocol/verdict.ts';
+import type { BatchState, Outcome, VerifierRole } from '../../protocol/verdict.ts';
+import type { Finding } from '../admission/judge-strips.ts';
 import type { FrameRun } from '../splitting/frame-runs.ts';
 
 /** Receipts are stored as they travel: money as text. */
@@ -24,9 +25,10 @@ export type StoredReceipt = Record<string, unknown>;
 /** `unverified`: its picture is here and nobody has checked it yet; it may be replaced. */
 export type FrameState = FrameView['state'];
 
-export type TaskState = 'waiting' | 'queued' | 'leased' | 'delivered' | 'verified' | 'failed' | 'dropped';
+export type TaskState = 'waiting' | 'queued' | 'leased' | 'delivered' | 'verified' | 'dropped';
 
 type Tables = {
+  sign_in_nonces: { nonce: Bytes32; expires_at: Date };
   scenes: {
     digest: Digest;
     manifest: JSONColumnType<SceneManifest>;
@@ -48,6 +50,7 @@ type Tables = {
     state: JobState;
     reason: string | null;
     escrow: Generated<'none' | 'open' | 'closed'>;
+    admission: Generated<Admission>;
     quote: string;
     max_task_price: string;
     deadline_at: Date;
@@ -73,6 +76,15 @@ type Tables = {
   };
   accounts: { name: string; max_nodes: number | null; share_base: number | null };
   node_time: { account: string; job_id: JobId | null; ms: number; tasks: number };
+  scene_trials: {
+    scene: Digest;
+    engine: string;
+    device_class: string;
+    frames: string;
+    same: boolean;
+    finding: JSONColumnType<Finding>;
+    tried_at: Date;
+  };
   frames: {
     job_id: JobId;
     frame: number;
@@ -101,6 +113,11 @@ type Tables = {
     reason: string | null;
     tasks_verified: Generated<number>;
     tasks_forfeited: Generated<number>;
+    /** As the registry names it; null: not registered. */
+    operator: Address | null;
+    /** What was signed for the registry, as it travelled. */
+    enrolment: JSONColumnType<Record<string, unknown>> | null;
+    slashed: Generated<string>;
   };
   batches: {
     id: BatchId;
@@ -115,13 +132,38 @@ type Tables = {
     root: Bytes32 | null;
     signature: Signature | null;
     opened_at: Date;
+    /** Null only in batches that were settled before there were lanes. */
+    lane: number | null;
+    generation: string | null;
+    chain_key: Bytes32 | null;
     seed: Bytes32 | null;
     /** When the seed was noted here. */
     drawn_at: Date | null;
-    crop_digests: JSONColumnType<Digest[]> | null;
+    /** Whose secret or word the chain waits for, as it was noted last. */
+    asked: ColumnType<Address[], string | undefined, string>;
+    /** Drawn EXRs that were missing when the node's time was up. */
+    withheld: JSONColumnType<Digest[]> | null;
+    /** The judgement that the farm's own account disputes. */
+    doubted: 'pass' | 'fail' | null;
+    outcome: Outcome | null;
+    /** Of the word that decided. */
+    evidence: Digest | null;
+    agreed: Generated<boolean>;
+    slashed: Generated<string>;
+  };
+  verdicts: {
+    seq: Generated<string>;
+    batch_id: BatchId;
+    seed: Bytes32;
+    verifier: Address;
+    verifier_id: string;
+    role: VerifierRole;
+    crop_digests: JSONColumnType<Digest[]>;
+    /** Null until the word is given; so are evidence and signature. */
     outcome: Outcome | null;
     evidence: Digest | null;
-    verdict_signature: Signature | null;
+    reason: Generated<string>;
+    signature: Signature | null;
   };
   tasks: {
     id: TaskId;

@@ -9,39 +9,31 @@ export function requireReceiptFits(
   task: TaskRow,
   node: { address: string; engine: string; device_class: string | null },
 ): void {
-  const expected: Record<string, unknown> = {
-    jobId: task.job_id,
-    taskId: task.id,
-    kind: task.kind,
-    frame: task.frame,
-    'rect.x': task.x,
-    'rect.y': task.y,
-    'rect.width': task.width,
-    'rect.height': task.height,
-    samples: task.samples,
-    price: BigInt(task.price),
-    node: node.address,
-    engine: node.engine,
-    deviceClass: node.device_class,
-    'picture given': task.kind !== 'render',
-    // The compositor, which writes them, runs over whole frames only.
-    'extra files of a tile': false,
-  };
-  const actual: Record<string, unknown> = {
-    ...receipt,
-    'rect.x': receipt.rect.x,
-    'rect.y': receipt.rect.y,
-    'rect.width': receipt.rect.width,
-    'rect.height': receipt.rect.height,
-    'picture given': receipt.pictureDigest !== null,
-    'extra files of a tile': task.kind === 'render' && receipt.extraFilesDigest !== undefined,
-  };
-  for (const [field, value] of Object.entries(expected)) {
-    if (actual[field] !== value) {
-      throw new FarmError(
-        'MESSAGE_INVALID',
-        `the receipt's ${field} is ${String(actual[field])}, the task's is ${String(value)}`,
-      );
-    }
-  }
+  const { rect } = receipt;
+  // Said, expected: in pairs without an object around them, since a farm looks at thousands a second.
+  same('jobId', receipt.jobId, task.job_id);
+  same('taskId', receipt.taskId, task.id);
+  same('kind', receipt.kind, task.kind);
+  same('frame', receipt.frame, task.frame);
+  same('rect.x', rect.x, task.x);
+  same('rect.y', rect.y, task.y);
+  same('rect.width', rect.width, task.width);
+  same('rect.height', rect.height, task.height);
+  same('samples', receipt.samples, task.samples);
+  same('price', receipt.price, BigInt(task.price));
+  same('node', receipt.node, node.address);
+  same('engine', receipt.engine, node.engine);
+  same('deviceClass', receipt.deviceClass, node.device_class);
+  same('picture given', receipt.pictureDigest !== null, task.kind !== 'render');
+  // The compositor, which writes them, runs over whole frames only.
+  const ofATile = task.kind === 'render' && receipt.extraFilesDigest !== undefined;
+  same('extra files of a tile', ofATile, false);
+}
+
+function same(field: string, said: unknown, expected: unknown): void {
+  if (said === expected) return;
+  throw new FarmError(
+    'MESSAGE_INVALID',
+    `the receipt's ${field} is ${String(said)}, the task's is ${String(expected)}`,
+  );
 }

@@ -30,6 +30,16 @@ export function isOfNode(node: RawBuilder<unknown>): RawBuilder<boolean> {
 }
 
 /**
+ * So long is a job worked on while nobody knows whether it can be paid for. A trial takes seconds where a machine is idle,
+ * so where it takes longer the nodes are what it waits for; and whoever wants pictures for nothing gets no more than these.
+ */
+const UNADMITTED_MS = 60_000;
+
+/** Whether tasks of job `j` are given out now. */
+export const mayBeWorkedOn = (now: Date) => sql`(j.state = 'active'
+  and not (j.admission = 'pending' and j.created_at < ${new Date(now.getTime() - UNADMITTED_MS)}))`;
+
+/**
  * Claims the first task of `held` that this node may do, and after it those of the same job and kind up to `run.tasks`
  * where it is what the run is of. Jobs in the order given (matching/match.ts), else oldest first; within a job finish tasks
  * before tiles, since a frame that only waits for its finish is the cheapest result to have. A task that this node went silent with is left to others while
@@ -72,7 +82,8 @@ export async function claimRun(
       select t.id, t.job_id, t.kind, j.scene, ${turn} as turn, t.position
       from tasks t join jobs j on j.id = t.job_id
       where t.id = any(${claim.held as TaskId[]}::text[])
-        and t.state = 'queued' and j.state = 'active' and ${fits} and ${turn} is not null
+        and t.state = 'queued' and ${fits} and ${turn} is not null
+        and ${mayBeWorkedOn(claim.now)}
         and not exists (select 1 from nodes q where q.id = ${claim.nodeId} and q.quarantined_until > ${claim.now})
         and not exists (select 1 from job_exclusions e where e.job_id = t.job_id and e.node_id = ${claim.nodeId})
         and ${isOfNode(sql`${claim.nodeId}`)}

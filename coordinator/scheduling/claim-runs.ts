@@ -3,15 +3,17 @@ import { sql } from 'kysely';
 import type { JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import type { FarmDb } from '../database/schema.ts';
 import type { Candidate } from './assign-runs.ts';
-import { FIRST_LEASES, MAX_LEASES, type TaskRow } from './claim-run.ts';
+import { FIRST_LEASES, MAX_LEASES, mayBeWorkedOn, type TaskRow } from './claim-run.ts';
 
-/** What there is to know of tasks whose pointers came; those that are not queued any more are left out. */
-export async function readCandidates(db: FarmDb, ids: readonly TaskId[]): Promise<Candidate[]> {
+/** What there is to know of tasks whose pointers came; those that cannot be given out now are left out. */
+export async function readCandidates(db: FarmDb, ids: readonly TaskId[], now: Date): Promise<Candidate[]> {
   const { rows } = await sql<Candidate>`
     select t.id, t.job_id as "jobId", j.seq::int as seq, t.kind, t.position, t.token, j.scene, j.engine, j.device_class as "deviceClass",
            t.losses > 0 or exists (select 1 from task_failures f where f.task_id = t.id) as troubled
     from tasks t join jobs j on j.id = t.job_id
-    where t.id = any(${ids as TaskId[]}::text[]) and t.state = 'queued' and j.state = 'active'`.execute(db);
+    where t.id = any(${ids as TaskId[]}::text[]) and t.state = 'queued' and ${mayBeWorkedOn(now)}`.execute(
+    db,
+  );
   return rows;
 }
 
@@ -63,7 +65,7 @@ export async function claimChosen(
       from jsonb_to_recordset(${JSON.stringify(choices)}::jsonb) as c(id text, token int, "nodeId" text)
       join tasks t on t.id = c.id and t.token = c.token
       join jobs j on j.id = t.job_id
-      where t.state = 'queued' and j.state = 'active'
+      where t.state = 'queued' and ${mayBeWorkedOn(now)}
       order by t.id for update of t skip locked)
     update tasks t set state = 'leased', token = t.token + 1, node_id = mine.node_id,
                        lease_until = ${leaseUntil}, leased_at = ${now}, progress = 0

@@ -3,7 +3,7 @@
  * at the same moment goes together, each message judged for itself.
  */
 import { sql } from 'kysely';
-import { batchKey, jobKey } from '../../platform/chain/keys.ts';
+import { jobKey } from '../../platform/chain/keys.ts';
 import { escrowDomain, recoverCommitSigner } from '../../platform/chain/signing.ts';
 import { inTransaction } from '../../platform/database/in-transaction.ts';
 import type { Settled } from '../../platform/together.ts';
@@ -216,7 +216,7 @@ function judge(
   ) {
     return { moved: batch, lost: [], queued: false };
   }
-  requireSignature(context, address, jobId, signed);
+  requireSignature(context, address, jobId, batch.batchKey, signed);
   return { taken, signed, before: batch.leaves.length, nodeId };
 }
 
@@ -319,11 +319,12 @@ function requireSignature(
   { chain }: CoordinatorContext,
   address: string,
   jobId: JobId,
-  { batchId, root, count, amount, signature }: BatchSignature,
+  batchKey: Bytes32,
+  { root, count, amount, signature }: BatchSignature,
 ): void {
   const signer = recoverCommitSigner(
     escrowDomain(chain.chainId, chain.escrowAddress),
-    { jobKey: jobKey(jobId), batchKey: batchKey(batchId), node: address as never, root, count, amount },
+    { jobKey: jobKey(jobId), batchKey, root, count, amount },
     signature,
   );
   if (signer !== address)

@@ -323,7 +323,8 @@ export class Dispatcher {
   async #readCandidates(): Promise<void> {
     const unknown = this.#held.ids.filter((id) => !this.#candidates.has(id));
     if (unknown.length === 0) return;
-    for (const one of await readCandidates(this.#context.db, unknown)) {
+    const now = new Date(this.#context.clock.now());
+    for (const one of await readCandidates(this.#context.db, unknown, now)) {
       if (this.#held.has(one.id)) this.#candidates.set(one.id, one);
     }
   }

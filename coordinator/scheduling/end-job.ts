@@ -5,6 +5,8 @@ import type { FarmEvent } from '../../protocol/events.ts';
 import type { JobId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
+import { JOB_MACHINE } from '../states/job.ts';
+import { sourcesOf } from '../states/machine.ts';
 
 export type JobEnd = 'completed' | 'failed' | 'cancelled';
 
@@ -21,7 +23,7 @@ export async function endJob(
     .updateTable('jobs')
     .set({ state: end, reason, finished_at: now })
     .where('id', '=', jobId)
-    .where('state', 'in', ['opening', 'active'])
+    .where('state', 'in', sourcesOf(JOB_MACHINE, end))
     .returning('id')
     .executeTakeFirst();
   if (ended === undefined) return false;

@@ -1,4 +1,5 @@
 /** A node gives a task back. */
+import { inTransaction } from '../../platform/database/in-transaction.ts';
 import type { NodeId } from '../../protocol/ids.ts';
 import type { Fail } from '../../protocol/messages.ts';
 import { parked } from '../assembly/early-finish.ts';
@@ -14,7 +15,7 @@ import { whyHopeless } from './why-hopeless.ts';
  */
 export async function failTask(context: CoordinatorContext, nodeId: NodeId, message: Fail): Promise<void> {
   const now = new Date(context.clock.now());
-  await context.db.transaction().execute(async (tx) => {
+  await inTransaction(context.db, async (tx) => {
     const task = await leasedTask(tx, nodeId, message);
     const requeued = (reason: string) => {
       const { id: taskId, kind, frame, tile } = task;

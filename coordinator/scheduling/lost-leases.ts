@@ -1,5 +1,7 @@
 /** Tasks whose node went silent or was quarantined go back to the queue; the old lease's token is dead from then on. */
+
 import { sql } from 'kysely';
+import { inTransaction } from '../../platform/database/in-transaction.ts';
 import type { NodeId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
@@ -16,7 +18,7 @@ const MAX_LOSSES = 5;
 /** Requeues expired leases. Returns how many there were. */
 export async function requeueLostLeases(context: CoordinatorContext): Promise<number> {
   const now = new Date(context.clock.now());
-  return await context.db.transaction().execute(async (tx) => {
+  return await inTransaction(context.db, async (tx) => {
     const { rows } = await sql<TaskRow>`
       update tasks set state = 'queued', published = false, progress = 0, losses = losses + 1, lease_until = null
       where state = 'leased' and lease_until < ${now}

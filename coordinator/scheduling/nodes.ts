@@ -24,12 +24,15 @@ export type KnownNode = {
   pools?: readonly string[];
 };
 
-/** A node says hello: it is written down under its address. A name belongs to the key that first used it. */
+/**
+ * A node says hello: it is written down under its address. A name belongs to the key that first used it. Gives the
+ * device class that it likes best of those that are checked here.
+ */
 export async function welcomeNode(
   context: CoordinatorContext,
   id: NodeId,
   hello: z.output<typeof helloSchema>,
-): Promise<void> {
+): Promise<string> {
   const { allowSynthetic } = context.config;
   requireNoSynthetic(id, hello.engines, { allowSynthetic, chainId: context.chain.chainId });
   const own = context.engines.map((runtime) => runtime.engine);
@@ -70,6 +73,7 @@ export async function welcomeNode(
     .values({ id, ...row })
     .onConflict((conflict) => conflict.column('id').doUpdateSet(row))
     .execute();
+  return first.deviceClass;
 }
 
 /** Nodes that ask at the same moment are looked up together, so many at a time. */
@@ -95,7 +99,8 @@ export async function requireWorkingNode(
 
 /**
  * For each that asks the node, or its GPU, if it may work now. Else the error is NODE_QUARANTINED with the reason and the
- * end of it, or MESSAGE_INVALID for a GPU that its hello did not name or this farm does not check.
+ * end of it, NODE_NOT_REGISTERED where the escrow would not pay it, or MESSAGE_INVALID for a GPU that its hello did not name or
+ * this farm does not check.
  */
 export async function workingNodes(
   context: CoordinatorContext,
@@ -139,6 +144,9 @@ function knownNode(
       'NODE_QUARANTINED',
       `no work until ${row.quarantined_until.toISOString()}: ${row.reason}`,
     );
+  }
+  if (row.operator === null) {
+    throw new FarmError('NODE_NOT_REGISTERED', `${id} (${row.address}) is not registered on chain`);
   }
   const node = { id: row.id, address: row.address, engines: enginesOf(row), pools: row.pools };
   if (device === undefined) return node;

@@ -5,7 +5,7 @@ import type { JobId, TaskId } from '../../protocol/ids.ts';
 import type { FarmDb } from '../database/schema.ts';
 import { publishWindow } from './held-tasks.ts';
 
-/** Pointers of a job that are published at a time; the server acknowledges them in one go. */
+/** Pointers of a job that are published at a time: nodes have the first of it while its last are on their way. */
 const CHUNK = 500;
 
 /**
@@ -38,7 +38,7 @@ export async function publishQueued(
       order by j.seq, next.position`.execute(db);
     const fitting = rows.filter((row) => row.fits);
     if (fitting.length === 0) return { published, left: rows.length > 0 };
-    await Promise.all(fitting.map((row) => queue.publish({ taskId: row.id, jobId: row.job_id })));
+    await queue.publish(fitting.map((row) => ({ taskId: row.id, jobId: row.job_id })));
     // By token: a task that was leased and given back meanwhile is in the queue anew and needs a new pointer.
     await sql`
       update tasks t set published = true

@@ -7,9 +7,12 @@ import { nodeIdSchema, type TaskId } from '../../protocol/ids.ts';
 import { NODE_EXCHANGES } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { Housekeeping } from '../housekeeping.ts';
+import { observeNodes } from '../observing/observe-nodes.ts';
+import { requireMayJoin } from '../sign-in/may-join.ts';
 import type { HandOver } from '../verification/hand-over.ts';
 import { type Completed, type Completion, completeAll, MAX_COMPLETIONS } from './complete-tasks.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import { registerNode, whatToSign } from './enrolment.ts';
 import { failTask } from './fail-task.ts';
 import { type Beat, extendAll, MAX_TOGETHER } from './heartbeat.ts';
 import { type KnownNode, MAX_LOOKED_UP, type Question, welcomeNode, workingNodes } from './nodes.ts';
@@ -17,8 +20,8 @@ import { type KnownNode, MAX_LOOKED_UP, type Question, welcomeNode, workingNodes
 /** Heartbeats in a lease's time: two may be lost without losing the lease. */
 const HEARTBEATS_PER_LEASE = 3;
 
-/** A quarantined node asks again after this; it is idle anyway. */
-const QUARANTINE_RETRY_MS = 5_000;
+/** A node that may not work asks again after this; it is idle anyway. */
+const NO_WORK_RETRY_MS = 5_000;
 
 export async function serveNodes(
   context: CoordinatorContext,
@@ -40,14 +43,21 @@ export async function serveNodes(
     'node',
     NODE_EXCHANGES,
     nodeIdSchema,
-    {
+    observeNodes(context.metrics, {
       hello: async (from, hello) => {
-        await welcomeNode(context, from, hello);
+        requireMayJoin(context.config.join, { role: 'node', id: from, address: hello.address });
+        const deviceClass = await welcomeNode(context, from, hello);
+        const { chain } = context;
         return {
-          chainId: context.chain.chainId,
-          escrow: context.chain.escrowAddress,
+          enrol: await whatToSign(context, from, hello, deviceClass, signal),
+          ...{ chainId: chain.chainId, escrow: chain.escrowAddress },
+          ...{ registry: chain.registryAddress, token: chain.tokenAddress },
           heartbeatMs: Math.max(50, Math.floor(context.config.leaseMs / HEARTBEATS_PER_LEASE)),
         };
+      },
+      register: async (from, message) => {
+        await registerNode(context, from, message, signal);
+        return {};
       },
       lease: async (from, { device, run, warmScene }) => {
         try {
@@ -58,15 +68,16 @@ export async function serveNodes(
             signal,
           );
         } catch (error) {
-          if (!isFarmError(error, 'NODE_QUARANTINED')) throw error;
-          return { run: null, reason: error.message, retryAfterMs: QUARANTINE_RETRY_MS };
+          if (!isFarmError(error, 'NODE_QUARANTINED') && !isFarmError(error, 'NODE_NOT_REGISTERED'))
+            throw error;
+          return { run: null, reason: error.message, retryAfterMs: NO_WORK_RETRY_MS };
         }
       },
       heartbeat: async (from, { leases }) => ({ lost: await beats.run({ nodeId: from, leases }) }),
       complete: async (from, message) => {
         const { moved, lost, queued } = await completions.run({ nodeId: from, message });
+        if (moved === null) housekeeping.delivered(message.deliveries.length);
         if (queued) housekeeping.wake();
-        else if (moved === null) housekeeping.delivered();
         // It may have had as much in flight as it may have.
         if (moved === null) dispatcher.wake();
         return { moved, lost };
@@ -77,8 +88,8 @@ export async function serveNodes(
         onProgress();
         return {};
       },
-    },
+    }),
     signal,
-    (error, subject) => context.log.warn({ err: error, subject }, 'a node was refused'),
+    (error, subject, from) => context.log.warn({ err: error, subject, nodeId: from }, 'a node was refused'),
   );
 }

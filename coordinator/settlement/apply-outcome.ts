@@ -2,6 +2,7 @@
 
 import type { Selectable } from 'kysely';
 import { sql } from 'kysely';
+import { inTransaction } from '../../platform/database/in-transaction.ts';
 import type { Outcome } from '../../protocol/verdict.ts';
 import { advanceFrames } from '../assembly/advance-frames.ts';
 import { withdrawFinishes } from '../assembly/early-finish.ts';
@@ -14,30 +15,51 @@ import { quarantine, whyFailed, whyUnclear } from './quarantine.ts';
 
 export type BatchRow = Selectable<FarmTables['batches']>;
 
+/** How a batch ended. */
+export type Ending = {
+  outcome: Outcome;
+  /** A fail that two verifiers or a committee found. */
+  agreed: boolean;
+  /** What the operator lost of its stake. */
+  slashed: bigint;
+  /** Where nobody could tell: whose doing that was. */
+  whose: 'node' | 'farm';
+};
+
+/** Rendered again by others: the pixels were not clear, or the escrow refused what the node signed. */
+export const UNCLEAR: Ending = { outcome: 'inconclusive', agreed: false, slashed: 0n, whose: 'node' };
+/** Rendered again, and it says nothing about the node: no verdict ever came. */
+export const UNJUDGED: Ending = { ...UNCLEAR, whose: 'farm' };
+
 /** In one transaction: the batch is settled; its tasks are verified, or back in the queue. Does nothing a second time. */
 export async function applyOutcome(
   context: CoordinatorContext,
   batch: BatchRow,
-  outcome: Outcome,
-  whose: 'node' | 'verifier' = 'node',
+  ending: Ending,
 ): Promise<void> {
   const now = new Date(context.clock.now());
-  await context.db.transaction().execute(async (tx) => {
+  const { outcome, agreed } = ending;
+  const slashed = ending.slashed.toString();
+  await inTransaction(context.db, async (tx) => {
     const settled = await tx
       .updateTable('batches')
-      .set({ state: 'settled', outcome })
+      .set({ state: 'settled', outcome, agreed, slashed, evidence: batch.evidence, asked: '[]' })
       .where('id', '=', batch.id)
       .where('state', '<>', 'settled')
       .returning('id')
       .executeTakeFirst();
     if (settled === undefined) return;
     if (outcome === 'pass') await accept(context, tx, batch);
-    else await requeue(context, tx, batch, outcome, whose, now);
+    else await requeue(context, tx, batch, ending, now);
     const amount = outcome === 'pass' ? batch.amount : '0';
     await context.events.add(
       tx,
       batch.job_id,
-      { type: 'batch.settled', batchId: batch.id, nodeId: batch.node_id, outcome, amount },
+      {
+        type: 'batch.settled',
+        ...{ batchId: batch.id, nodeId: batch.node_id, outcome, amount },
+        ...(ending.slashed > 0n && { slashed }),
+      },
       now,
     );
   });
@@ -63,15 +85,12 @@ async function requeue(
   context: CoordinatorContext,
   tx: FarmQuery,
   batch: BatchRow,
-  outcome: Outcome,
-  whose: 'node' | 'verifier',
+  ending: Ending,
   now: Date,
 ): Promise<void> {
+  const { outcome, agreed, slashed, whose } = ending;
   const failed = outcome === 'fail';
-  const why = failed ? await whyFailed(context, batch) : await whyUnclear(context, batch);
-  const reason = failed
-    ? why
-    : `the check was not conclusive${why === '' ? '' : ` (${why})`}; it is rendered again`;
+  const reason = await whyRenderedAgain(context, batch, ending);
   await withdrawFrames(tx, batch.id);
   const { rows } = await sql<Pick<Selectable<FarmTables['tasks']>, 'id' | 'kind' | 'frame' | 'tile'>>`
     update tasks t set state = case when j.state = 'active' then 'queued' else 'dropped' end, published = false,
@@ -102,17 +121,31 @@ async function requeue(
       rows.map((task) => task.frame),
       now,
     );
+  if (failed)
+    await sql`update nodes set tasks_forfeited = tasks_forfeited + ${batch.receipts}, slashed = slashed + ${slashed}::numeric
+              where id = ${batch.node_id}`.execute(tx);
+  if (failed && agreed) return await quarantine(context, tx, batch, reason, now);
   // A verdict that never came says nothing about the node.
-  if (!failed && whose === 'verifier') return;
-  if (!failed) return await leaveToOthers(context, tx, batch, rows, reason, now);
-  await sql`update nodes set tasks_forfeited = tasks_forfeited + ${batch.receipts} where id = ${batch.node_id}`.execute(
-    tx,
-  );
-  await quarantine(context, tx, batch, reason, now);
+  if (failed || whose === 'node') await leaveToOthers(context, tx, batch, rows, reason, now);
+}
+
+async function whyRenderedAgain(
+  context: CoordinatorContext,
+  batch: BatchRow,
+  { outcome, agreed }: Ending,
+): Promise<string> {
+  if (outcome === 'fail') {
+    const why = await whyFailed(context, batch);
+    return agreed
+      ? why
+      : `${why} (one verifier alone found this, so it costs the node this batch and no more)`;
+  }
+  const why = await whyUnclear(context, batch);
+  return `the check was not conclusive${why === '' ? '' : ` (${why})`}; it is rendered again`;
 }
 
 /**
- * Not clear means that another node renders it: the same one would only give the same pixels again. Where nobody else
+ * Not clear, or a fail that nobody confirmed, means that another node renders it: the same one would only give the same pixels again. Where nobody else
  * is left the job ends, since a scene that never gives the same pixels twice cannot be checked.
  */
 async function leaveToOthers(

@@ -12,6 +12,7 @@ import {
 import { FarmError } from '../../protocol/errors.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmTables } from '../database/schema.ts';
+import { endEmptyBatches } from './open-batch.ts';
 
 export type JobRow = Selectable<FarmTables['jobs']>;
 
@@ -96,12 +97,13 @@ export async function closeEscrow(
       .returning('id')
       .executeTakeFirst();
     if (closed === undefined) return;
+    await endEmptyBatches(tx, job.id);
     await events.add(tx, job.id, { type: 'job.closed', spent, refunded }, new Date(clock.now()));
   });
 }
 
-/** The embedded chain has test money only: the managed account is given what it is about to spend. */
-async function fundTestAccount(
+/** The embedded chain has test money only: an account is given what it is about to spend. */
+export async function fundTestAccount(
   context: CoordinatorContext,
   requester: ReturnType<typeof addressOf>,
   budget: bigint,

@@ -6,31 +6,35 @@ import type { Address, BatchId, Bytes32, JobId, NodeId } from '../../protocol/id
 import { type LeaseGrant, MAX_RECEIPTS } from '../../protocol/messages.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
 import type { FarmQuery } from '../database/schema.ts';
+import { chainKey, freeLane } from './lanes.ts';
 
 export type OpenBatchKey = { jobId: JobId; nodeId: NodeId; address: string; kind: TaskKind };
 
-/** The id of the open batch, made where there is none. The unique index keeps two from being made at once. */
+/** Two coordinators may give the same lane away in the same moment; the one that was later looks again. */
+const MAX_TRIES = 10;
+
+/** The id of the open batch, made where there is none. Unique indexes keep two from being made, or in one lane, at once. */
 export async function openBatch(db: FarmQuery, key: OpenBatchKey, now: Date): Promise<BatchId> {
-  const open = await findOpen(db, key);
-  if (open !== undefined) return open;
-  await db
-    .insertInto('batches')
-    .values({
-      id: `batch_${newIdBody(now.getTime())}` as BatchId,
-      job_id: key.jobId,
-      node_id: key.nodeId,
-      node_address: key.address as Address,
-      kind: key.kind,
-      state: 'open',
-      opened_at: now,
-    })
-    .onConflict((conflict) =>
-      conflict.columns(['job_id', 'node_id', 'kind']).where('state', '=', 'open').doNothing(),
-    )
-    .execute();
-  const made = await findOpen(db, key);
-  if (made === undefined) throw new FarmError('INTERNAL', 'a batch was closed as soon as it was opened');
-  return made;
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
+    const open = await findOpen(db, key);
+    if (open !== undefined) return open;
+    const address = key.address as Address;
+    await db
+      .insertInto('batches')
+      .values({
+        id: `batch_${newIdBody(now.getTime())}` as BatchId,
+        job_id: key.jobId,
+        node_id: key.nodeId,
+        node_address: address,
+        kind: key.kind,
+        state: 'open',
+        opened_at: now,
+        ...(await freeLane(db, address)),
+      })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
+  }
+  throw new FarmError('INTERNAL', `no batch could be opened for ${key.nodeId} in ${key.jobId}`);
 }
 
 async function findOpen(db: FarmQuery, key: OpenBatchKey): Promise<BatchId | undefined> {
@@ -94,10 +98,16 @@ export async function batchState(db: FarmQuery, batchId: BatchId): Promise<Lease
 
 /** The same for several, in their order. */
 export async function batchStates(db: FarmQuery, ids: readonly BatchId[]): Promise<LeaseGrant['batch'][]> {
+  const batches = await db.selectFrom('batches').select(['id', 'chain_key']).where('id', 'in', ids).execute();
   const { rows } = await sql<{ batch_id: BatchId; leaf: Bytes32 | null; price: string }>`
     select batch_id, leaf, price from tasks
     where batch_id = any(${ids as BatchId[]}::text[]) order by batch_id, batch_index`.execute(db);
-  const states = new Map(ids.map((batchId) => [batchId, { batchId, leaves: [] as Bytes32[], amount: 0n }]));
+  const states = new Map(
+    batches.map((batch): [BatchId, LeaseGrant['batch']] => [
+      batch.id,
+      { batchId: batch.id, batchKey: chainKey(batch), leaves: [], amount: 0n },
+    ]),
+  );
   for (const { batch_id: id, leaf, price } of rows) {
     const state = states.get(id);
     if (state === undefined) continue;
@@ -130,4 +140,15 @@ export async function closeBatches(db: FarmQuery, now: Date, maxAgeMs: number): 
         select 1 from tasks t where t.state = 'leased' and t.node_id = b.node_id
           and t.job_id = b.job_id and t.kind = b.kind)))`.execute(db);
   return Number(result.numAffectedRows ?? 0n);
+}
+
+/** Frees the lanes of batches of ended jobs that nothing was ever put into. */
+export async function endEmptyBatches(db: FarmQuery, jobId: JobId): Promise<void> {
+  await db
+    .updateTable('batches')
+    .set({ state: 'settled' })
+    .where('job_id', '=', jobId)
+    .where('state', '=', 'open')
+    .where('receipts', '=', 0)
+    .execute();
 }

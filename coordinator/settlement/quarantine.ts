@@ -1,4 +1,4 @@
-/** A node that failed a verdict: no more of this job, and no work at all for a while. */
+/** A node whose batch two verifiers, or a committee, found to be wrong: no more of this job, and no work at all for a while. */
 import type { Selectable } from 'kysely';
 import type { Comparison } from '../../protocol/verdict.ts';
 import type { CoordinatorContext } from '../context.ts';

@@ -1,4 +1,5 @@
 /** A list of frames as it is kept: runs of equal steps, since a hundred thousand numbers are mostly `1 to 100000`. Pure. */
+import type { JobSpec } from '../../protocol/job.ts';
 
 /** First frame, how many, and from one to the next. */
 export type FrameRun = readonly [first: number, count: number, step: number];
@@ -43,4 +44,9 @@ export function placeOf(runs: readonly FrameRun[], frame: number): number | null
     before += count;
   }
   return null;
+}
+
+/** The spec of a job with its frames; it is kept without them. A job of before runs has them in its spec. */
+export function wholeSpec(job: { spec: JobSpec; frame_runs: readonly FrameRun[] | null }): JobSpec {
+  return job.frame_runs === null ? job.spec : { ...job.spec, frames: framesOfRuns(job.frame_runs) };
 }

@@ -9,6 +9,7 @@ import type { Challenge, ChallengeItem } from '../../protocol/verdict.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { finishInputs } from '../scheduling/lease-run.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
+import { chainKey } from '../settlement/lanes.ts';
 import { receiptOf } from '../settlement/receipts.ts';
 
 /** The receipts of a batch in the order of their leaves: the order that drawing counts in. */
@@ -66,6 +67,7 @@ export async function buildChallenge(context: CoordinatorContext, batch: BatchRo
   }
   return {
     batchId: batch.id,
+    batchKey: chainKey(batch),
     jobId: batch.job_id,
     nodeId: batch.node_id,
     scene: job.digest,

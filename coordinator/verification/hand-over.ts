@@ -57,11 +57,22 @@ export class HandOver {
 
   /**
    * Whether everything that was drawn from the batch is here, or the node has had its time. Only a new draw or a new
-   * start of the coordinator ({@link graceHandOvers}) takes that back.
+   * start of the coordinator ({@link graceHandOvers}) takes that back. What is missing when the time is up is written
+   * down, and stays missing for every verifier of this draw.
    */
   async isOver(batch: BatchRow): Promise<boolean> {
-    if (batch.kind !== 'frame' || this.#isLate(batch)) return true;
-    return (await this.#missing(batch)).length === 0;
+    if (batch.kind !== 'frame' || batch.withheld !== null) return true;
+    const missing = await this.#missing(batch);
+    if (missing.length === 0) return true;
+    if (!this.#isLate(batch)) return false;
+    await this.#context.db
+      .updateTable('batches')
+      .set({ withheld: JSON.stringify(missing) })
+      .where('id', '=', batch.id)
+      .where('seed', '=', batch.seed)
+      .where('withheld', 'is', null)
+      .execute();
+    return true;
   }
 
   async #look(nodeId: NodeId, kept: readonly Digest[]): Promise<KeptReply> {
@@ -71,6 +82,7 @@ export class HandOver {
       .where('node_id', '=', nodeId)
       .where('kind', '=', 'frame')
       .where('state', '=', 'drawn')
+      .where('withheld', 'is', null)
       .execute();
     const wanted: Digest[] = [];
     for (const batch of batches) wanted.push(...(await this.#missing(batch)));
@@ -108,9 +120,20 @@ export class HandOver {
 export async function graceHandOvers({ db, clock }: CoordinatorContext): Promise<void> {
   await db
     .updateTable('batches')
-    .set({ drawn_at: new Date(clock.now()) })
+    .set({ drawn_at: new Date(clock.now()), withheld: null })
     .where('kind', '=', 'frame')
     .where('state', '=', 'drawn')
+    // What somebody was shown to be missing stays so.
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('verdicts')
+            .select('seq')
+            .whereRef('batch_id', '=', 'batches.id')
+            .whereRef('verdicts.seed', '=', 'batches.seed'),
+        ),
+      ),
+    )
     .execute();
 }
 

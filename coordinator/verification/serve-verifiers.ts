@@ -19,21 +19,22 @@ export async function serveVerifiers(
     verifierIdSchema,
     {
       next: (from) => desk.next(from, signal),
-      secret: async (_from, { batchId, preimage }) => {
-        await desk.secret(batchId, preimage, signal);
+      secret: async (from, { batchId, preimage }) => {
+        await desk.secret(from, batchId, preimage, signal);
         return {};
       },
-      rendered: (_from, { batchId, cropDigests }) => desk.rendered(batchId, cropDigests),
+      rendered: (from, { batchId, seed, cropDigests }) => desk.rendered(from, batchId, seed, cropDigests),
       verdict: async (from, verdict) => {
         await desk.verdict(from, verdict);
         return {};
       },
       fail: async (from, { batchId, message }) => {
-        desk.failed(from, batchId, message);
+        await desk.failed(from, batchId, message);
         return {};
       },
     },
     signal,
-    (error, subject) => context.log.warn({ err: error, subject }, 'a verifier was refused'),
+    (error, subject, from) =>
+      context.log.warn({ err: error, subject, verifierId: from }, 'a verifier was refused'),
   );
 }

@@ -19,7 +19,7 @@ export type OpenJobTerms = {
   deadline: number;
 };
 
-/** A signed ERC-2612 permit of the requester for the escrow. */
+/** A signed ERC-2612 permit of whoever pays, for the contract that pulls. */
 export type SignedPermit = {
   value: bigint;
   /** Unix seconds. */
@@ -27,11 +27,10 @@ export type SignedPermit = {
   signature: Signature;
 };
 
-/** What a node signs for a batch of receipts. */
+/** What a node signs for a batch of receipts. The node is in the key (keys.ts). */
 export type CommitTerms = {
   jobKey: Bytes32;
   batchKey: Bytes32;
-  node: Address;
   /** Root of the batch's Merkle tree of receipts. */
   root: Bytes32;
   /** Number of receipts, 1 to 64. */
@@ -41,13 +40,39 @@ export type CommitTerms = {
 
 export type SignedCommit = { commit: CommitTerms; signature: Signature };
 
-/** What a verifier signs for a drawn batch. */
+/** What a verifier signs for a drawn batch, as the first, the second or a member of a committee. */
 export type VerdictTerms = {
   batchKey: Bytes32;
+  /** Of the draw it speaks of: on another one it is worthless. */
+  seed: Bytes32;
   outcome: Outcome;
   /** Digest of the evidence that anyone can replay. */
   evidence: Bytes32;
 };
+
+/** What somebody signs who puts a bond on a verdict being wrong. */
+export type DisputeTerms = { batchKey: Bytes32; seed: Bytes32; disputer: Address; bond: bigint };
+
+/** A member's word in a committee: its signature over the verdict with this evidence. */
+export type SignedVote = { member: Address; evidence: Bytes32; signature: Signature };
+
+/** What a node, and its operator, sign to belong together. */
+export type NodeTerms = {
+  node: Address;
+  operator: Address;
+  /** keccak256 of the class's name. */
+  deviceClass: Bytes32;
+  /** Token units for a reference second. */
+  ask: bigint;
+  /** Of the operator's signatures: `FarmChain.operator(address).nonce`. */
+  nonce: bigint;
+};
+
+/** What an operator signs to have stake put down for it by whoever pays the gas. */
+export type StakeTerms = { operator: Address; amount: bigint; nonce: bigint };
+
+/** What an operator signs to have one of its keys check others' work. */
+export type VerifierTerms = { verifier: Address; operator: Address; head: Bytes32; nonce: bigint };
 
 export type JobState = 'none' | 'open' | 'closed';
 
@@ -55,41 +80,103 @@ export type JobState = 'none' | 'open' | 'closed';
 export type ChainJob = {
   state: JobState;
   requester: Address;
+  /** Everything that was ever put in. */
   budget: bigint;
   maxTaskPrice: bigint;
   deadline: number;
   /** Neither spent nor promised. */
   free: bigint;
-  /** Promised to batches that have no verdict yet. */
+  /** Promised to batches that are not settled. */
   reserved: bigint;
-  /** Credited to nodes. */
+  /** Credited for passed batches, fee included. */
   released: bigint;
   /** Credited back to the requester. */
   refunded: bigint;
+  /** Of what a batch is paid, in hundredths of a per cent; as it was when the job opened. */
+  feeBps: number;
+  /** Batches that are not settled. */
+  live: number;
 };
 
-export type BatchState = 'none' | 'committed' | 'drawn' | 'attested' | 'settled' | 'expired';
+export type BatchState =
+  | 'none'
+  | 'committed'
+  | 'drawn'
+  | 'second'
+  | 'committee'
+  | 'judged'
+  | 'settled'
+  | 'expired';
 
-/** A batch as the contract holds it. In state `none` every value is zero or null. */
+/** A verifier's word, once it is on chain. */
+export type Word = { verifier: Address; outcome: Outcome; evidence: Bytes32 };
+
+/** A batch as the chain's events tell it, held against what the contract stores. In state `none` all is zero, null or empty. */
 export type ChainBatch = {
   state: BatchState;
   jobKey: Bytes32;
   node: Address;
+  /** Of the node, when it committed: paid and slashed. */
+  operator: Address;
   root: Bytes32;
   count: number;
   amount: bigint;
+  /** The operator's, when the node committed: no more than this is ever slashed. */
+  stake: bigint;
   /** The block the seed hangs on: the hash of the one after it goes into the draw. */
-  commitBlock: bigint;
-  /** Unix seconds; the verdict window counts from here and re-anchoring does not move it. */
+  anchor: bigint;
+  /** Unix seconds; the expiry counts from here and re-anchoring does not move it. */
   committedAt: number;
-  /** How often the draw came too late and the batch was given a new commitBlock. */
+  /** Unix seconds: when the present state began. */
+  since: number;
+  /** How often the draw came too late and the batch was given a new anchor. */
   reanchors: number;
   /** Null until drawn. */
   seed: Bytes32 | null;
-  /** Null until attested. */
+  /** Whose word is awaited: one in `drawn` and `second`, all members in `committee`, else nobody's. */
+  asked: readonly Address[];
+  /** The first verifier's word, and the second's. */
+  first: Word | null;
+  second: Word | null;
+  /** Of the committee: its members, and what those said whose votes came on chain. */
+  members: readonly Address[];
+  votes: readonly Word[];
+  /** Null until judged. */
   outcome: Outcome | null;
-  /** Null until attested. */
+  /** Of the word that decided; null until judged, and where a silence decided. */
   evidence: Bytes32 | null;
+  /** A fail that two verifiers or a committee found: the only one that slashes. */
+  agreed: boolean;
+  /** A committee has spoken: it cannot be disputed again. */
+  last: boolean;
+  disputer: Address | null;
+  bond: bigint;
+  /** What the operator was credited, and what it lost of its stake; 0 until settled. */
+  paid: bigint;
+  slashed: bigint;
+};
+
+/** An operator as the registry holds it; all zero when it never staked or signed. */
+export type ChainOperator = { stake: bigint; thawing: bigint; thawsAt: number; nonce: bigint };
+
+/** A node key as the registry holds it. */
+export type ChainNode = { operator: Address; deviceClass: Bytes32; ask: bigint };
+
+/** What the contracts were deployed with and nobody can change. Times in seconds, money in token units. */
+export type ChainTerms = {
+  verdictWindowS: number;
+  disputeWindowS: number;
+  committeeWindowS: number;
+  expireWindowS: number;
+  thawTimeS: number;
+  joinDelayS: number;
+  drawBlocks: number;
+  missPenalty: bigint;
+  verifierPenalty: bigint;
+  disputeBond: bigint;
+  /** A failed batch costs so many times its amount, at most the stake. */
+  slashFactor: number;
+  minVerifierStake: bigint;
 };
 
 /** A transaction that is in a block and did not revert. */
@@ -110,6 +197,7 @@ export type FarmChain = {
   readonly chainId: number;
   readonly tokenAddress: Address;
   readonly escrowAddress: Address;
+  readonly registryAddress: Address;
 
   /** Embedded chain only: makes test money. */
   mintTestTokens(to: Address, amount: bigint, signal?: AbortSignal): Promise<ChainWrite>;
@@ -126,8 +214,33 @@ export type FarmChain = {
    * every draw, also when it was called before: a restart of the embedded chain can undo it.
    */
   waitUntilDrawable(batchKey: Bytes32, signal?: AbortSignal): Promise<void>;
+  /** Whose secret the draw needs: it follows from a block after the commit. Null while that block is not there. */
+  drawerOf(batchKey: Bytes32, signal?: AbortSignal): Promise<Address | null>;
   draw(batchKey: Bytes32, preimage: Bytes32, signal?: AbortSignal): Promise<DrawResult>;
+  /**
+   * When its drawer has let the time to draw pass ({@link ChainTerms.drawBlocks}): a new anchor, and with it most often
+   * another drawer. Embedded, where no blocks come by themselves, it makes those that are missing.
+   */
+  reanchor(batchKey: Bytes32, signal?: AbortSignal): Promise<ChainWrite>;
+  /** The word of the verifier that is asked, first or second. */
   attest(verdict: VerdictTerms, signature: Signature, signal?: AbortSignal): Promise<ChainWrite>;
+  /** The word of more than half of a committee, all of one outcome. */
+  attestCommittee(
+    batchKey: Bytes32,
+    outcome: Outcome,
+    votes: readonly SignedVote[],
+    signal?: AbortSignal,
+  ): Promise<ChainWrite>;
+  /** After the committee's window: it ends without a word. */
+  closeCommittee(batchKey: Bytes32, signal?: AbortSignal): Promise<ChainWrite>;
+  /** After the verdict window, or when the one who is asked has left: another verifier is asked. */
+  replace(batchKey: Bytes32, signal?: AbortSignal): Promise<ChainWrite>;
+  dispute(
+    terms: DisputeTerms,
+    signature: Signature,
+    permit: SignedPermit | null,
+    signal?: AbortSignal,
+  ): Promise<ChainWrite>;
   /** All or none. */
   settleMany(batchKeys: readonly Bytes32[], signal?: AbortSignal): Promise<ChainWrite>;
   expire(batchKey: Bytes32, signal?: AbortSignal): Promise<ChainWrite>;
@@ -135,15 +248,38 @@ export type FarmChain = {
   /** Pays the credit of `owner` to `owner`. */
   withdrawFor(owner: Address, signal?: AbortSignal): Promise<ChainWrite>;
 
+  registerNode(
+    terms: NodeTerms,
+    operatorSignature: Signature,
+    nodeSignature: Signature,
+    signal?: AbortSignal,
+  ): Promise<ChainWrite>;
+  stakeFor(
+    terms: StakeTerms,
+    signature: Signature,
+    permit: SignedPermit | null,
+    signal?: AbortSignal,
+  ): Promise<ChainWrite>;
+  joinVerifier(terms: VerifierTerms, signature: Signature, signal?: AbortSignal): Promise<ChainWrite>;
+  activateVerifier(verifier: Address, signal?: AbortSignal): Promise<ChainWrite>;
+
   job(jobKey: Bytes32, signal?: AbortSignal): Promise<ChainJob>;
   batch(batchKey: Bytes32, signal?: AbortSignal): Promise<ChainBatch>;
+  /** Many at the price of one question, in the order of the keys. */
+  batches(batchKeys: readonly Bytes32[], signal?: AbortSignal): Promise<ChainBatch[]>;
+  /** Null when it is not registered. */
+  node(address: Address, signal?: AbortSignal): Promise<ChainNode | null>;
+  operator(address: Address, signal?: AbortSignal): Promise<ChainOperator>;
+  /** Those that draws are made from, in the order of the list. */
+  verifiers(signal?: AbortSignal): Promise<Address[]>;
+  terms(signal?: AbortSignal): Promise<ChainTerms>;
   /** What `owner` can withdraw. */
   credit(owner: Address, signal?: AbortSignal): Promise<bigint>;
   tokenBalance(owner: Address, signal?: AbortSignal): Promise<bigint>;
   /** The nonce that the next permit of `owner` has to name. */
   permitNonce(owner: Address, signal?: AbortSignal): Promise<bigint>;
-  /** Head of the verifier's secret chain: the next draw has to bring its preimage (secret-chain.ts). */
-  verifierHead(signal?: AbortSignal): Promise<Bytes32>;
+  /** Head of a verifier's secret chain: its next draw has to bring the head's preimage (secret-chain.ts). */
+  verifierHead(verifier: Address, signal?: AbortSignal): Promise<Bytes32>;
   /** The newest block. */
   blockNumber(signal?: AbortSignal): Promise<bigint>;
   /**
@@ -158,5 +294,5 @@ export type FarmChain = {
   waitUntilFunded(blockNumber: bigint, signal?: AbortSignal): Promise<void>;
 };
 
-/** Together about 7 million gas: within a block, and the limit of a transaction, on any chain. */
+/** Together about 4 million gas: within a block, and the limit of a transaction, on any chain. */
 export const MAX_COMMITS_PER_TX = 64;

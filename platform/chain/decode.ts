@@ -1,81 +1,53 @@
-/** The contract's structs as the port's records. */
-import { z } from 'zod';
-import { addressSchema, type Bytes32, bytes32Schema } from '../../protocol/ids.ts';
-import type { Outcome } from '../../protocol/verdict.ts';
-import type { BatchState, ChainBatch, ChainJob, JobState } from './chain.ts';
+/** The contracts' structs as the port's records; batches have batch-fold.ts. */
+import type { Address } from '../../protocol/ids.ts';
+import type { Result } from './abi.ts';
+import type { NodeRegistry, RenderEscrow } from './artifacts.ts';
+import type { ChainJob, ChainNode, ChainOperator, ChainTerms, JobState } from './chain.ts';
 
-/** In the order of the Solidity enums. */
+type Escrow = typeof RenderEscrow.abi;
+type Registry = typeof NodeRegistry.abi;
+
+/** In the order of the Solidity enum. */
 const JOB_STATES = ['none', 'open', 'closed'] as const satisfies readonly JobState[];
-const BATCH_STATES = [
-  'none',
-  'committed',
-  'drawn',
-  'attested',
-  'settled',
-  'expired',
-] as const satisfies readonly BatchState[];
-const OUTCOMES = [null, 'pass', 'fail', 'inconclusive'] as const satisfies readonly (Outcome | null)[];
 
-const small = z.bigint().transform(Number);
-
-const jobSchema = z.object({
-  requester: addressSchema,
-  funded: z.bigint(),
-  free: z.bigint(),
-  reserved: z.bigint(),
-  deadline: small,
-  state: small,
-  maxTaskPrice: z.bigint(),
-  released: z.bigint(),
-  refunded: z.bigint(),
-});
-
-const batchSchema = z.object({
-  jobKey: bytes32Schema,
-  node: addressSchema,
-  amount: z.bigint(),
-  root: bytes32Schema,
-  commitBlock: z.bigint(),
-  committedAt: small,
-  count: small,
-  reanchors: small,
-  state: small,
-  outcome: small,
-  seed: bytes32Schema,
-  evidence: bytes32Schema,
-});
-
-/** ethers gives structs as arrays with named access; zod wants a plain object. */
-function plain(result: unknown): unknown {
-  return typeof result === 'object' &&
-    result !== null &&
-    'toObject' in result &&
-    typeof result.toObject === 'function'
-    ? result.toObject()
-    : result;
+/** A job from the contract's `Job`. What its batches have reserved is what is left of the money. */
+export function decodeJob(job: Result<Escrow, 'job'>): ChainJob {
+  const { funded, free, released, refunded, state, ...rest } = job;
+  const reserved = funded - free - released - refunded;
+  return { ...rest, free, released, refunded, reserved, budget: funded, state: JOB_STATES[state] ?? 'none' };
 }
 
-/** A job from the contract's `Job`. */
-export function decodeJob(result: unknown): ChainJob {
-  const { funded, state, ...rest } = jobSchema.parse(plain(result));
-  return { ...rest, budget: funded, state: JOB_STATES[state] ?? 'none' };
+/** An operator from the registry's `Operator`. */
+export function decodeOperator(operator: Result<Registry, 'operatorInfo'>): ChainOperator {
+  const { stake, thawing, thawsAt, nonce } = operator;
+  return { stake, thawing, thawsAt, nonce };
 }
 
-/** A batch from the contract's `Batch`. */
-export function decodeBatch(result: unknown): ChainBatch {
-  const { state, outcome, seed, evidence, ...rest } = batchSchema.parse(plain(result));
-  const verdict = OUTCOMES[outcome] ?? null;
+/** A node from the registry's `Node`, or null when it has none. */
+export function decodeNode(node: Result<Registry, 'nodeInfo'>): ChainNode | null {
+  const { operator, deviceClass, ask } = node;
+  return isNobody(operator) ? null : { operator, deviceClass, ask };
+}
+
+/** What both contracts were made with. */
+export function decodeTerms(
+  terms: Result<Escrow, 'terms'>,
+  registry: { minVerifierStake: bigint; joinDelay: bigint; thawTime: bigint },
+): ChainTerms {
+  const { missPenalty, verifierPenalty, disputeBond, slashFactor } = terms;
   return {
-    ...rest,
-    state: BATCH_STATES[state] ?? 'none',
-    seed: orNull(seed),
-    outcome: verdict,
-    // Evidence is whatever the verifier signed, zero included: the outcome says whether there is any.
-    evidence: verdict === null ? null : evidence,
+    verdictWindowS: terms.verdictWindow,
+    disputeWindowS: terms.disputeWindow,
+    committeeWindowS: terms.committeeWindow,
+    expireWindowS: terms.expireWindow,
+    drawBlocks: terms.drawBlocks,
+    ...{ missPenalty, verifierPenalty, disputeBond, slashFactor },
+    thawTimeS: Number(registry.thawTime),
+    joinDelayS: Number(registry.joinDelay),
+    minVerifierStake: registry.minVerifierStake,
   };
 }
 
-/** A drawn seed is a hash: zero means that there is none. */
-function orNull(value: Bytes32): Bytes32 | null {
-  return /^0x0{64}$/.test(value) ? null : value;
+function isNobody(address: Address): boolean {
+  return BigInt(address) === 0n;
 }

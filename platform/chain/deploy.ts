@@ -1,26 +1,72 @@
-/** Puts the farm's contracts on the embedded chain. On any other chain that is a person's decision, not a program's. */
-import { z } from 'zod';
+/** Puts the farm's contracts on the embedded chain. On any other chain that is a person's decision: deploy-real.ts. */
 import { FarmError } from '../../protocol/errors.ts';
-import { type Address, addressSchema, type Bytes32 } from '../../protocol/ids.ts';
-import { RenderEscrow, TestToken } from './artifacts.ts';
-import { jsonRpc, quantity, RpcError } from './json-rpc.ts';
-import { addressOf, type PrivateKey } from './signing.ts';
-import { escrowInterface, type Sender, tokenInterface, transactionSender } from './transactions.ts';
+import type { Bytes32 } from '../../protocol/ids.ts';
+import { callRequest } from './calls.ts';
+import type { ChainTerms } from './chain.ts';
+import { escrow, registry } from './contracts.ts';
+import { deployPlan } from './deploy-plan.ts';
+import type { Deployment } from './deployment.ts';
+import { ethersChain } from './ethers-chain.ts';
+import { jsonRpc, quantity, type Rpc, RpcError } from './json-rpc.ts';
+import {
+  addressOf,
+  type PrivateKey,
+  registryDomain,
+  signPermit,
+  signStakeTerms,
+  signVerifierTerms,
+  tokenDomain,
+} from './signing.ts';
+import { transactionSender } from './transactions.ts';
 
 /** A million ether: gas on the embedded chain costs nothing that anybody has. */
 const GAS_MONEY = `0x${(10n ** 24n).toString(16)}`;
 
-export type Deployment = { chainId: number; tokenAddress: Address; escrowAddress: Address };
+const DAY_S = 86_400;
+/** The test token has six decimals. */
+const TESS = 1_000_000n;
+
+/**
+ * What a farm of one's own works by. No dispute window: whoever doubts a judgement of this chain owns it. The rest is
+ * docs/decisions/escrow.md.
+ */
+export const EMBEDDED_TERMS: ChainTerms = {
+  verdictWindowS: 3_600,
+  disputeWindowS: 0,
+  committeeWindowS: DAY_S,
+  expireWindowS: 7 * DAY_S,
+  // Longer than a batch can be under way, with a day to spare.
+  thawTimeS: 9 * DAY_S,
+  joinDelayS: 0,
+  drawBlocks: 128,
+  missPenalty: TESS / 10n,
+  verifierPenalty: 10n * TESS,
+  disputeBond: TESS,
+  slashFactor: 10,
+  minVerifierStake: 50n * TESS,
+};
+
+/** What operators put down here: well above the least, or the first penalty would cost a verifier its place. */
+export const EMBEDDED_STAKE = 100n * TESS;
+
+export type EmbeddedVerifier = {
+  verifierKey: PrivateKey;
+  /** Whose stake answers for it. */
+  operatorKey: PrivateKey;
+  /** Head of its secret chain (secret-chain.ts). */
+  head: Bytes32;
+};
 
 export type DeployOptions = {
   coordinatorKey: PrivateKey;
-  verifierAddress: Address;
-  /** Head of the verifier's secret chain (secret-chain.ts). */
-  verifierHead: Bytes32;
+  /** Who can check from the first batch on. */
+  verifiers: readonly EmbeddedVerifier[];
+  /** Where they are not {@link EMBEDDED_TERMS}. */
+  terms?: Partial<ChainTerms>;
   signal: AbortSignal;
 };
 
-/** Deploys token and escrow. Every call makes new ones: store what it returns, and ask `isDeployed` first. */
+/** Deploys all contracts. Every call makes new ones: store what it returns, and ask `isDeployed` first. */
 export async function deployEmbedded(url: string, options: DeployOptions): Promise<Deployment> {
   const { coordinatorKey, signal } = options;
   const rpc = jsonRpc(url);
@@ -32,17 +78,67 @@ export async function deployEmbedded(url: string, options: DeployOptions): Promi
     if (!(error instanceof RpcError)) throw error;
     throw new FarmError('CHAIN_UNAVAILABLE', `the chain at ${url} is not an embedded one`, { cause: error });
   }
+  const plan = deployPlan({
+    deployer: coordinator,
+    nonce: Number(quantity(await rpc.call('eth_getTransactionCount', [coordinator, 'latest'], signal))),
+    tokenAddress: null,
+    ...{ admin: coordinator, adminDelayS: 0, coordinator, treasury: coordinator, feeBps: 0 },
+    terms: { ...EMBEDDED_TERMS, ...options.terms },
+  });
   const sender = transactionSender(rpc, chainId, coordinatorKey);
-  const token = tokenInterface.encodeDeploy([coordinator]);
-  const tokenAddress = await deploy(sender, 'TestToken', TestToken.bytecode, token, signal);
-  const escrow = escrowInterface.encodeDeploy([
-    tokenAddress,
-    coordinator,
-    options.verifierAddress,
-    options.verifierHead,
-  ]);
-  const escrowAddress = await deploy(sender, 'RenderEscrow', RenderEscrow.bytecode, escrow, signal);
-  return { chainId, tokenAddress, escrowAddress };
+  let deployedBlock: number | null = null;
+  for (const step of plan.steps) {
+    const { contractAddress, blockNumber } = await sender.send(step, signal);
+    if (contractAddress !== step.address) {
+      throw new FarmError('CHAIN_UNAVAILABLE', `${step.label}: the chain put it at ${contractAddress}`);
+    }
+    deployedBlock ??= Number(blockNumber);
+  }
+  const { tokenAddress, escrowAddress, registryAddress } = plan;
+  const deployment = { chainId, tokenAddress, escrowAddress, registryAddress };
+  const made = { ...deployment, deployedBlock: deployedBlock ?? 0 };
+  for (const verifier of options.verifiers) await addVerifier(url, made, coordinatorKey, verifier, signal);
+  return made;
+}
+
+/** Gives an operator test money, puts it down as its stake, and has its verifier join. */
+async function addVerifier(
+  url: string,
+  deployment: Deployment,
+  coordinatorKey: PrivateKey,
+  { verifierKey, operatorKey, head }: EmbeddedVerifier,
+  signal: AbortSignal,
+): Promise<void> {
+  const { chainId, tokenAddress, registryAddress } = deployment;
+  // Nothing here waits for the chain's state file, so it needs to be named to nobody.
+  const chain = ethersChain({ ...deployment, url, coordinatorKey, embedded: { stateFile: '' } });
+  const operator = addressOf(operatorKey);
+  const domain = registryDomain(chainId, registryAddress);
+  const { minVerifierStake, joinDelayS } = await chain.terms(signal);
+  const amount = minVerifierStake > EMBEDDED_STAKE ? minVerifierStake : EMBEDDED_STAKE;
+  await chain.mintTestTokens(operator, amount, signal);
+  const permit = signPermit(
+    tokenDomain(chainId, tokenAddress),
+    {
+      ...{ owner: operator, spender: registryAddress, value: amount },
+      nonce: await chain.permitNonce(operator, signal),
+      // The chain's clock can be days ahead of the machine's: it is moved when batches are aged.
+      deadline: (await timeOf(jsonRpc(url), signal)) + DAY_S,
+    },
+    operatorKey,
+  );
+  const { nonce } = await chain.operator(operator, signal);
+  const stake = { operator, amount, nonce };
+  await chain.stakeFor(stake, signStakeTerms(domain, stake, operatorKey), permit, signal);
+  const joining = { verifier: addressOf(verifierKey), operator, head, nonce: nonce + 1n };
+  await chain.joinVerifier(joining, signVerifierTerms(domain, joining, operatorKey), signal);
+  if (joinDelayS === 0) await chain.activateVerifier(joining.verifier, signal);
+}
+
+/** Unix seconds of the newest block. */
+async function timeOf(rpc: Rpc, signal: AbortSignal): Promise<number> {
+  const block = (await rpc.call('eth_getBlockByNumber', ['latest', false], signal)) as { timestamp: string };
+  return Number(quantity(block.timestamp));
 }
 
 /** True when the chain at `url` is that chain and carries those contracts. */
@@ -52,37 +148,24 @@ export async function isDeployed(
   signal?: AbortSignal,
 ): Promise<boolean> {
   const rpc = jsonRpc(url);
-  const { tokenAddress, escrowAddress } = deployment;
-  const asked = { to: escrowAddress, data: escrowInterface.encodeFunctionData('token') };
+  const { chainId, tokenAddress, escrowAddress, registryAddress } = deployment;
   try {
-    const [chainId, code, token] = await rpc.batch(
+    const [id, code, ...named] = await rpc.batch(
       [
         { method: 'eth_chainId', params: [] },
         { method: 'eth_getCode', params: [tokenAddress, 'latest'] },
-        { method: 'eth_call', params: [asked, 'latest'] },
+        callRequest(escrowAddress, escrow.encode('token', [])),
+        callRequest(escrowAddress, escrow.encode('registry', [])),
+        callRequest(registryAddress, registry.encode('escrow', [])),
       ],
       signal,
     );
-    if (Number(quantity(chainId)) !== deployment.chainId || code === '0x' || token === '0x') return false;
-    const [named] = escrowInterface.decodeFunctionResult('token', z.string().parse(token));
-    return addressSchema.parse(named) === tokenAddress;
+    if (Number(quantity(id)) !== chainId || code === '0x') return false;
+    const expected = [tokenAddress, registryAddress, escrowAddress];
+    return named.every((word, at) => word === `0x${expected[at]?.slice(2).padStart(64, '0')}`);
   } catch (error) {
-    // The escrow's address holds some other contract.
+    // An address holds some other contract.
     if (error instanceof RpcError) return false;
     throw error;
   }
-}
-
-async function deploy(
-  sender: Sender,
-  name: string,
-  bytecode: string,
-  encodedArguments: string,
-  signal: AbortSignal,
-): Promise<Address> {
-  const data = bytecode + encodedArguments.slice(2);
-  const { contractAddress } = await sender.send({ to: null, data, label: `deploy ${name}` }, signal);
-  if (contractAddress === null)
-    throw new FarmError('CHAIN_UNAVAILABLE', `the chain names no address for ${name}`);
-  return contractAddress;
 }

@@ -1,15 +1,13 @@
 /**
  * Blocks of the embedded chain: there is no other producer, so whoever needs one asks for it.
  *
- * Measured on anvil 1.7.1: after a restart, contracts see a made-up hash for every block from before it, the
- * keccak256 of the block's number in decimal, which anybody could have known in advance. A seed drawn from that
- * would be no draw. Such batches are aged until the contract sees no hash at all and anchors them anew.
+ * Measured on anvil 1.7.1: after a restart the EVM shows a made-up hash for every block from before it, the keccak256 of
+ * the block's number in decimal, which anybody could have known in advance. A seed drawn from that would be no draw.
+ * The history contract of EIP-2935 keeps the true ones, and is asked once the EVM shows none: so such batches are aged
+ * until that is so.
  */
-import { z } from 'zod';
-import { FarmError } from '../../protocol/errors.ts';
+import { BLOCK_HASH_REACH, evmHash, HISTORY_REACH, headerHash, historyHash } from './block-hashes.ts';
 import { quantity, type Rpc } from './json-rpc.ts';
-
-const BLOCK_HASH_REACH = 256n;
 
 /** One miner at a time per chain, so that two batches that wait do not both mine for it. */
 const queues = new Map<string, Promise<unknown>>();
@@ -30,26 +28,12 @@ export async function mineUpTo(rpc: Rpc, target: bigint, signal?: AbortSignal): 
 
 /** Makes sure that contracts see the true hash of block `number`, or, by mining past their reach, none at all. */
 export async function ensureRealBlockHash(rpc: Rpc, number: bigint, signal?: AbortSignal): Promise<void> {
-  const latest = quantity(await rpc.call('eth_blockNumber', [], signal));
-  if (latest - number >= BLOCK_HASH_REACH) return;
-  const [header, seen] = await rpc.batch(
-    [
-      { method: 'eth_getBlockByNumber', params: [`0x${number.toString(16)}`, false] },
-      { method: 'eth_call', params: [{ data: blockHashProgram(number) }, 'latest'] },
-    ],
-    signal,
-  );
-  const parsed = z.object({ hash: z.string() }).safeParse(header);
-  if (!parsed.success)
-    throw new FarmError('CHAIN_UNAVAILABLE', `the chain does not know its block ${number}`);
-  if (seen === `0x00${parsed.data.hash.slice(2)}`) return;
+  const real = await headerHash(rpc, number, signal);
+  const shown = await evmHash(rpc, number, signal);
+  if (shown === real) return;
+  // One more than the reach: the next transaction is a block further on than what is asked now.
   await mineUpTo(rpc, number + BLOCK_HASH_REACH + 1n, signal);
-}
-
-/**
- * PUSH8 number, BLOCKHASH, PUSH1 1, MSTORE, PUSH1 33, PUSH1 0, RETURN: what a contract would see, after a zero byte,
- * since what such a call returns counts as code to deploy, which must not begin with EF.
- */
-function blockHashProgram(number: bigint): string {
-  return `0x67${number.toString(16).padStart(16, '0')}4060015260216000f3`;
+  const kept = await historyHash(rpc, number, signal);
+  // A chain that ran without the history contract for a while can have an older block's hash in its place.
+  if (kept !== null && kept !== real) await mineUpTo(rpc, number + HISTORY_REACH + 1n, signal);
 }

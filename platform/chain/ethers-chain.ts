@@ -1,29 +1,24 @@
 /** FarmChain on an EVM chain: ABI coding by ethers, transport and transactions our own. */
 import { Signature as EthersSignature, ZeroHash } from 'ethers';
-import { z } from 'zod';
 import { FarmError } from '../../protocol/errors.ts';
-import type { Address, Bytes32 } from '../../protocol/ids.ts';
-import { pause } from '../wait.ts';
+import type { Bytes32 } from '../../protocol/ids.ts';
+import type { Arguments, FunctionName } from './abi.ts';
+import type { NodeRegistry, RenderEscrow } from './artifacts.ts';
+import { chainBatchOf, type FoldedBatch } from './batch-fold.ts';
+import { batchReader } from './batch-reader.ts';
+import { ask } from './calls.ts';
 import { type ChainWrite, type FarmChain, MAX_COMMITS_PER_TX, type SignedPermit } from './chain.ts';
-import { decodeBatch, decodeJob } from './decode.ts';
-import type { Deployment } from './deploy.ts';
-import { ensureRealBlockHash, mineUpTo } from './embedded-blocks.ts';
+import { escrow, registry, token } from './contracts.ts';
+import { decodeJob, decodeNode, decodeOperator, decodeTerms } from './decode.ts';
+import type { Deployment } from './deployment.ts';
+import { drawerOrNull, drawing } from './drawing.ts';
+import { followEvents } from './follow-events.ts';
 import { jsonRpc, quantity } from './json-rpc.ts';
 import { OUTCOME_NUMBERS, type PrivateKey } from './signing.ts';
 import { waitUntilCopied } from './state-file.ts';
-import {
-  escrowInterface,
-  type Receipt,
-  refusals,
-  tokenInterface,
-  transactionSender,
-} from './transactions.ts';
+import { transactionQueue } from './transaction-queue.ts';
+import { type Receipt, transactionSender } from './transactions.ts';
 
-/** How many blocks back a contract can see a hash. */
-const BLOCK_HASH_REACH = 256n;
-/** Closer to that reach than this a draw could come too late, and would show its secret for nothing. */
-const DRAW_MARGIN = 8n;
-const BLOCK_POLL_MS = 1_000;
 const never = new AbortController().signal;
 
 export type EthersChainOptions = Deployment & {
@@ -34,65 +29,98 @@ export type EthersChainOptions = Deployment & {
   embedded: { stateFile: string } | null;
   /** Not embedded: blocks on top of a write until it counts as durable. */
   confirmations?: number;
+  /** Not embedded: where signed transactions are noted until they are durable. Without it a crash can repeat one. */
+  journalFile?: string;
+  /** Not embedded: where settled events are kept. Without it every start reads all of them from the chain again. */
+  eventsFile?: string;
+  /** Not embedded: told what a person should see, for example that a fee was raised. */
+  onNotice?: (notice: string) => void;
 };
+
+type Escrow = typeof RenderEscrow.abi;
+type Registry = typeof NodeRegistry.abi;
 
 /** Connects nothing: the first call does. */
 export function ethersChain(options: EthersChainOptions): FarmChain {
-  const { url, chainId, tokenAddress, escrowAddress, coordinatorKey, embedded, confirmations = 12 } = options;
+  const { url, chainId, tokenAddress, escrowAddress, registryAddress, deployedBlock } = options;
+  const { coordinatorKey, embedded, confirmations = 12, journalFile = null, onNotice } = options;
   const rpc = jsonRpc(url);
-  const sender = transactionSender(rpc, chainId, coordinatorKey);
+  const queued = {
+    rpc,
+    chainId,
+    key: coordinatorKey,
+    journalFile,
+    confirmations,
+    ...(onNotice && { onNotice }),
+  };
+  const queue = embedded === null ? transactionQueue(queued) : null;
+  const sender = queue ?? transactionSender(rpc, chainId, coordinatorKey);
+  const follower =
+    embedded === null
+      ? followEvents({
+          ...{ rpc, chainId, addresses: [escrowAddress, registryAddress], fromBlock: deployedBlock },
+          ...{ file: options.eventsFile ?? null, depth: confirmations },
+          ...(onNotice && { onNotice }),
+        })
+      : null;
+  const readFolds = batchReader({ rpc, escrowAddress, deployedBlock, follower });
 
-  const write = async (name: string, args: unknown[], signal?: AbortSignal): Promise<Receipt> =>
-    sender.send(
-      { to: escrowAddress, data: escrowInterface.encodeFunctionData(name, args), label: name },
-      signal,
-    );
-  const plain = ({ txHash, gasUsed, blockNumber }: Receipt): ChainWrite => ({ txHash, gasUsed, blockNumber });
+  const write = async <const Name extends FunctionName<Escrow>>(
+    name: Name,
+    args: Arguments<Escrow, Name>,
+    signal?: AbortSignal,
+  ): Promise<Receipt> =>
+    sender.send({ to: escrowAddress, data: escrow.encode(name, args), label: name }, signal);
+  const register = async <const Name extends FunctionName<Registry>>(
+    name: Name,
+    args: Arguments<Registry, Name>,
+    signal?: AbortSignal,
+  ): Promise<ChainWrite> =>
+    plain(await sender.send({ to: registryAddress, data: registry.encode(name, args), label: name }, signal));
 
-  const readRaw = async (to: Address, data: string, label: string, signal?: AbortSignal): Promise<string> => {
-    const result = await refusals(label, () => rpc.call('eth_call', [{ to, data }, 'latest'], signal));
-    if (result === '0x')
-      throw new FarmError('CHAIN_UNAVAILABLE', `at ${to} there is no contract on this chain`);
-    return z.string().parse(result);
+  const foldOf = async (key: Bytes32, signal?: AbortSignal): Promise<FoldedBatch> => {
+    const [fold] = await readFolds([key], signal);
+    if (fold === undefined) throw new FarmError('INTERNAL', `no answer about batch ${key}`);
+    return fold;
   };
-  const readEscrow = async (name: string, args: unknown[], signal?: AbortSignal): Promise<unknown> => {
-    const data = await readRaw(escrowAddress, escrowInterface.encodeFunctionData(name, args), name, signal);
-    return escrowInterface.decodeFunctionResult(name, data)[0];
-  };
-  const readToken = async (name: string, owner: Address, signal?: AbortSignal): Promise<bigint> => {
-    const data = await readRaw(tokenAddress, tokenInterface.encodeFunctionData(name, [owner]), name, signal);
-    return BigInt(tokenInterface.decodeFunctionResult(name, data)[0]);
-  };
-  const batch: FarmChain['batch'] = async (key, signal) =>
-    decodeBatch(await readEscrow('batch', [key], signal));
+  /** A write about one batch as it stands. Of one that has ended, or never was, the contract says so itself. */
+  const move = async (
+    name: 'expire' | 'replace' | 'closeCommittee' | 'reanchor',
+    fold: FoldedBatch,
+    signal?: AbortSignal,
+  ): Promise<ChainWrite> => plain(await write(name, [fold.batchKey, fold.struct], signal));
   const blockNumber = async (signal?: AbortSignal): Promise<bigint> =>
     quantity(await rpc.call('eth_blockNumber', [], signal));
+  const draws = drawing({
+    rpc,
+    embedded: embedded !== null,
+    fold: foldOf,
+    sendReanchor: (fold, signal) => move('reanchor', fold, signal),
+  });
 
   const waitUntilDurable = async (block: bigint, signal: AbortSignal = never): Promise<void> => {
-    if (embedded !== null) {
-      // A chain that was killed and came back shorter has forgotten the write: waiting would never end.
-      const head = await blockNumber(signal);
-      if (head < block)
-        throw new FarmError('CHAIN_UNAVAILABLE', `the chain lost block ${block}; it ends at ${head}`);
-      return waitUntilCopied(embedded.stateFile, block, signal);
-    }
-    while ((await blockNumber(signal)) < block + BigInt(confirmations)) await pausedOrAborted(signal);
+    if (queue !== null) return queue.waitUntilDeep(block, signal);
+    // A chain that was killed and came back shorter has forgotten the write: waiting would never end.
+    const head = await blockNumber(signal);
+    if (head < block)
+      throw new FarmError('CHAIN_UNAVAILABLE', `the chain lost block ${block}; it ends at ${head}`);
+    if (embedded !== null) await waitUntilCopied(embedded.stateFile, block, signal);
   };
 
   return {
     chainId,
     tokenAddress,
     escrowAddress,
-    batch,
+    registryAddress,
 
     async mintTestTokens(to, amount, signal) {
       if (embedded === null) throw new FarmError('INTERNAL', 'test money exists on the embedded chain only');
-      const data = tokenInterface.encodeFunctionData('mint', [to, amount]);
+      const data = token.encode('mint', [to, amount]);
       return plain(await sender.send({ to: tokenAddress, data, label: 'mint' }, signal));
     },
 
     async openJob(terms, signature, permit, signal) {
-      return plain(await write('openJob', [terms, signature, permitTuple(permit)], signal));
+      return plain(await write('openJob', [terms, signature, permitOf(permit)], signal));
     },
 
     async commitMany(commits, signal) {
@@ -106,51 +134,73 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
       return plain(await write('commitMany', [commits.map((signed) => signed.commit), signatures], signal));
     },
 
-    async waitUntilDrawable(key, signal = never) {
-      for (;;) {
-        signal.throwIfAborted();
-        const { state, commitBlock } = await batch(key, signal);
-        if (state === 'none') throw new FarmError('CHAIN_REVERTED', `batch ${key} is not committed`);
-        if (state !== 'committed') return;
-        const drawableAt = commitBlock + 2n;
-        if (embedded !== null) {
-          await mineUpTo(rpc, drawableAt, signal);
-          return ensureRealBlockHash(rpc, commitBlock + 1n, signal);
-        }
-        if ((await blockNumber(signal)) >= drawableAt) return;
-        await pause(BLOCK_POLL_MS, signal);
-      }
+    waitUntilDrawable: draws.waitUntilDrawable,
+
+    async drawerOf(key, signal) {
+      const fold = await foldOf(key, signal);
+      if (fold.state !== 'committed') return null;
+      return drawerOrNull(await ask(rpc, escrow, escrowAddress, 'drawerOf', [key, fold.struct], signal));
     },
 
     async draw(key, preimage, signal) {
-      const [{ state, commitBlock }, latest] = await Promise.all([batch(key, signal), blockNumber(signal)]);
-      const hashGoneAt = commitBlock + BLOCK_HASH_REACH + 2n;
-      const anchorAnew = state === 'committed' && latest > hashGoneAt - DRAW_MARGIN;
-      if (anchorAnew && embedded !== null) await mineUpTo(rpc, hashGoneAt, signal);
-      while (anchorAnew && (await blockNumber(signal)) < hashGoneAt) await pausedOrAborted(signal);
-      const receipt = anchorAnew
-        ? await write('reanchor', [key], signal)
-        : await write('draw', [key, preimage], signal);
+      const fold = await foldOf(key, signal);
+      if (fold.state === 'committed' && (await draws.isHashGone(fold, signal))) {
+        return { ...(await move('reanchor', fold, signal)), kind: 'reanchored' };
+      }
+      const receipt = await write('draw', [key, fold.struct, preimage], signal);
       for (const log of receipt.logs) {
-        const event = escrowInterface.parseLog(log);
-        if (event?.name === 'Drawn')
-          return { ...plain(receipt), kind: 'drawn', seed: event.args['seed'] as Bytes32 };
-        if (event?.name === 'Reanchored') return { ...plain(receipt), kind: 'reanchored' };
+        const event = escrow.event(log);
+        if (event?.name === 'Drawn') return { ...plain(receipt), kind: 'drawn', seed: event.args.seed };
       }
       throw new FarmError('CHAIN_UNAVAILABLE', `the receipt of ${receipt.txHash} says nothing of a draw`);
     },
 
+    async reanchor(key, signal) {
+      const fold = await foldOf(key, signal);
+      if (fold.state === 'committed') {
+        const { drawBlocks } = await ask(rpc, escrow, escrowAddress, 'terms', [], signal);
+        await draws.letTimePass(fold, drawBlocks, signal);
+      }
+      return move('reanchor', fold, signal);
+    },
+
     async attest({ batchKey, outcome, evidence }, signature, signal) {
-      const verdict = { batchKey, outcome: OUTCOME_NUMBERS[outcome], evidence };
-      return plain(await write('attest', [verdict, signature], signal));
+      const { struct } = await foldOf(batchKey, signal);
+      const word = { outcome: OUTCOME_NUMBERS[outcome], evidence, signature };
+      return plain(await write('attest', [batchKey, struct, word], signal));
+    },
+
+    async attestCommittee(batchKey, outcome, votes, signal) {
+      const { struct, members } = await foldOf(batchKey, signal);
+      const placed = votes.map(({ member, evidence, signature }) => {
+        const place = members.indexOf(member);
+        if (place < 0) throw new FarmError('INTERNAL', `${member} is not in the committee of ${batchKey}`);
+        return { member: place, evidence, signature };
+      });
+      const number = OUTCOME_NUMBERS[outcome];
+      return plain(await write('attestCommittee', [batchKey, struct, members, number, placed], signal));
+    },
+
+    async closeCommittee(key, signal) {
+      return move('closeCommittee', await foldOf(key, signal), signal);
+    },
+
+    async replace(key, signal) {
+      return move('replace', await foldOf(key, signal), signal);
+    },
+
+    async dispute(terms, signature, permit, signal) {
+      const { struct } = await foldOf(terms.batchKey, signal);
+      return plain(await write('dispute', [terms, struct, signature, permitOf(permit)], signal));
     },
 
     async settleMany(batchKeys, signal) {
-      return plain(await write('settle', [batchKeys], signal));
+      const folds = await readFolds(batchKeys, signal);
+      return plain(await write('settle', [batchKeys, folds.map((fold) => fold.struct)], signal));
     },
 
     async expire(key, signal) {
-      return plain(await write('expire', [key], signal));
+      return move('expire', await foldOf(key, signal), signal);
     },
 
     async closeJob(key, signal) {
@@ -161,24 +211,70 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
       return plain(await write('withdrawFor', [owner], signal));
     },
 
-    async job(key, signal) {
-      return decodeJob(await readEscrow('job', [key], signal));
+    registerNode(terms, operatorSignature, nodeSignature, signal) {
+      return register('registerNode', [terms, operatorSignature, nodeSignature], signal);
     },
 
-    async credit(owner, signal) {
-      return z.bigint().parse(await readEscrow('credit', [owner], signal));
+    stakeFor(terms, signature, permit, signal) {
+      return register('stakeFor', [terms, signature, permitOf(permit)], signal);
+    },
+
+    joinVerifier(terms, signature, signal) {
+      return register('joinVerifier', [terms, signature], signal);
+    },
+
+    activateVerifier(verifier, signal) {
+      return register('activateVerifier', [verifier], signal);
+    },
+
+    async job(key, signal) {
+      return decodeJob(await ask(rpc, escrow, escrowAddress, 'job', [key], signal));
+    },
+
+    async batch(key, signal) {
+      return chainBatchOf(await foldOf(key, signal));
+    },
+
+    async batches(keys, signal) {
+      return (await readFolds(keys, signal)).map(chainBatchOf);
+    },
+
+    async node(address, signal) {
+      return decodeNode(await ask(rpc, registry, registryAddress, 'nodeInfo', [address], signal));
+    },
+
+    async operator(address, signal) {
+      return decodeOperator(await ask(rpc, registry, registryAddress, 'operatorInfo', [address], signal));
+    },
+
+    async verifiers(signal) {
+      return [...(await ask(rpc, registry, registryAddress, 'verifiers', [], signal))];
+    },
+
+    async terms(signal) {
+      const [terms, minVerifierStake, joinDelay, thawTime] = await Promise.all([
+        ask(rpc, escrow, escrowAddress, 'terms', [], signal),
+        ask(rpc, registry, registryAddress, 'minVerifierStake', [], signal),
+        ask(rpc, registry, registryAddress, 'joinDelay', [], signal),
+        ask(rpc, registry, registryAddress, 'thawTime', [], signal),
+      ]);
+      return decodeTerms(terms, { minVerifierStake, joinDelay, thawTime });
+    },
+
+    credit(owner, signal) {
+      return ask(rpc, escrow, escrowAddress, 'credit', [owner], signal);
     },
 
     tokenBalance(owner, signal) {
-      return readToken('balanceOf', owner, signal);
+      return ask(rpc, token, tokenAddress, 'balanceOf', [owner], signal);
     },
 
     permitNonce(owner, signal) {
-      return readToken('nonces', owner, signal);
+      return ask(rpc, token, tokenAddress, 'nonces', [owner], signal);
     },
 
-    async verifierHead(signal) {
-      return (await readEscrow('verifierHead', [], signal)) as Bytes32;
+    verifierHead(verifier, signal) {
+      return ask(rpc, registry, registryAddress, 'headOf', [verifier], signal);
     },
 
     blockNumber,
@@ -189,14 +285,16 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
   };
 }
 
-async function pausedOrAborted(signal: AbortSignal = never): Promise<void> {
-  await pause(BLOCK_POLL_MS, signal);
-  signal.throwIfAborted();
+function plain({ txHash, gasUsed, blockNumber }: Receipt): ChainWrite {
+  return { txHash, gasUsed, blockNumber };
 }
 
+type PermitStruct = Arguments<Escrow, 'openJob'>[2];
+
 /** A deadline of 0 tells the contract that there is no permit. */
-function permitTuple(permit: SignedPermit | null): unknown[] {
-  if (permit === null) return [0, 0, 0, ZeroHash, ZeroHash];
+function permitOf(permit: SignedPermit | null): PermitStruct {
+  const nothing = ZeroHash as Bytes32;
+  if (permit === null) return { value: 0n, deadline: 0n, v: 0, r: nothing, s: nothing };
   const { v, r, s } = EthersSignature.from(permit.signature);
-  return [permit.value, permit.deadline, v, r, s];
+  return { value: permit.value, deadline: BigInt(permit.deadline), v, r: r as Bytes32, s: s as Bytes32 };
 }

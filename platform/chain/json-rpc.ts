@@ -38,7 +38,7 @@ export function jsonRpc(url: string): Rpc {
     const body = requests.map((request, id) => ({ jsonrpc: '2.0', id, ...request }));
     const parsed = z.array(answerSchema).safeParse(await post(url, body, signal));
     if (!parsed.success) {
-      throw new FarmError('CHAIN_UNAVAILABLE', `${url} does not answer like a chain`, {
+      throw new FarmError('CHAIN_UNAVAILABLE', `${originOf(url)} does not answer like a chain`, {
         cause: parsed.error,
       });
     }
@@ -86,11 +86,18 @@ async function post(url: string, body: unknown, signal?: AbortSignal): Promise<u
     return await response.json();
   } catch (error) {
     signal?.throwIfAborted();
-    throw new FarmError('CHAIN_UNAVAILABLE', `the chain at ${url} does not answer`, { cause: error });
+    throw new FarmError('CHAIN_UNAVAILABLE', `the chain at ${originOf(url)} does not answer`, {
+      cause: error,
+    });
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
   }
+}
+
+/** What of a node's address may be shown: providers put the secret of an account behind the host. */
+export function originOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).origin : 'its address';
 }
 
 const quantitySchema = z.string().regex(/^0x[0-9a-f]+$/i);

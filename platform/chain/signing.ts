@@ -1,4 +1,4 @@
-/** Signatures of requesters, nodes and verifiers: EIP-712, made and checked without a connection. */
+/** Signatures of requesters, operators, nodes and verifiers: EIP-712, made and checked without a connection. */
 import {
   computeAddress,
   concat,
@@ -8,10 +8,19 @@ import {
   SigningKey,
   TypedDataEncoder,
 } from 'ethers';
-import { recover as recoverPublicKey } from 'tiny-secp256k1';
 import type { Address, Bytes32, Signature } from '../../protocol/ids.ts';
 import type { Outcome } from '../../protocol/verdict.ts';
-import type { CommitTerms, OpenJobTerms, SignedPermit, VerdictTerms } from './chain.ts';
+import type {
+  CommitTerms,
+  DisputeTerms,
+  NodeTerms,
+  OpenJobTerms,
+  SignedPermit,
+  StakeTerms,
+  VerdictTerms,
+  VerifierTerms,
+} from './chain.ts';
+import { recoverSigner } from './recover-signer.ts';
 
 /** A secp256k1 private key as 0x and 64 hex digits. Never logged, never in an error. */
 export type PrivateKey = string & { readonly __privateKey: true };
@@ -25,39 +34,17 @@ export type SigningDomain = {
 };
 
 export const ESCROW_NAME = 'Tessera RenderEscrow';
+export const REGISTRY_NAME = 'Tessera NodeRegistry';
 export const TEST_TOKEN_NAME = 'Tessera Test Token';
 
-const OPEN_JOB = encoder('OpenJob', [
-  ['address', 'requester'],
-  ['bytes32', 'jobKey'],
-  ['uint96', 'budget'],
-  ['uint96', 'maxTaskPrice'],
-  ['uint40', 'deadline'],
-]);
-const COMMIT = encoder('Commit', [
-  ['bytes32', 'jobKey'],
-  ['bytes32', 'batchKey'],
-  ['address', 'node'],
-  ['bytes32', 'root'],
-  ['uint16', 'count'],
-  ['uint96', 'amount'],
-]);
-const VERDICT = encoder('Verdict', [
-  ['bytes32', 'batchKey'],
-  ['uint8', 'outcome'],
-  ['bytes32', 'evidence'],
-]);
-const PERMIT = encoder('Permit', [
-  ['address', 'owner'],
-  ['address', 'spender'],
-  ['uint256', 'value'],
-  ['uint256', 'nonce'],
-  ['uint256', 'deadline'],
-]);
-
-/** The domain of the escrow's signatures. */
+/** The domain of what requesters, nodes, verifiers and disputers sign for the escrow. */
 export function escrowDomain(chainId: number, escrow: Address): SigningDomain {
-  return { name: ESCROW_NAME, version: '1', chainId, verifyingContract: escrow };
+  return { name: ESCROW_NAME, version: '2', chainId, verifyingContract: escrow };
+}
+
+/** The domain of what operators and their nodes sign for the registry. */
+export function registryDomain(chainId: number, registry: Address): SigningDomain {
+  return { name: REGISTRY_NAME, version: '1', chainId, verifyingContract: registry };
 }
 
 /** The domain of a token's permits. Name and version are the token's own; those of the test token by default. */
@@ -80,113 +67,152 @@ export function addressOf(key: PrivateKey): Address {
   return computeAddress(key).toLowerCase() as Address;
 }
 
-/** A requester's agreement to a job's terms. */
-export function signOpenJob(domain: SigningDomain, terms: OpenJobTerms, key: PrivateKey): Signature {
-  return sign(hashOpenJob(domain, terms), key);
-}
-
-/** A requester's permit for the escrow to pull `value`. `nonce` comes from FarmChain.permitNonce. */
-export function signPermit(
-  domain: SigningDomain,
-  permit: { owner: Address; spender: Address; value: bigint; nonce: bigint; deadline: number },
-  key: PrivateKey,
-): SignedPermit {
-  const signature = sign(digest(domain, PERMIT, permit), key);
-  return { value: permit.value, deadline: permit.deadline, signature };
-}
-
-/** A node's commitment to a batch. */
-export function signCommit(domain: SigningDomain, commit: CommitTerms, key: PrivateKey): Signature {
-  return sign(hashCommit(domain, commit), key);
-}
-
-/** A verifier's verdict. */
-export function signVerdict(domain: SigningDomain, verdict: VerdictTerms, key: PrivateKey): Signature {
-  return sign(hashVerdict(domain, verdict), key);
-}
-
-/** Who signed these terms, or null when the signature is no signature. */
-export function recoverOpenJobSigner(
-  domain: SigningDomain,
-  terms: OpenJobTerms,
-  signature: Signature,
-): Address | null {
-  return recover(hashOpenJob(domain, terms), signature);
-}
-
-/** Who signed this commit, or null when the signature is no signature. */
-export function recoverCommitSigner(
-  domain: SigningDomain,
-  commit: CommitTerms,
-  signature: Signature,
-): Address | null {
-  return recover(hashCommit(domain, commit), signature);
-}
-
-/** Who signed this verdict, or null when the signature is no signature. */
-export function recoverVerdictSigner(
-  domain: SigningDomain,
-  verdict: VerdictTerms,
-  signature: Signature,
-): Address | null {
-  return recover(hashVerdict(domain, verdict), signature);
-}
-
 /** Outcomes as the contract numbers them; 0 is "none yet" there. */
 export const OUTCOME_NUMBERS = { pass: 1, fail: 2, inconclusive: 3 } as const satisfies Record<
   Outcome,
   number
 >;
 
-function hashOpenJob(domain: SigningDomain, terms: OpenJobTerms): Bytes32 {
-  return digest(domain, OPEN_JOB, terms);
-}
+const OPEN_JOB = typed<OpenJobTerms>('OpenJob', [
+  ['address', 'requester'],
+  ['bytes32', 'jobKey'],
+  ['uint96', 'budget'],
+  ['uint96', 'maxTaskPrice'],
+  ['uint40', 'deadline'],
+]);
+/** A requester's agreement to a job's terms. */
+export const signOpenJob = OPEN_JOB.sign;
+/** Who signed these terms, or null when the signature is no signature. */
+export const recoverOpenJobSigner = OPEN_JOB.recover;
 
-function hashCommit(domain: SigningDomain, commit: CommitTerms): Bytes32 {
-  return digest(domain, COMMIT, commit);
-}
+const COMMIT = typed<CommitTerms>('Commit', [
+  ['bytes32', 'jobKey'],
+  ['bytes32', 'batchKey'],
+  ['bytes32', 'root'],
+  ['uint16', 'count'],
+  ['uint96', 'amount'],
+]);
+/** A node's commitment to a batch, whose key names the node. */
+export const signCommit = COMMIT.sign;
+/** Who signed this commit, or null when the signature is no signature. */
+export const recoverCommitSigner = COMMIT.recover;
 
-function hashVerdict(domain: SigningDomain, verdict: VerdictTerms): Bytes32 {
-  return digest(domain, VERDICT, { ...verdict, outcome: OUTCOME_NUMBERS[verdict.outcome] });
-}
+const VERDICT = typed<VerdictTerms>(
+  'Verdict',
+  [
+    ['bytes32', 'batchKey'],
+    ['bytes32', 'seed'],
+    ['uint8', 'outcome'],
+    ['bytes32', 'evidence'],
+  ],
+  (verdict) => ({ ...verdict, outcome: OUTCOME_NUMBERS[verdict.outcome] }),
+);
+/** A verifier's verdict: the first's, the second's and that of a member of a committee alike. */
+export const signVerdict = VERDICT.sign;
+/** Who signed this verdict, or null when the signature is no signature. */
+export const recoverVerdictSigner = VERDICT.recover;
 
-/** Made once per type, not once per signature as `TypedDataEncoder.hash(domain, types, value)` would. */
-function encoder(name: string, fields: readonly (readonly [type: string, name: string])[]): TypedDataEncoder {
-  return new TypedDataEncoder({ [name]: fields.map(([type, field]) => ({ type, name: field })) });
+const DISPUTE = typed<DisputeTerms>('Dispute', [
+  ['bytes32', 'batchKey'],
+  ['bytes32', 'seed'],
+  ['address', 'disputer'],
+  ['uint96', 'bond'],
+]);
+/** A bond put on a verdict being wrong. */
+export const signDispute = DISPUTE.sign;
+/** Who signed this dispute, or null when the signature is no signature. */
+export const recoverDisputeSigner = DISPUTE.recover;
+
+const NODE_TERMS = typed<NodeTerms>('NodeTerms', [
+  ['address', 'node'],
+  ['address', 'operator'],
+  ['bytes32', 'deviceClass'],
+  ['uint96', 'ask'],
+  ['uint64', 'nonce'],
+]);
+/** An operator's and a node's agreement to belong together; each signs the same terms. */
+export const signNodeTerms = NODE_TERMS.sign;
+/** Who signed these terms, or null when the signature is no signature. */
+export const recoverNodeTermsSigner = NODE_TERMS.recover;
+
+const STAKE_TERMS = typed<StakeTerms>('StakeTerms', [
+  ['address', 'operator'],
+  ['uint96', 'amount'],
+  ['uint64', 'nonce'],
+]);
+/** An operator's agreement that its tokens are put down as its stake. */
+export const signStakeTerms = STAKE_TERMS.sign;
+/** Who signed these terms, or null when the signature is no signature. */
+export const recoverStakeTermsSigner = STAKE_TERMS.recover;
+
+const VERIFIER_TERMS = typed<VerifierTerms>('VerifierTerms', [
+  ['address', 'verifier'],
+  ['address', 'operator'],
+  ['bytes32', 'head'],
+  ['uint64', 'nonce'],
+]);
+/** An operator's agreement that one of its keys checks others' work. */
+export const signVerifierTerms = VERIFIER_TERMS.sign;
+/** Who signed these terms, or null when the signature is no signature. */
+export const recoverVerifierTermsSigner = VERIFIER_TERMS.recover;
+
+/** What an owner of tokens signs so that a contract may pull them. */
+export type PermitTerms = {
+  owner: Address;
+  spender: Address;
+  value: bigint;
+  nonce: bigint;
+  deadline: number;
+};
+
+const PERMIT = typed<PermitTerms>('Permit', [
+  ['address', 'owner'],
+  ['address', 'spender'],
+  ['uint256', 'value'],
+  ['uint256', 'nonce'],
+  ['uint256', 'deadline'],
+]);
+/** A permit for `spender` to pull `value`. `nonce` comes from FarmChain.permitNonce. */
+export function signPermit(domain: SigningDomain, permit: PermitTerms, key: PrivateKey): SignedPermit {
+  return { value: permit.value, deadline: permit.deadline, signature: PERMIT.sign(domain, permit, key) };
+}
+/** Who signed this permit, or null when the signature is no signature. */
+export const recoverPermitSigner = PERMIT.recover;
+
+type Typed<Terms> = {
+  sign(domain: SigningDomain, terms: Terms, key: PrivateKey): Signature;
+  recover(domain: SigningDomain, terms: Terms, signature: Signature): Address | null;
+};
+
+/** One EIP-712 type. Its encoder is made once, not once per signature as `TypedDataEncoder.hash` would. */
+function typed<Terms extends Record<string, unknown>>(
+  name: string,
+  fields: readonly (readonly [type: string, name: keyof Terms & string])[],
+  toValue: (terms: Terms) => Record<string, unknown> = (terms) => terms,
+): Typed<Terms> {
+  const encoder = new TypedDataEncoder({ [name]: fields.map(([type, field]) => ({ type, name: field })) });
+  const digest = (domain: SigningDomain, terms: Terms): Bytes32 =>
+    keccak256(concat(['0x1901', separatorOf(domain), encoder.hash(toValue(terms))])) as Bytes32;
+  return {
+    sign: (domain, terms, key) => new SigningKey(key).sign(digest(domain, terms)).serialized as Signature,
+    recover(domain, terms, signature) {
+      try {
+        return recoverSigner(digest(domain, terms), signature);
+      } catch {
+        // A number that no such field can hold: nobody can have signed it.
+        return null;
+      }
+    },
+  };
 }
 
 const separators = new WeakMap<SigningDomain, string>();
 
-function digest(domain: SigningDomain, type: TypedDataEncoder, value: Record<string, unknown>): Bytes32 {
+function separatorOf(domain: SigningDomain): string {
   let separator = separators.get(domain);
   if (separator === undefined) {
     separator = TypedDataEncoder.hashDomain(domain);
     separators.set(domain, separator);
   }
-  return keccak256(concat(['0x1901', separator, type.hash(value)])) as Bytes32;
-}
-
-function sign(hash: Bytes32, key: PrivateKey): Signature {
-  return new SigningKey(key).sign(hash).serialized as Signature;
-}
-
-/** Half of the group's order: of the two signatures that each one gives, contracts take the one with the smaller s. */
-const HALF_ORDER = Buffer.from('7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0', 'hex');
-const SIGNATURE = /^0x[0-9a-fA-F]{130}$/;
-/** What contracts call the two points that may have been meant; anything else they refuse. */
-const FIRST_V = 27;
-
-/** With libsecp256k1 in WebAssembly: an eighth of the time that ethers' arithmetic in JavaScript takes, and every delivery needs it. */
-function recover(hash: Bytes32, signature: Signature): Address | null {
-  if (!SIGNATURE.test(signature)) return null;
-  const bytes = Buffer.from(signature.slice(2), 'hex');
-  const which = (bytes[64] ?? 0) - FIRST_V;
-  if ((which !== 0 && which !== 1) || bytes.compare(HALF_ORDER, 0, 32, 32, 64) > 0) return null;
-  try {
-    const key = recoverPublicKey(Buffer.from(hash.slice(2), 'hex'), bytes.subarray(0, 64), which, false);
-    // Without the byte that says how the point is written; an address is the last 20 bytes of the hash.
-    return key === null ? null : (`0x${keccak256(key.subarray(1)).slice(-40)}` as Address);
-  } catch {
-    return null;
-  }
+  return separator;
 }

@@ -1,15 +1,14 @@
 /** One account's transactions: one after the other, each awaited into its block, every refusal in the contract's words. */
-import { Interface, SigningKey, Transaction } from 'ethers';
+import { SigningKey, Transaction } from 'ethers';
 import { z } from 'zod';
 import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import { type Address, addressSchema, type Bytes32, bytes32Schema } from '../../protocol/ids.ts';
+import { Mutex } from '../mutex.ts';
 import { pause } from '../wait.ts';
-import { RenderEscrow, TestToken } from './artifacts.ts';
-import { quantity, type Rpc, RpcError } from './json-rpc.ts';
+import { type Fees, firstFees } from './fees.ts';
+import { originOf, quantity, type Rpc } from './json-rpc.ts';
+import { refusals } from './refusals.ts';
 import { addressOf, type PrivateKey } from './signing.ts';
-
-export const escrowInterface = new Interface(RenderEscrow.abi);
-export const tokenInterface = new Interface(TestToken.abi);
 
 /** The state can move between the estimate and the block; a quarter more covers another branch of the same call. */
 const GAS_MARGIN_PERCENT = 125n;
@@ -18,10 +17,12 @@ const LONGEST_POLL_MS = 1_000;
 const LOST_AFTER_MS = 3_000;
 const GIVE_UP_AFTER_MS = 600_000;
 
-const receiptSchema = z.object({
+export const receiptSchema = z.object({
+  transactionHash: bytes32Schema,
   status: z.string(),
   gasUsed: z.string(),
   blockNumber: z.string(),
+  blockHash: z.string(),
   contractAddress: addressSchema.nullish(),
   logs: z.array(z.object({ address: addressSchema, topics: z.array(z.string()), data: z.string() })),
 });
@@ -48,121 +49,126 @@ export type Sender = {
 };
 
 /**
- * The account of `key`. Its nonce is asked of the chain before every transaction, never remembered: the chain can
- * have been restarted with a slightly older state, and a nonce that is too high would wait for ever.
+ * The account of `key` on a chain that makes a block of every transaction at once: the embedded one; transaction-queue.ts
+ * is for the others. Its nonce is asked of the chain before every transaction, never remembered: the chain can have been
+ * restarted with a slightly older state, and a nonce that is too high would wait for ever.
  */
 export function transactionSender(rpc: Rpc, chainId: number, key: PrivateKey): Sender {
   const address = addressOf(key);
-  const signer = new SigningKey(key);
-  let last: Promise<unknown> = Promise.resolve();
+  const turns = new Mutex();
 
   const sendNow = async (call: Call, signal?: AbortSignal): Promise<Receipt> => {
     signal?.throwIfAborted();
-    const target = { from: address, data: call.data, ...(call.to === null ? {} : { to: call.to }) };
-    const [gas, nonce, block, tip] = await refusals(call.label, () =>
-      rpc.batch(
-        [
-          // On the latest block: what strangers have waiting for the next one must not decide whether this is sent.
-          { method: 'eth_estimateGas', params: [target, 'latest'] },
-          { method: 'eth_getTransactionCount', params: [address, 'pending'] },
-          { method: 'eth_getBlockByNumber', params: ['latest', false] },
-          { method: 'eth_maxPriorityFeePerGas', params: [] },
-        ],
-        signal,
-      ),
-    );
-    const baseFee = quantity(z.object({ baseFeePerGas: z.string() }).parse(block).baseFeePerGas);
-    const transaction = Transaction.from({
-      type: 2,
-      chainId,
-      nonce: Number(quantity(nonce)),
-      to: call.to,
-      data: call.data,
-      gasLimit: (quantity(gas) * GAS_MARGIN_PERCENT) / 100n,
-      maxPriorityFeePerGas: quantity(tip),
-      // Twice the base fee stays valid for six full blocks in a row.
-      maxFeePerGas: baseFee * 2n + quantity(tip),
-    });
-    transaction.signature = signer.sign(transaction.unsignedHash);
-    const sent = await refusals(call.label, () =>
-      rpc.call('eth_sendRawTransaction', [transaction.serialized], signal),
-    );
-    const txHash = bytes32Schema.parse(sent);
-    const receipt = receiptSchema.parse(await awaitReceipt(rpc, txHash, signal));
-    const blockNumber = quantity(receipt.blockNumber);
-    if (quantity(receipt.status) !== 1n) {
-      const why = await refusals(call.label, () => rpc.call('eth_call', [target, 'latest'], signal)).then(
-        () => null,
-        (error: unknown) => (isFarmError(error, 'CHAIN_REVERTED') ? error : null),
-      );
-      if (why !== null) throw why;
-      throw new FarmError(
-        'CHAIN_REVERTED',
-        `${call.label}: reverted in block ${blockNumber} without a reason`,
-      );
-    }
-    return {
-      txHash,
-      gasUsed: quantity(receipt.gasUsed),
-      blockNumber,
-      contractAddress: receipt.contractAddress ?? null,
-      logs: receipt.logs,
-    };
+    const quote = await quoteFor(rpc, chainId, address, call, signal);
+    const raw = signedTransaction(key, { chainId, ...call, ...quote, ...firstFees(quote) });
+    const sent = await refusals(call.label, () => rpc.call('eth_sendRawTransaction', [raw], signal));
+    const receipt = await awaitReceipt(rpc, bytes32Schema.parse(sent), signal);
+    return await succeeded(rpc, address, call, receipt, signal);
   };
 
+  return { address, send: (call, signal) => turns.run(() => sendNow(call, signal)) };
+}
+
+export type Quote = { nonce: number; gasLimit: bigint; baseFee: bigint; tip: bigint; balance: bigint };
+
+/** What a call costs now. CHAIN_REVERTED when the contract would refuse it, CHAIN_WRONG on another chain. */
+export async function quoteFor(
+  rpc: Rpc,
+  chainId: number,
+  from: Address,
+  call: Call,
+  signal?: AbortSignal,
+): Promise<Quote> {
+  const target = targetOf(from, call);
+  const [id, gas, nonce, block, tip, balance] = await refusals(call.label, () =>
+    rpc.batch(
+      [
+        { method: 'eth_chainId', params: [] },
+        // On the latest block: what strangers have waiting for the next one must not decide whether this is sent.
+        { method: 'eth_estimateGas', params: [target, 'latest'] },
+        { method: 'eth_getTransactionCount', params: [from, 'pending'] },
+        { method: 'eth_getBlockByNumber', params: ['latest', false] },
+        { method: 'eth_maxPriorityFeePerGas', params: [] },
+        { method: 'eth_getBalance', params: [from, 'latest'] },
+      ],
+      signal,
+    ),
+  );
+  requireChain(rpc, chainId, id);
   return {
-    address,
-    send(call, signal) {
-      const run = (): Promise<Receipt> => sendNow(call, signal);
-      const result = last.then(run, run);
-      last = result;
-      // The caller sees the failure; the queue only waits for the end.
-      result.catch(() => undefined);
-      return result;
-    },
+    nonce: Number(quantity(nonce)),
+    gasLimit: (quantity(gas) * GAS_MARGIN_PERCENT) / 100n,
+    baseFee: baseFeeOf(block),
+    tip: quantity(tip),
+    balance: quantity(balance),
   };
 }
 
-/** Runs `ask`; what the node refuses becomes CHAIN_REVERTED in the contract's own words. */
-export async function refusals<Value>(label: string, ask: () => Promise<Value>): Promise<Value> {
-  try {
-    return await ask();
-  } catch (error) {
-    if (!(error instanceof RpcError)) throw error;
-    const reason = decodeRevert(error.data);
-    if (reason === null) {
-      // Not the contract's word: no gas money, a nonce taken by another program, a node that is still syncing.
-      throw new FarmError('CHAIN_UNAVAILABLE', `${label}: the chain refused it: ${error.message}`, {
-        cause: error,
-      });
-    }
-    const args = Object.entries(reason.args).map(([name, value]) => `${name} ${value}`);
-    throw new FarmError('CHAIN_REVERTED', `${label}: ${reason.error}(${args.join(', ')})`, {
-      cause: error,
-      kept: 'No money moved.',
-      details: reason,
-    });
-  }
+/** CHAIN_WRONG when the node at this URL is of another chain than the one the contracts are on. */
+export function requireChain(rpc: Rpc, chainId: number, answered: unknown): void {
+  const actual = Number(quantity(answered));
+  if (actual === chainId) return;
+  throw new FarmError(
+    'CHAIN_WRONG',
+    `at ${originOf(rpc.url)} chain ${actual} answers; the contracts are on ${chainId}`,
+    {
+      kept: 'Nothing was sent.',
+    },
+  );
 }
 
-/** The name and arguments of a custom error of either contract, or null when the bytes are none. */
-export function decodeRevert(
-  data: string | undefined,
-): { error: string; args: Record<string, string> } | null {
-  if (data === undefined || data.length < 10) return null;
-  for (const contract of [escrowInterface, tokenInterface]) {
-    const parsed = contract.parseError(data);
-    if (parsed === null) continue;
-    const inputs = parsed.fragment.inputs.map((input, at) => [
-      input.name === '' ? String(at) : input.name,
-      String(parsed.args[at]),
-    ]);
-    return { error: parsed.name, args: Object.fromEntries(inputs) };
-  }
-  return { error: 'unknown error', args: { data } };
+export function baseFeeOf(block: unknown): bigint {
+  return quantity(z.object({ baseFeePerGas: z.string() }).parse(block).baseFeePerGas);
 }
 
-async function awaitReceipt(rpc: Rpc, txHash: Bytes32, signal?: AbortSignal): Promise<unknown> {
+/** The bytes that go out. */
+export function signedTransaction(
+  key: PrivateKey,
+  made: Pick<Call, 'to' | 'data'> & Fees & { chainId: number; nonce: number; gasLimit: bigint },
+): string {
+  const { chainId, nonce, to, data, gasLimit, maxFeePerGas, maxPriorityFeePerGas } = made;
+  const fields = { type: 2, chainId, nonce, to, data, gasLimit, maxFeePerGas, maxPriorityFeePerGas };
+  const transaction = Transaction.from(fields);
+  transaction.signature = new SigningKey(key).sign(transaction.unsignedHash);
+  return transaction.serialized;
+}
+
+/** The receipt as the port has it; CHAIN_REVERTED, with the reason where there is one, when it failed in its block. */
+export async function succeeded(
+  rpc: Rpc,
+  from: Address,
+  call: Call,
+  receipt: z.infer<typeof receiptSchema>,
+  signal?: AbortSignal,
+): Promise<Receipt> {
+  const blockNumber = quantity(receipt.blockNumber);
+  if (quantity(receipt.status) !== 1n) {
+    const asked = { method: 'eth_call', params: [targetOf(from, call), 'latest'] };
+    const why = await refusals(call.label, () => rpc.call(asked.method, asked.params, signal)).then(
+      () => null,
+      (error: unknown) => (isFarmError(error, 'CHAIN_REVERTED') ? error : null),
+    );
+    if (why !== null) throw why;
+    throw new FarmError('CHAIN_REVERTED', `${call.label}: reverted in block ${blockNumber} without a reason`);
+  }
+  return {
+    txHash: receipt.transactionHash,
+    gasUsed: quantity(receipt.gasUsed),
+    blockNumber,
+    contractAddress: receipt.contractAddress ?? null,
+    logs: receipt.logs,
+  };
+}
+
+function targetOf(from: Address, call: Call): Record<string, string> {
+  return { from, data: call.data, ...(call.to === null ? {} : { to: call.to }) };
+}
+
+async function awaitReceipt(
+  rpc: Rpc,
+  txHash: Bytes32,
+  signal?: AbortSignal,
+): Promise<z.infer<typeof receiptSchema>> {
   const startedMs = performance.now();
   const never = new AbortController().signal;
   for (let delayMs = 1; ; delayMs = Math.min(delayMs * 2, LONGEST_POLL_MS)) {
@@ -173,7 +179,7 @@ async function awaitReceipt(rpc: Rpc, txHash: Bytes32, signal?: AbortSignal): Pr
       ],
       signal,
     );
-    if (receipt !== null) return receipt;
+    if (receipt !== null) return receiptSchema.parse(receipt);
     const waitedMs = performance.now() - startedMs;
     if (known === null && waitedMs > LOST_AFTER_MS) {
       throw new FarmError(

@@ -13,10 +13,10 @@ type FetchOptions = {
 
 /**
  * Fetches `path` from the farm. Throws the FarmError that the farm answered with, FARM_UNREACHABLE when nothing
- * answers, INTERRUPTED when `signal` aborted.
+ * answers, INTERRUPTED when `signal` aborted. Without a credential only what needs none answers.
  */
 export async function farmFetch(
-  farm: { apiUrl: string; credential: string },
+  farm: { apiUrl: string; credential?: string },
   path: string,
   options: FetchOptions,
 ): Promise<Response> {
@@ -24,7 +24,10 @@ export async function farmFetch(
   try {
     response = await fetch(new URL(path, farm.apiUrl), {
       method: options.method ?? 'GET',
-      headers: { ...options.headers, authorization: `Bearer ${farm.credential}` },
+      headers: {
+        ...options.headers,
+        ...(farm.credential !== undefined && { authorization: `Bearer ${farm.credential}` }),
+      },
       body: options.body,
       signal: options.signal,
       // Required by fetch for a body that is a stream.

@@ -1,19 +1,21 @@
 /** Typed request and reply over NATS: validated on both ends, errors from the table travel as themselves. */
-import type { Msg, NatsConnection } from 'nats';
+import { ErrorCode, type Msg, type NatsConnection, NatsError } from 'nats';
 import type { z } from 'zod';
-import { errorCodeOf, FarmError, toFarmError } from '../../protocol/errors.ts';
+import { errorCodeOf, FarmError, isFarmError, toFarmError } from '../../protocol/errors.ts';
 import { replyEnvelopeSchema } from '../../protocol/messages.ts';
 import { toJson } from '../json.ts';
-import { inboxPrefix } from './server.ts';
+import { inboxPrefix } from './authority.ts';
+import type { Asker } from './member-connection.ts';
 
 type Exchange = { request: z.ZodType; reply: z.ZodType };
 
 /**
  * Asks and waits for the reply. Throws the FarmError of the other side, FARM_UNREACHABLE when nobody answers in
- * `timeoutMs`, MESSAGE_INVALID when the answer is not of the agreed form.
+ * `timeoutMs`, TOO_LARGE when the server would not take a message of that size, MESSAGE_INVALID when the answer is not of
+ * the agreed form.
  */
 export async function ask<E extends Exchange>(
-  nats: Pick<NatsConnection, 'request'>,
+  nats: Asker,
   exchange: E,
   subject: string,
   request: z.input<E['request']>,
@@ -23,6 +25,11 @@ export async function ask<E extends Exchange>(
   try {
     reply = await nats.request(subject, toJson(request), { timeout: timeoutMs });
   } catch (error) {
+    if (isFarmError(error)) throw error;
+    if (error instanceof NatsError && error.code === ErrorCode.MaxPayloadExceeded)
+      throw new FarmError('TOO_LARGE', `the message for ${subject} is larger than one may be`, {
+        cause: error,
+      });
     throw new FarmError('FARM_UNREACHABLE', `no answer on ${subject}`, { cause: error });
   }
   const envelope = replyEnvelopeSchema.safeParse(parse(reply));
@@ -36,7 +43,7 @@ export async function ask<E extends Exchange>(
   return value.data as z.output<E['reply']>;
 }
 
-type Handlers<Table extends Record<string, Exchange>, Id> = {
+export type Handlers<Table extends Record<string, Exchange>, Id> = {
   [Verb in keyof Table]: (
     from: Id,
     request: z.output<Table[Verb]['request']>,
@@ -55,7 +62,7 @@ export async function serve<Table extends Record<string, Exchange>, IdSchema ext
   idSchema: IdSchema,
   handlers: Handlers<Table, z.output<IdSchema>>,
   signal: AbortSignal,
-  onError: (error: FarmError, subject: string) => void,
+  onError: (error: FarmError, subject: string, from: string) => void,
 ): Promise<void> {
   // One queue group: when several coordinators run, each request is answered once.
   const subscription = nats.subscribe(`${role}.*.*`, { queue: 'coordinators' });
@@ -75,6 +82,7 @@ export async function serve<Table extends Record<string, Exchange>, IdSchema ext
       onError(
         new FarmError('MESSAGE_INVALID', `${rawId} asks for an answer to ${message.reply}`),
         message.subject,
+        rawId,
       );
       return;
     }
@@ -95,7 +103,7 @@ export async function serve<Table extends Record<string, Exchange>, IdSchema ext
       message.respond(toJson({ ok: true, value }));
     } catch (error) {
       const failure = toFarmError(error);
-      onError(failure, message.subject);
+      onError(failure, message.subject, rawId);
       // INTERNAL may carry anything in its message; the other side is not trusted with it.
       const text = failure.code === 'INTERNAL' ? 'the coordinator failed; its log says why' : failure.message;
       message.respond(toJson({ ok: false, code: failure.code, message: text.slice(0, 2_000) }));

@@ -29,8 +29,8 @@ export type HeldPointer = TaskPointer & {
 };
 
 export interface TaskQueue extends AsyncDisposable {
-  /** Adds a pointer. Twice is harmless: a claim needs the row to be queued. */
-  publish(pointer: TaskPointer): Promise<void>;
+  /** Adds pointers, in their order. Twice is harmless: a claim needs the row to be queued. */
+  publish(pointers: readonly TaskPointer[]): Promise<void>;
   /** Calls `onPointer` for each pointer that arrives, holding at most `maxHeld` at a time. */
   hold(maxHeld: number, onPointer: (pointer: HeldPointer) => void): Promise<void>;
   /** Pointers on the list, held ones included. */
@@ -56,8 +56,13 @@ export async function openTaskQueue(nats: NatsConnection): Promise<TaskQueue> {
   let stop: (() => Promise<unknown>) | undefined;
 
   return {
-    async publish(pointer) {
-      await jetstream.publish(taskSubject(pointer), toJson(pointer));
+    async publish(pointers) {
+      const last = pointers.at(-1);
+      if (last === undefined) return;
+      // The server takes them in the order in which they are sent: when it has the last it has them all, and one answer
+      // costs less than a thousand. One that it did not take after all is published again (republishLost).
+      for (const pointer of pointers.slice(0, -1)) nats.publish(taskSubject(pointer), toJson(pointer));
+      await jetstream.publish(taskSubject(last), toJson(last));
     },
 
     async hold(maxHeld, onPointer) {

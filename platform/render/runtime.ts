@@ -305,6 +305,8 @@ export type OpenOptions = {
   threads: number;
   /** For starting the renderer and loading the scene. */
   loadTimeoutMs?: number;
+  /** 0, or up to 19 for a session that gives way to all else on this machine; left out: as the runtime's others. */
+  niceness?: number | undefined;
   /** One of {@link RenderRuntime.start} to load the scene in; it belongs to the session from here on, or is ended. */
   started?: StartedRenderer | undefined;
 };

@@ -39,6 +39,8 @@ export class Spares implements AsyncDisposable {
     return {
       ...runtime,
       open: async (scene, options) => {
+        // Started to run like any other, and by others to be taken soon: not for one that gives way.
+        if (options.niceness !== undefined) return await runtime.open(scene, options);
         const started = await this.#take(runtime);
         return await runtime.open(scene, { ...options, started });
       },

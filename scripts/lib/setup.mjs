@@ -3,7 +3,7 @@
  * dependencies, since it runs before anything is installed. Everything that is there already is left alone.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export const ROOT = join(import.meta.dirname, '..', '..');
@@ -22,6 +22,7 @@ const NEEDED_FOR_TESTS = [
   { debianPackage: 'docker.io', isThere: () => hasProgram('dockerd') || process.env.DOCKER_HOST },
   { debianPackage: 'debootstrap', isThere: () => hasProgram('debootstrap') },
   { debianPackage: 'ffmpeg', isThere: () => hasProgram('ffmpeg') },
+  { debianPackage: 'postgresql', isThere: () => hasProgram('initdb') || hasPostgres() },
 ];
 
 /** Exit code for "this machine lacks something", as in the error table (protocol/errors.ts). */
@@ -122,6 +123,15 @@ function hasProgram(name) {
       return false;
     }
   });
+}
+
+/** Debian keeps the programs of each version of the server in a folder of its own. */
+function hasPostgres() {
+  const folder = '/usr/lib/postgresql';
+  return (
+    existsSync(folder) &&
+    readdirSync(folder).some((version) => existsSync(join(folder, version, 'bin', 'initdb')))
+  );
 }
 
 /** Debian's Blender uses Debian's Python: a module that imports there can be imported in Blender. */

@@ -4,15 +4,19 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { evmHash, headerHash } from '../../platform/chain/block-hashes.ts';
 import type { FarmChain } from '../../platform/chain/chain.ts';
-import { isDeployed } from '../../platform/chain/deploy.ts';
+import { escrow } from '../../platform/chain/contracts.ts';
+import { EMBEDDED_STAKE, isDeployed } from '../../platform/chain/deploy.ts';
 import { anvilCommand, freePort, startAnvil } from '../../platform/chain/embedded.ts';
 import { ethersChain } from '../../platform/chain/ethers-chain.ts';
 import { jsonRpc } from '../../platform/chain/json-rpc.ts';
 import { copyOf, prepareStateFile } from '../../platform/chain/state-file.ts';
-import { escrowInterface } from '../../platform/chain/transactions.ts';
 import { isFarmError } from '../../protocol/errors.ts';
-import { type ChainFixture, startChainFixture } from './fixture.ts';
+import { type ChainFixture, randomBytes32, startChainFixture } from './fixture.ts';
+import { forgetful } from './proxies.ts';
+
+const HISTORY_CONTRACT = '0x0000f90827f1c53a10cb7a02335b175320002935';
 
 const signal = new AbortController().signal;
 let farm: ChainFixture;
@@ -65,7 +69,10 @@ describe('the embedded chain', () => {
     const durableMs = performance.now() - startedMs;
     const copied = JSON.parse(await readFile(copyOf(farm.stateFile), 'utf8'));
     expect(Number(copied.block.number)).toBeGreaterThanOrEqual(Number(write.blockNumber));
-    const last = await chain.commitMany([farm.signedCommit(jobKey)]);
+    const signedLast = farm.signedCommit(jobKey);
+    const last = await chain.commitMany([signedLast]);
+    const lastKey = signedLast.commit.batchKey;
+    expect((await chain.batch(lastKey)).state).toBe('committed');
     await kill9();
     await startAgain();
     expect((await chain.batch(signed.commit.batchKey)).state).toBe('committed');
@@ -77,8 +84,11 @@ describe('the embedded chain', () => {
       writeOfLastMomentLost: lost,
     });
     expect(receipt).not.toBeNull();
-    // The nonce follows the chain back: the next write is neither refused nor left waiting.
-    await chain.commitMany([farm.signedCommit(jobKey)]);
+    // The nonce follows the chain back: the next write is neither refused nor left waiting. And what was read before
+    // the chain forgot it is not taken for true.
+    expect((await chain.batch(lastKey)).state).toBe(lost ? 'none' : 'committed');
+    if (lost) await chain.commitMany([signedLast]);
+    expect((await chain.batch(lastKey)).state).toBe('committed');
   });
 
   it('survives a state file that was cut off while it was written', async () => {
@@ -101,26 +111,66 @@ describe('the embedded chain', () => {
     const { jobKey } = await farm.open();
     const batchKey = await farm.batchIn(jobKey, 'committed');
     await chain.waitUntilDrawable(batchKey);
+    const { anchor, operator } = await chain.batch(batchKey);
+    const drawer = await chain.drawerOf(batchKey);
     await farm.anvil.stop();
     await startAgain();
+    const deciding = anchor + 1n;
+    const real = await headerHash(farm.rpc, deciding);
+    expect(await evmHash(farm.rpc, deciding)).not.toBe(real);
     const before = await farm.now();
     await chain.waitUntilDrawable(batchKey);
     console.info(`aging the batch moved the chain's clock by ${(await farm.now()) - before} s`);
-    const head = await chain.verifierHead();
-    const first = await chain.draw(batchKey, farm.secrets.nextPreimage(head));
-    expect(first.kind).toBe('reanchored');
-    await chain.waitUntilDrawable(batchKey);
-    const drawn = await chain.draw(batchKey, farm.secrets.nextPreimage(head));
+    // Not shown by the EVM any more, so the contract asks the history, which kept it: the same drawer as before.
+    expect(await evmHash(farm.rpc, deciding)).toBeNull();
+    expect(await chain.drawerOf(batchKey)).toBe(drawer);
+    const drawn = await chain.draw(batchKey, await farm.nextSecret(batchKey));
     expect(drawn.kind).toBe('drawn');
-    const { commitBlock } = await chain.batch(batchKey);
-    const header = await farm.rpc.call('eth_getBlockByNumber', [
-      `0x${(commitBlock + 1n).toString(16)}`,
-      false,
-    ]);
+    expect(await chain.batch(batchKey)).toMatchObject({ state: 'drawn', anchor, operator, reanchors: 0 });
     const receipt = await farm.rpc.call('eth_getTransactionReceipt', [drawn.txHash]);
     const { logs } = receipt as { logs: { topics: string[]; data: string }[] };
-    const event = logs.map((log) => escrowInterface.parseLog(log)).find((parsed) => parsed?.name === 'Drawn');
-    expect(event?.args['blockHash']).toBe((header as { hash: string }).hash);
+    const event = logs.map((log) => escrow.event(log)).find((parsed) => parsed?.name === 'Drawn');
+    expect(event?.args).toMatchObject({ blockHash: real });
+  });
+
+  it('gives a batch whose block nobody can see any more a new anchor, and nobody pays', async () => {
+    const { chain } = farm;
+    // As on a chain without the history contract.
+    await farm.rpc.call('anvil_setCode', [HISTORY_CONTRACT, '0x']);
+    const { jobKey } = await farm.open();
+    const [batchKey, late] = [
+      await farm.batchIn(jobKey, 'committed'),
+      await farm.batchIn(jobKey, 'committed'),
+    ];
+    await farm.mine(300);
+    expect(await chain.drawerOf(batchKey)).toBeNull();
+    await chain.waitUntilDrawable(batchKey);
+    expect(await chain.batch(batchKey)).toMatchObject({ state: 'committed', reanchors: 1 });
+    await farm.drawNext(batchKey);
+    // One that is stuck on its way until the hash is gone shows no secret: it is anchored anew in its place.
+    const head = await chain.verifierHead(farm.verifiers[0]?.address ?? farm.node.address);
+    expect((await chain.draw(late, randomBytes32())).kind).toBe('reanchored');
+    expect(await chain.verifierHead(farm.verifiers[0]?.address ?? farm.node.address)).toBe(head);
+    await farm.drawNext(late);
+    for (const { operator } of farm.verifiers) {
+      expect(await chain.operator(operator.address)).toMatchObject({ stake: EMBEDDED_STAKE });
+    }
+  });
+
+  it('takes no answer whose events and lane do not agree', async () => {
+    const { chain } = farm;
+    const { jobKey } = await farm.open();
+    const batchKey = await farm.batchIn(jobKey, 'drawn');
+    const server = await forgetful(farm.anvil.url, escrow.topic('Drawn'));
+    const lied = ethersChain({
+      ...{ ...farm.deployment, url: server.url, coordinatorKey: farm.coordinator.key },
+      embedded: { stateFile: farm.stateFile },
+    });
+    await expect(lied.batch(batchKey)).rejects.toSatisfy(
+      (error) => isFarmError(error, 'CHAIN_UNAVAILABLE') && error.message.includes(batchKey),
+    );
+    expect((await chain.batch(batchKey)).state).toBe('drawn');
+    await server.close();
   });
 
   it('is not deployed where the contracts are not', async () => {
@@ -154,7 +204,7 @@ describe('the embedded chain', () => {
     await expect(jsonRpc(other.url).call('eth_chainId', [])).rejects.toSatisfy((error) => isFarmError(error));
     const durable = farm.chain.waitUntilDurable(0n, AbortSignal.abort(new Error('enough')));
     await expect(durable).rejects.toThrow('enough');
-    await expect(farm.chain.verifierHead(AbortSignal.abort(new Error('never mind')))).rejects.toThrow(
+    await expect(farm.chain.verifiers(AbortSignal.abort(new Error('never mind')))).rejects.toThrow(
       'never mind',
     );
   });

@@ -1,22 +1,30 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { OpenJobTerms } from '../../platform/chain/chain.ts';
+import type { OpenJobTerms, VerdictTerms } from '../../platform/chain/chain.ts';
+import { token } from '../../platform/chain/contracts.ts';
+import { EMBEDDED_TERMS } from '../../platform/chain/deploy.ts';
+import { batchKeyOf, deviceClassKey, partsOfBatchKey } from '../../platform/chain/keys.ts';
 import {
   escrowDomain,
   OUTCOME_NUMBERS,
+  registryDomain,
   signCommit,
+  signDispute,
+  signNodeTerms,
   signOpenJob,
+  signStakeTerms,
   signVerdict,
+  signVerifierTerms,
 } from '../../platform/chain/signing.ts';
-import { tokenInterface, transactionSender } from '../../platform/chain/transactions.ts';
+import { transactionSender } from '../../platform/chain/transactions.ts';
 import { isFarmError } from '../../protocol/errors.ts';
-import type { Bytes32 } from '../../protocol/ids.ts';
+import type { Address, Bytes32, Signature } from '../../protocol/ids.ts';
 import { type ChainFixture, party, randomBytes32, startChainFixture } from './fixture.ts';
 
 let farm: ChainFixture;
 let job: OpenJobTerms;
 beforeAll(async () => {
   farm = await startChainFixture();
-  job = await farm.open();
+  job = await farm.open({ budget: 100_000_000n });
 });
 afterAll(() => farm.end());
 
@@ -41,6 +49,12 @@ async function said(attempt: Promise<unknown>): Promise<string> {
 
 const commitAs = (overrides: Parameters<ChainFixture['signedCommit']>[1]): Promise<unknown> =>
   farm.chain.commitMany([farm.signedCommit(job.jobKey, overrides)]);
+
+/** An escrow or registry elsewhere, or on another chain. */
+const elsewhere = (of: typeof escrowDomain | typeof registryDomain, address: Address) => [
+  of(farm.deployment.chainId + 1, address),
+  of(farm.deployment.chainId, farm.node.address),
+];
 
 describe('a job', () => {
   const terms = async (): Promise<OpenJobTerms> => ({
@@ -69,11 +83,7 @@ describe('a job', () => {
   });
   it('is not opened with a signature for another chain or another escrow', async () => {
     const open = await terms();
-    const { chainId, escrowAddress } = farm.deployment;
-    for (const domain of [
-      escrowDomain(chainId + 1, escrowAddress),
-      escrowDomain(chainId, farm.node.address),
-    ]) {
+    for (const domain of elsewhere(escrowDomain, farm.deployment.escrowAddress)) {
       await refuses(
         farm.chain.openJob(open, signOpenJob(domain, open, farm.requester.key), null),
         'WrongSigner',
@@ -106,21 +116,30 @@ describe('a commit', () => {
       farm.chain.commitMany([{ commit: { ...commit, root: randomBytes32() }, signature }]),
       'WrongSigner',
     );
-    const thief = { ...commit, node: farm.stranger.address };
-    await refuses(farm.chain.commitMany([{ commit: thief, signature }]), 'WrongSigner');
+  });
+  it('is refused for a node that the registry does not know', async () => {
+    const unknown = party();
+    await refuses(farm.chain.commitMany([farm.signedCommit(job.jobKey, {}, unknown)]), 'NodeNotRegistered');
   });
   it('is refused when a stranger brings it, although the node signed', async () => {
     const { commit, signature } = farm.signedCommit(job.jobKey);
     await refuses(farm.sendAs(farm.stranger, 'commit', [commit, signature]), 'NotCoordinator');
     await refuses(farm.sendAs(farm.stranger, 'commitMany', [[commit], [signature]]), 'NotCoordinator');
   });
-  it('is refused for a batchKey that has one, in whatever state', async () => {
+  it('is refused in a lane that is taken, and for a generation that was, in whatever state', async () => {
     const batchKey = await farm.batchIn(job.jobKey, 'committed');
-    await refuses(commitAs({ batchKey }), 'BatchExists');
+    const parts = partsOfBatchKey(batchKey);
+    const later = batchKeyOf({ ...parts, generation: parts.generation + 1n });
+    await refuses(commitAs({ batchKey }), 'LaneTaken');
+    await refuses(commitAs({ batchKey: later }), 'LaneTaken');
     await farm.drawNext(batchKey);
-    await farm.attestAs(batchKey, 'fail');
+    await farm.attestAs(batchKey, 'inconclusive');
+    await farm.attestAs(batchKey, 'inconclusive');
+    await refuses(commitAs({ batchKey: later }), 'LaneTaken');
     await farm.chain.settleMany([batchKey]);
-    await refuses(commitAs({ batchKey }), 'BatchExists');
+    await refuses(commitAs({ batchKey }), 'LaneTaken');
+    await refuses(commitAs({ batchKey: batchKeyOf({ ...parts, generation: 0n }) }), 'LaneTaken');
+    expect(await said(commitAs({ batchKey: later }))).toBe('done');
   });
   it('is refused above the task price, above the free money, and with no or too many receipts', async () => {
     await refuses(commitAs({ count: 1, amount: job.maxTaskPrice + 1n }), 'AboveMaxTaskPrice');
@@ -138,7 +157,7 @@ describe('a commit', () => {
   });
   it('takes all of a transaction back when one of it is refused', async () => {
     const good = farm.signedCommit(job.jobKey);
-    await refuses(farm.chain.commitMany([good, good]), 'BatchExists');
+    await refuses(farm.chain.commitMany([good, good]), 'LaneTaken');
     expect((await farm.chain.batch(good.commit.batchKey)).state).toBe('none');
   });
   it('is refused for a job that is closed, past its deadline, or was never opened', async () => {
@@ -155,63 +174,125 @@ describe('a commit', () => {
 describe('a draw', () => {
   it('is refused before the second block after the commit', async () => {
     const batchKey = await farm.batchIn(job.jobKey, 'committed');
-    const preimage = farm.secrets.nextPreimage(await farm.chain.verifierHead());
-    await refuses(farm.chain.draw(batchKey, preimage), 'DrawTooEarly');
-    await refuses(farm.sendAs(farm.stranger, 'reanchor', [batchKey]), 'DrawTooEarly');
+    await refuses(farm.chain.draw(batchKey, randomBytes32()), 'DrawTooEarly');
   });
   it('is refused with another value than the preimage of the head', async () => {
     const batchKey = await farm.batchIn(job.jobKey, 'committed');
     await farm.chain.waitUntilDrawable(batchKey);
-    const head = await farm.chain.verifierHead();
-    const next = farm.secrets.nextPreimage(head);
-    for (const wrong of [randomBytes32(), head, farm.secrets.nextPreimage(next)]) {
+    const drawer = (await farm.chain.drawerOf(batchKey)) ?? ('' as Address);
+    const { secrets } = farm.verifierOf(drawer);
+    const head = await farm.chain.verifierHead(drawer);
+    for (const wrong of [randomBytes32(), head, secrets.nextPreimage(secrets.nextPreimage(head))]) {
       await refuses(farm.chain.draw(batchKey, wrong), 'WrongPreimage');
     }
   });
-  it('is refused a second time, with the same secret or the next', async () => {
-    const batchKey = await farm.batchIn(job.jobKey, 'drawn');
-    await refuses(farm.chain.draw(batchKey, await farm.chain.verifierHead()), 'WrongBatchState');
-    const next = farm.secrets.nextPreimage(await farm.chain.verifierHead());
-    await refuses(farm.chain.draw(batchKey, next), 'WrongBatchState');
-  });
-  it('is not repeated by anchoring anew while the hash is still there', async () => {
+  it('is refused from anybody but the drawer and the coordinator', async () => {
     const batchKey = await farm.batchIn(job.jobKey, 'committed');
-    await farm.mine(200);
-    await refuses(farm.sendAs(farm.stranger, 'reanchor', [batchKey]), 'BlockHashStillThere');
+    await farm.chain.waitUntilDrawable(batchKey);
+    const secret = await farm.nextSecret(batchKey);
+    const drawing = farm.sendAs(farm.stranger, 'draw', [batchKey, await farm.struct(batchKey), secret]);
+    await refuses(drawing, 'NotDrawer');
+  });
+  it('is refused a second time, and for a batch that never was', async () => {
+    const batchKey = await farm.batchIn(job.jobKey, 'drawn');
+    await refuses(farm.chain.draw(batchKey, randomBytes32()), 'WrongBatchState');
+    await refuses(farm.chain.draw(farm.newBatchKey(), randomBytes32()), 'WrongBatch');
+  });
+  it('is not repeated by anchoring anew while its drawer has time', async () => {
+    const batchKey = await farm.batchIn(job.jobKey, 'committed');
+    await farm.mine(EMBEDDED_TERMS.drawBlocks - 10);
+    const struct = await farm.struct(batchKey);
+    await refuses(farm.sendAs(farm.stranger, 'reanchor', [batchKey, struct]), 'DrawWindowOpen');
+  });
+  it('is refused when somebody makes the batch another than it is', async () => {
+    const batchKey = await farm.batchIn(job.jobKey, 'committed');
+    await farm.chain.waitUntilDrawable(batchKey);
+    const struct = { ...(await farm.struct(batchKey)), operator: farm.stranger.address };
+    const secret = await farm.nextSecret(batchKey);
+    await refuses(farm.sendAs(farm.coordinator, 'draw', [batchKey, struct, secret]), 'WrongBatch');
   });
 });
 
 describe('a verdict', () => {
-  const verdict = (batchKey: Bytes32) => ({ batchKey, outcome: 'pass' as const, evidence: randomBytes32() });
+  const verdict = async (batchKey: Bytes32): Promise<VerdictTerms> => ({
+    ...{ batchKey, seed: (await farm.chain.batch(batchKey)).seed ?? randomBytes32() },
+    ...{ outcome: 'pass' as const, evidence: randomBytes32() },
+  });
+  const askedKey = async (batchKey: Bytes32) => {
+    const [asked] = (await farm.chain.batch(batchKey)).asked;
+    return farm.verifierOf(asked ?? ('' as Address)).key;
+  };
 
-  it('is refused from anybody but the verifier, and when changed on the way', async () => {
+  it('is refused from anybody but the one who is asked, and when changed on the way', async () => {
     const batchKey = await farm.batchIn(job.jobKey, 'drawn');
-    const said = verdict(batchKey);
-    await refuses(farm.chain.attest(said, signVerdict(farm.domain, said, party().key)), 'WrongSigner');
-    const signature = signVerdict(farm.domain, { ...said, outcome: 'fail' }, farm.verifier.key);
-    await refuses(farm.chain.attest(said, signature), 'WrongSigner');
+    const word = await verdict(batchKey);
+    const key = await askedKey(batchKey);
+    const other = farm.verifiers.find((verifier) => verifier.key !== key);
+    for (const wrong of [party().key, other?.key ?? party().key]) {
+      await refuses(farm.chain.attest(word, signVerdict(farm.domain, word, wrong)), 'WrongSigner');
+    }
+    const changed = signVerdict(farm.domain, { ...word, outcome: 'fail' }, key);
+    await refuses(farm.chain.attest(word, changed), 'WrongSigner');
+    const ofAnotherDraw = signVerdict(farm.domain, { ...word, seed: randomBytes32() }, key);
+    await refuses(farm.chain.attest(word, ofAnotherDraw), 'WrongSigner');
   });
   it('is refused before the draw and after another verdict', async () => {
-    const early = verdict(await farm.batchIn(job.jobKey, 'committed'));
-    await refuses(
-      farm.chain.attest(early, signVerdict(farm.domain, early, farm.verifier.key)),
-      'WrongBatchState',
-    );
-    const late = verdict(await farm.batchIn(job.jobKey, 'fail'));
-    await refuses(
-      farm.chain.attest(late, signVerdict(farm.domain, late, farm.verifier.key)),
-      'WrongBatchState',
-    );
+    const early = await verdict(await farm.batchIn(job.jobKey, 'committed'));
+    const [anybody] = farm.verifiers;
+    const key = anybody?.key ?? party().key;
+    await refuses(farm.chain.attest(early, signVerdict(farm.domain, early, key)), 'WrongBatchState');
+    const late = await verdict(await farm.batchIn(job.jobKey, 'pass'));
+    await refuses(farm.chain.attest(late, signVerdict(farm.domain, late, key)), 'WrongBatchState');
   });
   it('is refused with an outcome that means nothing', async () => {
-    const said = verdict(await farm.batchIn(job.jobKey, 'drawn'));
-    const signature = signVerdict(farm.domain, said, farm.verifier.key);
+    const batchKey = await farm.batchIn(job.jobKey, 'drawn');
+    const word = await verdict(batchKey);
+    const signature = signVerdict(farm.domain, word, await askedKey(batchKey));
+    const struct = await farm.struct(batchKey);
     for (const outcome of [0, Math.max(...Object.values(OUTCOME_NUMBERS)) + 1]) {
-      await refuses(
-        farm.sendAs(farm.stranger, 'attest', [{ ...said, outcome }, signature]),
-        'UnknownOutcome',
-      );
+      const unknown = { outcome, evidence: word.evidence, signature };
+      await refuses(farm.sendAs(farm.stranger, 'attest', [batchKey, struct, unknown]), 'UnknownOutcome');
     }
+  });
+  it('is not asked of another while the one who is asked has time, nor when there is no other', async () => {
+    const batchKey = await farm.batchIn(job.jobKey, 'drawn');
+    await refuses(farm.chain.replace(batchKey), 'WindowOpen');
+    await farm.attestAs(batchKey, 'fail');
+    await farm.passTime(EMBEDDED_TERMS.verdictWindowS + 60);
+    await refuses(farm.chain.replace(batchKey), 'NoVerifierLeft');
+  });
+});
+
+describe('a dispute', () => {
+  const dispute = async (batchKey: Bytes32, change: { bond?: bigint; seed?: Bytes32 } = {}) => {
+    const { seed } = await farm.chain.batch(batchKey);
+    const terms = {
+      ...{ batchKey, seed: seed ?? randomBytes32(), disputer: farm.stranger.address },
+      ...{ bond: EMBEDDED_TERMS.disputeBond, ...change },
+    };
+    return { terms, signature: signDispute(farm.domain, terms, farm.stranger.key) };
+  };
+
+  it('is refused with another bond, for another draw, and unsigned', async () => {
+    const batchKey = await farm.batchIn(job.jobKey, 'pass');
+    const cheap = await dispute(batchKey, { bond: 1n });
+    await refuses(farm.chain.dispute(cheap.terms, cheap.signature, null), 'WrongBond');
+    const other = await dispute(batchKey, { seed: randomBytes32() });
+    await refuses(farm.chain.dispute(other.terms, other.signature, null), 'WrongSeed');
+    const { terms } = await dispute(batchKey);
+    await refuses(
+      farm.chain.dispute(terms, signDispute(farm.domain, terms, party().key), null),
+      'WrongSigner',
+    );
+  });
+  it('is refused before a judgement, of an inconclusive one, and where no committee can be had', async () => {
+    const drawn = await dispute(await farm.batchIn(job.jobKey, 'drawn'));
+    await refuses(farm.chain.dispute(drawn.terms, drawn.signature, null), 'WrongBatchState');
+    const unclear = await dispute(await farm.batchIn(job.jobKey, 'inconclusive'));
+    await refuses(farm.chain.dispute(unclear.terms, unclear.signature, null), 'NotDisputable');
+    // This farm has two verifiers.
+    const few = await farm.batchIn(job.jobKey, 'pass');
+    await refuses(farm.dispute(few, farm.stranger), 'CommitteeTooSmall');
   });
 });
 
@@ -219,18 +300,21 @@ describe('money', () => {
   it('does not move twice, nor without a verdict', async () => {
     const paid = await farm.batchIn(job.jobKey, 'pass');
     const before = await farm.chain.credit(farm.node.address);
-    await refuses(farm.chain.settleMany([paid, paid]), 'WrongBatchState');
+    await refuses(farm.chain.settleMany([paid, paid]), 'WrongBatch');
     await farm.chain.settleMany([paid]);
-    await refuses(farm.chain.settleMany([paid]), 'WrongBatchState');
+    await refuses(farm.chain.settleMany([paid]), 'WrongBatch');
     expect(await farm.chain.credit(farm.node.address)).toBe(before + 1_000_000n);
     await refuses(farm.chain.settleMany([await farm.batchIn(job.jobKey, 'drawn')]), 'WrongBatchState');
-    await refuses(farm.chain.settleMany([randomBytes32()]), 'WrongBatchState');
+    await refuses(farm.chain.settleMany([farm.newBatchKey()]), 'WrongBatch');
   });
   it('does not move twice when two settle in the same block, and the second is told why', async () => {
     const paid = await farm.batchIn((await farm.open()).jobKey, 'pass');
+    const struct = await farm.struct(paid);
     await farm.rpc.call('evm_setAutomine', [false]);
     const both = Promise.all(
-      [farm.stranger, farm.requester].map((sender) => said(farm.sendAs(sender, 'settle', [[paid]]))),
+      [farm.stranger, farm.requester].map((sender) =>
+        said(farm.sendAs(sender, 'settle', [[paid], [struct]])),
+      ),
     );
     try {
       // Both have arrived once the chain holds two that are not in a block yet.
@@ -242,18 +326,18 @@ describe('money', () => {
       await farm.rpc.call('evm_mine', []);
       await farm.rpc.call('evm_setAutomine', [true]);
     }
-    expect((await both).toSorted()).toEqual(['WrongBatchState', 'done']);
+    expect((await both).toSorted()).toEqual(['WrongBatch', 'done']);
   });
   it('does not come back while a verdict may still come, nor after one', async () => {
     const { jobKey } = await farm.open();
     const open = await farm.batchIn(jobKey, 'committed');
-    await refuses(farm.chain.expire(open), 'VerdictWindowOpen');
-    const attested = await farm.batchIn(jobKey, 'pass');
-    await farm.passTime(7 * 86_400 + 60);
-    await refuses(farm.chain.expire(attested), 'WrongBatchState');
+    await refuses(farm.chain.expire(open), 'WindowOpen');
+    const judged = await farm.batchIn(jobKey, 'pass');
+    await farm.passTime(EMBEDDED_TERMS.expireWindowS + 60);
+    await refuses(farm.chain.expire(judged), 'WrongBatchState');
     await farm.chain.expire(open);
-    await refuses(farm.chain.expire(open), 'WrongBatchState');
-    await refuses(farm.chain.settleMany([open]), 'WrongBatchState');
+    await refuses(farm.chain.expire(open), 'WrongBatch');
+    await refuses(farm.chain.settleMany([open]), 'WrongBatch');
   });
   it('does not go to accounts without credit', async () => {
     await refuses(farm.chain.withdrawFor(party().address), 'NothingToWithdraw');
@@ -262,8 +346,73 @@ describe('money', () => {
   it('is not minted by a stranger', async () => {
     const { address, key } = farm.stranger;
     const sender = transactionSender(farm.rpc, farm.deployment.chainId, key);
-    const data = tokenInterface.encodeFunctionData('mint', [address, 1n]);
+    const data = token.encode('mint', [address, 1n]);
     const to = farm.deployment.tokenAddress;
     await refuses(sender.send({ to, data, label: 'mint' }), 'OwnableUnauthorizedAccount');
+  });
+});
+
+describe('the registry', () => {
+  const terms = async (node: Address, operator: Address) => {
+    const { nonce } = await farm.chain.operator(operator);
+    return { node, operator, deviceClass: deviceClassKey('cpu-avx2'), ask: 1n, nonce };
+  };
+
+  it('takes a node only with both signatures, each once, and for this registry', async () => {
+    const [node, operator] = [party(), party()];
+    const signed = await terms(node.address, operator.address);
+    const by = (key = operator.key, domain = farm.registryDomain): Signature =>
+      signNodeTerms(domain, signed, key);
+    await refuses(farm.chain.registerNode(signed, by(node.key), by(node.key)), 'WrongSigner');
+    await refuses(farm.chain.registerNode(signed, by(), by()), 'WrongSigner');
+    for (const domain of elsewhere(registryDomain, farm.deployment.registryAddress)) {
+      await refuses(farm.chain.registerNode(signed, by(operator.key, domain), by(node.key)), 'WrongSigner');
+    }
+    await farm.chain.registerNode(signed, by(), by(node.key));
+    await refuses(farm.chain.registerNode(signed, by(), by(node.key)), 'WrongNonce');
+  });
+  it('lets nobody take another’s node, and only its operator let go of it', async () => {
+    const thief = party();
+    const stolen = await terms(farm.node.address, thief.address);
+    const signature = signNodeTerms(farm.registryDomain, stolen, thief.key);
+    await refuses(farm.chain.registerNode(stolen, signature, signature), 'NodeTaken');
+    await refuses(farm.registerAs(farm.stranger, 'removeNode', [farm.node.address]), 'NotOperator');
+  });
+  it('takes stake only as its operator signed for it, with its money', async () => {
+    const operator = party();
+    const staking = { operator: operator.address, amount: 5n, nonce: 0n };
+    const signature = signStakeTerms(farm.registryDomain, staking, operator.key);
+    await refuses(farm.chain.stakeFor({ ...staking, amount: 6n }, signature, null), 'WrongSigner');
+    await refuses(farm.chain.stakeFor(staking, signature, null), 'ERC20InsufficientAllowance');
+  });
+  it('takes a verifier only with stake behind it, and only with the head that it has', async () => {
+    const operator = party();
+    const verifier = party();
+    const joining = { verifier: verifier.address, operator: operator.address, head: randomBytes32() };
+    const signed = (change: { head?: Bytes32; nonce: bigint }) => {
+      const whole = { ...joining, ...change };
+      return [whole, signVerifierTerms(farm.registryDomain, whole, operator.key)] as const;
+    };
+    await refuses(farm.chain.joinVerifier(...signed({ nonce: 0n })), 'StakeTooSmall');
+    const [taken] = farm.verifiers;
+    if (taken === undefined) throw new Error('this farm has no verifier');
+    const { nonce } = await farm.chain.operator(taken.operator.address);
+    const other = {
+      ...{ verifier: taken.address, operator: taken.operator.address, head: randomBytes32(), nonce },
+    };
+    const signature = signVerifierTerms(farm.registryDomain, other, taken.operator.key);
+    await refuses(farm.chain.joinVerifier(other, signature), 'WrongHead');
+    await refuses(farm.chain.activateVerifier(taken.address), 'VerifierActive');
+    await refuses(farm.chain.activateVerifier(verifier.address), 'VerifierUnknown');
+  });
+  it('keeps stake until it has thawed', async () => {
+    await farm.registerAs(farm.node, 'thaw', [1n]);
+    await refuses(farm.registerAs(farm.stranger, 'unstake', [farm.node.address]), 'StillThawing');
+  });
+  it('lets only the escrow punish and use secrets', async () => {
+    const { address } = farm.node;
+    await refuses(farm.registerAs(farm.stranger, 'slash', [address, 1n, randomBytes32()]), 'NotEscrow');
+    const secret = [randomBytes32(), 1n, address, randomBytes32()] as const;
+    await refuses(farm.registerAs(farm.stranger, 'useSecret', secret), 'NotEscrow');
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type AuditedBatch, type Books, checkBooks, paidBatches } from '../../cli/audit/books.ts';
 import { digestBytes } from '../../platform/blobs/digest-file.ts';
-import { jobKey } from '../../platform/chain/keys.ts';
+import { batchKeyOf, jobKey } from '../../platform/chain/keys.ts';
 import { drawChallenge } from '../../proof/draw.ts';
 import { RECEIPTS_PER_CHALLENGE } from '../../proof/policy.ts';
 import { receiptLeaf, receiptRoot, sortByLeaf } from '../../proof/receipts.ts';
@@ -47,16 +47,20 @@ function batchOf(id: string, frames: readonly number[]): AuditedBatch {
     };
   });
   const batchId = id as BatchId;
+  const batchKey = batchKeyOf({ node: NODE, lane: 0, generation: BigInt(frames[0] ?? 1) });
   const evidence: Evidence = {
-    ...{ version: 2, batchId, jobId: JOB, scene: digestBytes('scene'), precision: 'float' },
+    ...{ version: 3, batchId, batchKey, jobId: JOB, scene: digestBytes('scene'), precision: 'float' },
     ...{ thresholds: 'sameClass', seed: SEED, root, outcome: 'pass', engine: 'blender-3.4.1' },
     ...{ deviceClass: 'cpu-avx2', comparisons },
   };
   const onChain: AuditedBatch['onChain'] = {
     ...{ state: 'settled', jobKey: jobKey(JOB), node: NODE, root, count, amount: 100n * BigInt(count) },
-    ...{ commitBlock: 1n, committedAt: 1, reanchors: 0, seed: SEED, outcome: 'pass', evidence: SEED },
+    ...{ anchor: 1n, committedAt: 1, since: 1, reanchors: 0, seed: SEED, outcome: 'pass', evidence: SEED },
+    ...{ operator: NODE, stake: 0n, asked: [], second: null, members: [], votes: [], agreed: false },
+    ...{ last: false, disputer: null, bond: 0n, paid: 100n * BigInt(count), slashed: 0n },
+    first: { verifier: NODE, outcome: 'pass', evidence: SEED },
   };
-  return { view: { id: batchId } as AuditedBatch['view'], onChain, receipts, evidence };
+  return { view: { id: batchId, batchKey } as AuditedBatch['view'], onChain, receipts, evidence };
 }
 
 function books(): Books {

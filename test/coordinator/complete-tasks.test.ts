@@ -174,7 +174,7 @@ describe('delivering a task', () => {
     const leaf = receiptLeaf(early.receipt);
     const again = {
       ...early,
-      batch: signBatch(farm, node.key, node, second.job_id, moved, leaf, early.receipt.price),
+      batch: signBatch(farm, node.key, second.job_id, moved, leaf, early.receipt.price),
     };
     expect(await completeTask(farm.context, node.id, again)).toMatchObject({ moved: null });
   });
@@ -210,7 +210,6 @@ describe('delivering a task', () => {
     const forged = signBatch(
       farm,
       newPrivateKey(),
-      node,
       job.id,
       batch,
       receiptLeaf(message.receipt),
@@ -232,7 +231,6 @@ describe('delivering a task', () => {
     const replayed = signBatch(
       farm,
       node.key,
-      node,
       other.id,
       batch,
       receiptLeaf(message.receipt),
@@ -269,7 +267,7 @@ describe('delivering several tasks at once', () => {
     }
     const batch = await batchFor(farm, node, tasks[0] as TaskRow);
     const receipts = deliveries.map(({ receipt }) => receipt);
-    return { deliveries, batch: signRun(farm, node.key, node, batch, receipts) };
+    return { deliveries, batch: signRun(farm, node.key, batch, receipts) };
   }
   const states = async (tasks: readonly TaskRow[]) =>
     Promise.all(tasks.map(async (task) => (await farm.task(task.id)).state));

@@ -4,14 +4,16 @@ import type { CoordinatorContext } from '../../coordinator/context.ts';
 import { claimRun } from '../../coordinator/scheduling/claim-run.ts';
 import { completeTasks } from '../../coordinator/scheduling/complete-tasks.ts';
 import { onlineSince } from '../../coordinator/scheduling/nodes.ts';
+import type { Ending } from '../../coordinator/settlement/apply-outcome.ts';
 import { batchState, openBatch } from '../../coordinator/settlement/open-batch.ts';
 import { digestBytes } from '../../platform/blobs/digest-file.ts';
-import { batchKey, jobKey } from '../../platform/chain/keys.ts';
+import { jobKey } from '../../platform/chain/keys.ts';
 import { escrowDomain, type PrivateKey, signCommit } from '../../platform/chain/signing.ts';
 import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
 import type { Bytes32, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import type { BatchSignature, Delivery, LeaseGrant } from '../../protocol/messages.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
+import type { Outcome } from '../../protocol/verdict.ts';
 import {
   DEVICE_CLASS,
   ENGINE,
@@ -87,6 +89,11 @@ export async function receiptFor(farm: TestCoordinator, node: TestNode, task: Ta
   };
 }
 
+/** How the chain tells that a batch ended; a fail is one that two verifiers agree in. */
+export function ended(outcome: Outcome, more: Partial<Ending> = {}): Ending {
+  return { outcome, agreed: outcome === 'fail', slashed: 0n, whose: 'node', ...more };
+}
+
 /** The batch of this node as a lease would tell it. */
 export async function batchFor(
   farm: TestCoordinator,
@@ -100,7 +107,6 @@ export async function batchFor(
 export function signBatch(
   farm: TestCoordinator,
   key: PrivateKey,
-  node: TestNode,
   jobId: JobId,
   batch: LeaseGrant['batch'],
   leaf: Bytes32,
@@ -117,11 +123,8 @@ export function signBatch(
   const { root, count, amount } = signed;
   const commit = {
     jobKey: jobKey(jobId),
-    batchKey: batchKey(batch.batchId),
-    node: node.address,
-    root,
-    count,
-    amount,
+    batchKey: batch.batchKey,
+    ...{ root, count, amount },
   };
   return { ...signed, signature: signCommit(escrowDomain(chainId, escrowAddress), commit, key) };
 }
@@ -130,7 +133,6 @@ export function signBatch(
 export function signRun(
   farm: TestCoordinator,
   key: PrivateKey,
-  node: TestNode,
   batch: LeaseGrant['batch'],
   receipts: readonly Receipt[],
 ): BatchSignature {
@@ -138,7 +140,7 @@ export function signRun(
   let before = batch;
   for (const receipt of receipts) {
     const leaf = receiptLeaf(receipt);
-    signed = signBatch(farm, key, node, receipt.jobId, before, leaf, receipt.price);
+    signed = signBatch(farm, key, receipt.jobId, before, leaf, receipt.price);
     before = { ...before, leaves: [...before.leaves, leaf], amount: signed.amount };
   }
   if (signed === undefined) throw new Error('nothing to sign');
@@ -171,7 +173,7 @@ export async function completionOf(
     receipt,
     renderMs: 1_234.5,
     peakMemoryBytes: 1_000_000,
-    batch: signBatch(farm, node.key, node, task.job_id, batch, receiptLeaf(receipt), receipt.price),
+    batch: signBatch(farm, node.key, task.job_id, batch, receiptLeaf(receipt), receipt.price),
   };
 }
 

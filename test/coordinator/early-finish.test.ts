@@ -7,7 +7,7 @@ import { applyOutcome } from '../../coordinator/settlement/apply-outcome.ts';
 import { closeBatches } from '../../coordinator/settlement/open-batch.ts';
 import type { JobId, TaskId } from '../../protocol/ids.ts';
 import { type TaskRow, type TestCoordinator, testCoordinator } from '../support/coordinator-context.ts';
-import { completeTask, completionOf, deliver, leaseTo } from './delivery.ts';
+import { completeTask, completionOf, deliver, ended, leaseTo } from './delivery.ts';
 
 let farm: TestCoordinator;
 beforeAll(async () => {
@@ -57,9 +57,9 @@ describe('the finish task of a tiled frame', { timeout: 300_000 }, () => {
     await close();
     expect((await farm.batchOf(job.id)).state).toBe('closed');
     expect(await waiting(job.id)).toEqual(['finish']);
-    await applyOutcome(farm.context, good, 'pass');
+    await applyOutcome(farm.context, good, ended('pass'));
     expect(await waiting(job.id)).toEqual(['finish']);
-    await applyOutcome(farm.context, ofCheat, 'pass');
+    await applyOutcome(farm.context, ofCheat, ended('pass'));
     expect(await waiting(job.id)).toEqual([]);
   });
 
@@ -70,7 +70,7 @@ describe('the finish task of a tiled frame', { timeout: 300_000 }, () => {
     await deliver(farm, honest, finishes);
     const finished = await farm.batchOf(job.id);
     await close();
-    await applyOutcome(farm.context, ofCheat, 'fail');
+    await applyOutcome(farm.context, ofCheat, ended('fail'));
     expect(await farm.frame(job.id, 1)).toMatchObject({
       state: 'pending',
       picture: null,
@@ -92,7 +92,7 @@ describe('the finish task of a tiled frame', { timeout: 300_000 }, () => {
     await deliver(farm, cheat, [bad]);
     const ofCheat = await farm.batchOf(job.id);
     const leased = await leaseTo(farm, honest, finishes[0]);
-    await applyOutcome(farm.context, ofCheat, 'fail');
+    await applyOutcome(farm.context, ofCheat, ended('fail'));
     expect(await stateOf(finishes[0])).toBe('waiting');
     await expect(
       completeTask(farm.context, honest.id, await completionOf(farm, honest, leased)),
@@ -118,8 +118,8 @@ describe('the finish task of a tiled frame', { timeout: 300_000 }, () => {
       kind: 'finish',
       reason: 'put aside until its tiles are checked: tile-1.exr: broken',
     });
-    await applyOutcome(farm.context, good, 'pass');
-    await applyOutcome(farm.context, ofCheat, 'pass');
+    await applyOutcome(farm.context, good, ended('pass'));
+    await applyOutcome(farm.context, ofCheat, ended('pass'));
     expect(await stateOf(finishes[0])).toBe('queued');
     // Now it is nobody's tile any more.
     await fail();
@@ -133,7 +133,7 @@ describe('the finish task of a tiled frame', { timeout: 300_000 }, () => {
     await deliver(farm, honest, [finishes[0]]);
     await farm.db.transaction().execute((tx) => endJob(farm.context, tx, job.id, 'cancelled', null));
     await close();
-    await applyOutcome(farm.context, ofCheat, 'fail');
+    await applyOutcome(farm.context, ofCheat, ended('fail'));
     expect([await stateOf(finishes[0]), await stateOf(finishes[1])]).toEqual(['dropped', 'dropped']);
     expect(await waiting(job.id)).toEqual([]);
   });

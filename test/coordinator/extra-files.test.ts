@@ -6,7 +6,7 @@ import { digestBytes } from '../../platform/blobs/digest-file.ts';
 import { receiptLeaf } from '../../proof/receipts.ts';
 import type { Digest } from '../../protocol/ids.ts';
 import { type TaskRow, type TestCoordinator, testCoordinator } from '../support/coordinator-context.ts';
-import { batchFor, completeTask, completionOf, leaseTo, signBatch } from './delivery.ts';
+import { batchFor, completeTask, completionOf, ended, leaseTo, signBatch } from './delivery.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
@@ -29,7 +29,7 @@ async function delivering(extraFilesDigest: Digest, what: 'wholes' | 'tiles' = '
   const message = await completionOf(farm, node, task);
   const receipt = { ...message.receipt, extraFilesDigest };
   const batch = await batchFor(farm, node, task);
-  const signed = signBatch(farm, node.key, node, job.id, batch, receiptLeaf(receipt), receipt.price);
+  const signed = signBatch(farm, node.key, job.id, batch, receiptLeaf(receipt), receipt.price);
   return {
     job,
     task,
@@ -48,7 +48,7 @@ describe('the extra files of a delivered frame', () => {
     expect(await frameViews(farm.context, job.id)).toEqual([expect.objectContaining(shown)]);
     expect(await frameDetail(farm.context, job.id, 1)).toMatchObject({ ...shown, files: [FILE] });
     await closeBatches(farm.db, new Date(farm.clock.now()), 1_000);
-    await applyOutcome(farm.context, await farm.batchOf(job.id), 'pass');
+    await applyOutcome(farm.context, await farm.batchOf(job.id), ended('pass'));
     expect(await frameDetail(farm.context, job.id, 1)).toMatchObject({
       state: 'done',
       extraFiles: list,
@@ -61,7 +61,7 @@ describe('the extra files of a delivered frame', () => {
     const { job, done } = await delivering(await stored({ version: 1, files: [FILE] }));
     await done();
     await closeBatches(farm.db, new Date(farm.clock.now()), 1_000);
-    await applyOutcome(farm.context, await farm.batchOf(job.id), 'inconclusive');
+    await applyOutcome(farm.context, await farm.batchOf(job.id), ended('inconclusive'));
     expect(await frameViews(farm.context, job.id)).toEqual([
       expect.objectContaining({ state: 'pending', picture: null, extraFiles: null }),
     ]);

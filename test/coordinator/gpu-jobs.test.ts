@@ -39,7 +39,13 @@ let count = 0;
 async function join(...engines: Engines): Promise<NodeId> {
   const id = nodeIdSchema.parse(`gpu-node-${++count}`);
   const address = addressSchema.parse(addressOf(newPrivateKey()));
-  await welcomeNode(farm.context, id, { protocolVersion: PROTOCOL_VERSION, address, engines });
+  await welcomeNode(farm.context, id, {
+    protocolVersion: PROTOCOL_VERSION,
+    address,
+    operator: address,
+    engines,
+  });
+  await farm.db.updateTable('nodes').set({ operator: address }).where('id', '=', id).execute();
   return id;
 }
 const specOf = async (device: JobRequest['device']) => {

@@ -17,7 +17,16 @@ import {
   type TestNode,
   testCoordinator,
 } from '../support/coordinator-context.ts';
-import { batchFor, completeTask, completionOf, deliver, exrOf, leaseTo, signBatch } from './delivery.ts';
+import {
+  batchFor,
+  completeTask,
+  completionOf,
+  deliver,
+  ended,
+  exrOf,
+  leaseTo,
+  signBatch,
+} from './delivery.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
@@ -118,7 +127,7 @@ describe('a kept EXR', () => {
         .where('id', '=', batch.id)
         .execute();
       expect(await handOver.answer(node.id, kept, now)).toEqual(NOTHING);
-      await applyOutcome(farm.context, batch, outcome);
+      await applyOutcome(farm.context, batch, ended(outcome));
       expect(await handOver.answer(node.id, kept, now)).toEqual({ wanted: [], settled: kept });
     },
   );
@@ -128,7 +137,7 @@ describe('a kept EXR', () => {
     await farm.db.transaction().execute((tx) => endJob(farm.context, tx, job.id, 'cancelled', 'not needed'));
     const { batch, drawn } = await draw(job.id);
     expect(await handOver.answer(node.id, kept, now)).toEqual({ wanted: drawn, settled: [] });
-    await applyOutcome(farm.context, batch, 'pass');
+    await applyOutcome(farm.context, batch, ended('pass'));
     expect((await handOver.answer(node.id, kept, now)).settled).toEqual(kept);
   });
 
@@ -247,7 +256,7 @@ describe('delivering a whole frame', () => {
     const { node, task, message } = await leased(false);
     const receipt = { ...message.receipt, pictureDigest };
     const batch = await batchFor(farm, node, task);
-    const signed = signBatch(farm, node.key, node, task.job_id, batch, receiptLeaf(receipt), receipt.price);
+    const signed = signBatch(farm, node.key, task.job_id, batch, receiptLeaf(receipt), receipt.price);
     await expect(
       completeTask(farm.context, node.id, { ...message, receipt, batch: signed }),
     ).rejects.toMatchObject({ code: 'MESSAGE_INVALID', message: expect.stringMatching(reason) });

@@ -1,163 +1,233 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type BatchStep, nextStep } from '../../coordinator/settlement/next-step.ts';
+import {
+  type BatchStep,
+  CLOCK_SLACK_S,
+  type HeldWord,
+  type Known,
+  majority,
+  nextStep,
+} from '../../coordinator/settlement/next-step.ts';
 import type { BatchState as ChainState } from '../../platform/chain/chain.ts';
-import { type Bytes32, bytes32Schema } from '../../protocol/ids.ts';
+import { type Address, addressSchema, type Bytes32, bytes32Schema } from '../../protocol/ids.ts';
 import { type BatchState, batchStateSchema, type Outcome } from '../../protocol/verdict.ts';
+import { FAKE_TERMS } from './fake-escrow.ts';
 
 const seedOf = (draw: number): Bytes32 => bytes32Schema.parse(`0x${draw.toString(16).padStart(64, '0')}`);
-const CHAIN_STATES: ChainState[] = ['none', 'committed', 'drawn', 'attested', 'settled', 'expired'];
-const UNSETTLED: BatchState[] = ['closed', 'committed', 'drawn', 'judged'];
+const verifier = (nth: number): Address => addressSchema.parse(`0x${nth.toString(16).padStart(40, '0')}`);
+const [ONE, TWO, THREE] = [verifier(1), verifier(2), verifier(3)];
+const CHAIN_STATES: ChainState[] = [
+  ...(['none', 'committed', 'drawn', 'second', 'committee', 'judged', 'settled', 'expired'] as const),
+];
+const UNSETTLED = batchStateSchema.options.filter((state) => state !== 'open' && state !== 'settled');
+const SEED = seedOf(1);
+
+type OnChain = Parameters<typeof nextStep>[1];
+const onChain = (state: ChainState, changes: Partial<OnChain> = {}): OnChain => ({
+  ...{ state, seed: SEED, asked: [], members: [], since: 0, committedAt: 0, outcome: null, last: false },
+  ...changes,
+});
+const known = (changes: Partial<Known> = {}): Known => ({
+  ...{ words: [], disputed: null, active: [ONE, TWO, THREE], nowS: 0, terms: FAKE_TERMS },
+  ...changes,
+});
+const word = (by: Address, outcome: Outcome, seed = SEED): HeldWord => ({ verifier: by, outcome, seed });
+const step = (chain: OnChain, facts: Partial<Known> = {}, row: BatchState = 'drawn'): BatchStep | null =>
+  nextStep({ state: row }, chain, known(facts));
+const past = (windowS: number): Partial<Known> => ({ nowS: windowS + CLOCK_SLACK_S + 1 });
 
 describe('the next step of a batch', () => {
-  it.each(CHAIN_STATES)('is nothing for an open or a settled batch while the chain says %s', (state) => {
-    for (const row of ['open', 'settled'] as const) {
-      expect(
-        nextStep({ state: row, outcome: 'pass', seed: seedOf(1) }, { state, seed: seedOf(1) }),
-      ).toBeNull();
+  it('is nothing for an open or a settled batch, and something for every other, whatever the chain says', () => {
+    for (const state of CHAIN_STATES) {
+      for (const row of ['open', 'settled'] as const) expect(step(onChain(state), {}, row)).toBeNull();
+      for (const row of UNSETTLED) expect(step(onChain(state), {}, row)).not.toBeNull();
     }
   });
 
-  const byChain: [ChainState, BatchStep][] = [
-    ['none', 'commit'],
-    ['committed', 'await-secret'],
-    ['attested', 'settle'],
-    ['settled', 'apply'],
-    ['expired', 'apply-expired'],
-  ];
-  it.each(byChain)('follows the chain alone where it says %s: %s', (state, step) => {
-    for (const row of UNSETTLED) {
-      for (const outcome of ['pass', 'fail', 'inconclusive', null] as const) {
-        expect(nextStep({ state: row, outcome, seed: seedOf(1) }, { state, seed: null })).toBe(step);
-      }
-    }
-  });
-
-  it('waits for a verdict on a drawn batch that has none', () => {
-    for (const state of ['closed', 'committed', 'drawn'] as const) {
-      expect(nextStep({ state, outcome: null, seed: seedOf(1) }, { state: 'drawn', seed: seedOf(1) })).toBe(
-        'await-verdict',
-      );
-    }
-  });
-
-  it.each(['pass', 'fail', 'inconclusive'] as const)(
-    'attests the verdict %s on the seed that was drawn',
-    (outcome) => {
-      const row = { state: 'judged' as const, outcome, seed: seedOf(1) };
-      expect(nextStep(row, { state: 'drawn', seed: seedOf(1) })).toBe('attest');
-    },
-  );
-
-  it('waits for another verdict when the chain drew another seed', () => {
-    const row = { state: 'judged' as const, outcome: 'pass' as const, seed: seedOf(1) };
-    expect(nextStep(row, { state: 'drawn', seed: seedOf(2) })).toBe('await-verdict');
-    expect(nextStep({ ...row, seed: null }, { state: 'drawn', seed: seedOf(2) })).toBe('await-verdict');
-  });
-
-  it('has an answer for every state of database and chain', () => {
-    for (const row of batchStateSchema.options) {
-      for (const state of CHAIN_STATES) {
-        const step = nextStep({ state: row, outcome: 'pass', seed: seedOf(1) }, { state, seed: seedOf(1) });
-        expect(step === null).toBe(row === 'open' || row === 'settled');
-      }
-    }
+  it.each<[string, OnChain, Partial<Known>, BatchStep]>([
+    ['one the chain does not have', onChain('none', { seed: null }), {}, 'commit'],
+    ['one without a seed', onChain('committed', { seed: null }), {}, 'await-secret'],
+    ['a secret that does not come', onChain('committed'), past(FAKE_TERMS.verdictWindowS), 'reanchor'],
+    ['a secret that never came', onChain('committed'), past(FAKE_TERMS.expireWindowS), 'expire'],
+    ['one that a verifier looks at', onChain('drawn', { asked: [ONE] }), {}, 'wait'],
+    ['a word', onChain('drawn', { asked: [ONE] }), { words: [word(ONE, 'pass')] }, 'attest'],
+    ['a word of another', onChain('drawn', { asked: [ONE] }), { words: [word(TWO, 'pass')] }, 'wait'],
+    [
+      'a word on another draw',
+      onChain('drawn', { asked: [ONE] }),
+      { words: [word(ONE, 'pass', seedOf(2))] },
+      'wait',
+    ],
+    ['a silent verifier', onChain('drawn', { asked: [ONE] }), past(FAKE_TERMS.verdictWindowS), 'replace'],
+    ['a verifier that left', onChain('drawn', { asked: [ONE] }), { active: [TWO] }, 'replace'],
+    ['silence all week', onChain('drawn', { asked: [ONE] }), past(FAKE_TERMS.expireWindowS), 'expire'],
+    [
+      'a late word, for it still counts',
+      onChain('drawn', { asked: [ONE] }),
+      { ...past(FAKE_TERMS.expireWindowS), words: [word(ONE, 'fail')] },
+      'attest',
+    ],
+    ['one that a second looks at', onChain('second', { asked: [TWO] }), {}, 'wait'],
+    [
+      'a second word, and not the first again',
+      onChain('second', { asked: [TWO] }),
+      { words: [word(ONE, 'fail')] },
+      'wait',
+    ],
+    ['the second word', onChain('second', { asked: [TWO] }), { words: [word(TWO, 'fail')] }, 'attest'],
+    ['a silent second', onChain('second', { asked: [TWO] }), past(FAKE_TERMS.verdictWindowS), 'replace'],
+    [
+      'a committee that does not agree',
+      onChain('committee', { members: [ONE, TWO, THREE] }),
+      { words: [word(ONE, 'fail'), word(TWO, 'pass')] },
+      'wait',
+    ],
+    [
+      'a committee in which more than half agree',
+      onChain('committee', { members: [ONE, TWO, THREE] }),
+      { words: [word(ONE, 'fail'), word(TWO, 'pass'), word(THREE, 'pass')] },
+      'attest-committee',
+    ],
+    ['a silent committee', onChain('committee'), past(FAKE_TERMS.committeeWindowS), 'close-committee'],
+    ['a judgement', onChain('judged', { outcome: 'pass' }), {}, 'settle'],
+    [
+      'a judgement that can be disputed',
+      onChain('judged', { outcome: 'pass' }),
+      { terms: { ...FAKE_TERMS, disputeWindowS: 600 } },
+      'wait',
+    ],
+    [
+      'one that nobody disputed',
+      onChain('judged', { outcome: 'pass' }),
+      { ...past(600), terms: { ...FAKE_TERMS, disputeWindowS: 600 } },
+      'settle',
+    ],
+    [
+      'the last judgement, at once',
+      onChain('judged', { outcome: 'pass', last: true }),
+      { terms: { ...FAKE_TERMS, disputeWindowS: 600 } },
+      'settle',
+    ],
+    ['a signed dispute', onChain('judged', { outcome: 'fail' }), { disputed: SEED }, 'dispute'],
+    ['a dispute of another draw', onChain('judged', { outcome: 'fail' }), { disputed: seedOf(2) }, 'settle'],
+    [
+      'a dispute of what a committee said',
+      onChain('judged', { outcome: 'fail', last: true }),
+      { disputed: SEED },
+      'settle',
+    ],
+    [
+      'a dispute where nobody could tell',
+      onChain('judged', { outcome: 'inconclusive' }),
+      { disputed: SEED },
+      'settle',
+    ],
+    ['money that has moved', onChain('settled'), {}, 'apply'],
+    ['money that went back', onChain('expired'), {}, 'apply-expired'],
+  ])('for %s', (_what, chain, facts, expected) => {
+    for (const row of UNSETTLED) expect(step(chain, facts, row)).toBe(expected);
   });
 });
 
-/** A batch in the database, on the chain, and at the verifier's, as settle-batches.ts moves it. */
+it('a majority is more than half of the members, whoever else says something', () => {
+  const members = [ONE, TWO, THREE];
+  expect(majority(members, [word(ONE, 'fail')])).toBeNull();
+  expect(majority(members, [word(ONE, 'fail'), word(verifier(9), 'fail')])).toBeNull();
+  expect(majority(members, [word(ONE, 'fail'), word(ONE, 'fail')])).toBeNull();
+  expect(majority(members, [word(ONE, 'fail'), word(TWO, 'fail')])).toBe('fail');
+  expect(majority([], [])).toBeNull();
+});
+
+/** A batch on the chain and in the words of its verifiers, as settle-batches.ts moves it; the row follows the chain. */
 class World {
-  row: { state: BatchState; outcome: Outcome | null; seed: Bytes32 | null } = {
-    state: 'closed',
-    outcome: null,
-    seed: null,
-  };
-  chain: { state: ChainState; seed: Bytes32 | null } = { state: 'none', seed: null };
+  row: BatchState = 'closed';
+  chain: OnChain = onChain('none', { seed: null });
+  words: HeldWord[] = [];
   attestedOnOtherSeed = false;
-  #verdictFor: Bytes32 | null = null;
   #draws = 0;
 
   /** One round. `noted`: whether the process lives long enough to write down what the round changed. */
   round(noted: boolean): void {
-    const step = nextStep(this.row, this.chain);
-    switch (step) {
+    const { state, seed, asked } = this.chain;
+    if (noted && state !== 'none' && state !== 'settled' && state !== 'expired') this.row = state;
+    const taken = nextStep({ state: this.row }, this.chain, known({ words: this.words }));
+    const own = this.words.find((one) => one.seed === seed && asked.includes(one.verifier));
+    switch (taken) {
       case 'commit':
-        this.chain = { state: 'committed', seed: null };
-        return;
-      case 'await-secret':
-        if (noted && this.row.state !== 'committed')
-          this.row = { ...this.row, state: 'committed', seed: null };
-        return;
-      case 'await-verdict':
-        if (noted && !(this.row.state === 'drawn' && this.row.seed === this.chain.seed)) {
-          this.row = { state: 'drawn', outcome: null, seed: this.chain.seed };
-        }
+        this.chain = onChain('committed', { seed: null });
         return;
       case 'attest':
-        if (this.#verdictFor !== this.chain.seed) this.attestedOnOtherSeed = true;
-        this.chain = { ...this.chain, state: 'attested' };
+        if (own === undefined) {
+          this.attestedOnOtherSeed = true;
+          return;
+        }
+        if (state === 'drawn' && own.outcome !== 'pass')
+          this.chain = { ...this.chain, state: 'second', asked: [TWO] };
+        else this.chain = { ...this.chain, state: 'judged', asked: [], outcome: own.outcome };
         return;
       case 'settle':
         this.chain = { ...this.chain, state: 'settled' };
         return;
       case 'apply':
       case 'apply-expired':
-        if (noted) this.row = { ...this.row, state: 'settled' };
+        if (noted) this.row = 'settled';
         return;
-      case null:
+      default:
         return;
     }
   }
 
-  /** The verifier does what the database shows it. */
-  verify(): void {
-    if (this.row.state === 'committed' && this.chain.state === 'committed') {
+  /** The verifiers do what the database shows them. */
+  verify(outcome: Outcome): void {
+    const { state, seed, asked } = this.chain;
+    if (this.row === 'committed' && state === 'committed') {
       this.#draws += 1;
-      this.chain = { state: 'drawn', seed: seedOf(this.#draws) };
-    } else if (this.row.state === 'drawn') {
-      this.#verdictFor = this.row.seed;
-      this.row = { ...this.row, state: 'judged', outcome: 'pass' };
+      this.chain = onChain('drawn', { seed: seedOf(this.#draws), asked: [ONE] });
+    } else if (seed !== null && asked[0] !== undefined && (this.row === 'drawn' || this.row === 'second')) {
+      this.words = [...this.words, word(asked[0], outcome, seed)];
     }
   }
 
   /** kill -9 of the embedded chain: it falls back to what it had saved. What was settled was waited for. */
   forget(depth: number): void {
-    const order: ChainState[] = ['none', 'committed', 'drawn', 'attested'];
+    const order: ChainState[] = ['none', 'committed', 'drawn', 'second', 'judged'];
     const at = order.indexOf(this.chain.state);
     if (at < 0) return;
     const state = order[Math.max(0, at - depth)] ?? 'none';
-    this.chain = { state, seed: state === 'drawn' || state === 'attested' ? this.chain.seed : null };
+    const drawn = state === 'drawn' || state === 'second' || state === 'judged';
+    const asked = state === 'drawn' ? [ONE] : state === 'second' ? [TWO] : [];
+    this.chain = { ...this.chain, state, asked, seed: drawn ? this.chain.seed : null };
   }
 }
 
 describe('settling a batch, whatever dies on the way', () => {
+  const outcome = fc.constantFrom<Outcome[]>('pass', 'fail', 'inconclusive');
   const trouble = fc.array(
     fc.oneof(
       fc.record({ kind: fc.constant('round' as const), noted: fc.boolean() }),
-      fc.constant({ kind: 'verify' as const }),
-      fc.record({ kind: fc.constant('forget' as const), depth: fc.integer({ min: 1, max: 3 }) }),
+      fc.record({ kind: fc.constant('verify' as const), outcome }),
+      fc.record({ kind: fc.constant('forget' as const), depth: fc.integer({ min: 1, max: 4 }) }),
       fc.constant({ kind: 'expire' as const }),
     ),
     { maxLength: 40 },
   );
 
-  it('reaches settled once the trouble is over, and never attests a verdict on another seed', () => {
+  it('reaches settled once the trouble is over, and never attests a word on another seed', () => {
     fc.assert(
       fc.property(trouble, (events) => {
         const world = new World();
         for (const event of events) {
           if (event.kind === 'round') world.round(event.noted);
-          else if (event.kind === 'verify') world.verify();
+          else if (event.kind === 'verify') world.verify(event.outcome);
           else if (event.kind === 'forget') world.forget(event.depth);
-          else if (world.chain.state === 'committed' || world.chain.state === 'drawn') {
+          else if (['committed', 'drawn', 'second'].includes(world.chain.state))
             world.chain = { ...world.chain, state: 'expired' };
-          }
         }
-        for (let calm = 0; calm < 12 && world.row.state !== 'settled'; calm++) {
+        for (let calm = 0; calm < 14 && world.row !== 'settled'; calm++) {
           world.round(true);
-          world.verify();
+          world.verify('pass');
         }
-        expect(world.row.state).toBe('settled');
+        expect(world.row).toBe('settled');
         expect(['settled', 'expired']).toContain(world.chain.state);
         expect(world.attestedOnOtherSeed).toBe(false);
       }),

@@ -25,6 +25,7 @@ describe('nodes', () => {
   ): z.output<typeof helloSchema> => ({
     protocolVersion: PROTOCOL_VERSION,
     address: addressSchema.parse(address),
+    operator: addressSchema.parse(address),
     engines: [{ id: engine, deviceClass }],
   });
   const [mine, theirs] = [`0x${'a1'.repeat(20)}`, `0x${'b2'.repeat(20)}`];

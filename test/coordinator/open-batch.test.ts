@@ -1,7 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { endJob } from '../../coordinator/scheduling/end-job.ts';
-import { batchState, closeBatches, openBatch } from '../../coordinator/settlement/open-batch.ts';
-import type { BatchId } from '../../protocol/ids.ts';
+import {
+  batchState,
+  closeBatches,
+  endEmptyBatches,
+  openBatch,
+} from '../../coordinator/settlement/open-batch.ts';
+import { partsOfBatchKey } from '../../platform/chain/keys.ts';
+import type { BatchId, Bytes32 } from '../../protocol/ids.ts';
 import { type TaskRow, type TestCoordinator, testCoordinator } from '../support/coordinator-context.ts';
 import { deliver, leaseTo } from './delivery.ts';
 
@@ -56,13 +62,74 @@ describe('the open batch of a node', () => {
     const node = await farm.addNode();
     const { id, tiles } = await farm.addJob({ tilesPerFrame: 3 });
     await deliver(farm, node, [...tiles].reverse());
-    const { id: batchId } = await farm.batchOf(id);
+    const { id: batchId, chain_key: batchKey } = await farm.batchOf(id);
     const rows = await Promise.all([...tiles].reverse().map((tile) => farm.task(tile.id)));
     expect(await batchState(farm.db, batchId)).toEqual({
       batchId,
+      batchKey,
       leaves: rows.map((row) => row.leaf),
       amount: 3_000n,
     });
+  });
+});
+
+describe('the lane of a batch', () => {
+  const partsOf = async (id: BatchId) => {
+    const row = await farm.db
+      .selectFrom('batches')
+      .selectAll()
+      .where('id', '=', id)
+      .executeTakeFirstOrThrow();
+    return partsOfBatchKey(row.chain_key as Bytes32);
+  };
+  const settle = (id: BatchId) =>
+    farm.db.updateTable('batches').set({ state: 'settled' }).where('id', '=', id).execute();
+  const now = () => new Date(farm.clock.now());
+
+  it('is the smallest that no unsettled batch of the node is in, and its generation was never used there', async () => {
+    const node = await farm.addNode();
+    const open = async (): Promise<BatchId> => {
+      const { id } = await farm.addJob();
+      const key = { jobId: id, nodeId: node.id, address: node.address, kind: 'render' as const };
+      return await openBatch(farm.db, key, now());
+    };
+    const [a, b, c] = [await open(), await open(), await open()];
+    const { address } = node;
+    expect(await partsOf(a)).toEqual({ node: address, lane: 0, generation: 1n });
+    expect(await partsOf(b)).toEqual({ node: address, lane: 1, generation: 1n });
+    expect(await partsOf(c)).toEqual({ node: address, lane: 2, generation: 1n });
+    await settle(b);
+    await settle(a);
+    expect(await partsOf(await open())).toEqual({ node: address, lane: 0, generation: 2n });
+    expect(await partsOf(await open())).toEqual({ node: address, lane: 1, generation: 2n });
+    expect(await partsOf(await open())).toEqual({ node: address, lane: 3, generation: 1n });
+  });
+
+  it('is another for batches that are opened in the same moment', async () => {
+    const node = await farm.addNode();
+    const jobs = [await farm.addJob(), await farm.addJob(), await farm.addJob()];
+    const ids = await Promise.all(
+      jobs.map(({ id }) =>
+        openBatch(
+          farm.db,
+          { jobId: id, nodeId: node.id, address: node.address, kind: 'render' as const },
+          now(),
+        ),
+      ),
+    );
+    const lanes = (await Promise.all(ids.map(partsOf))).map(({ lane }) => lane);
+    expect(lanes.sort()).toEqual([0, 1, 2]);
+  });
+
+  it('is free again when the job ends and nothing was put into the batch', async () => {
+    const node = await farm.addNode();
+    const { id } = await farm.addJob();
+    const key = { jobId: id, nodeId: node.id, address: node.address, kind: 'render' as const };
+    const batch = await openBatch(farm.db, key, now());
+    await endEmptyBatches(farm.db, id);
+    expect(await stateOf(batch)).toBe('settled');
+    const other = { ...key, jobId: (await farm.addJob()).id };
+    expect(await partsOf(await openBatch(farm.db, other, now()))).toMatchObject({ lane: 0, generation: 2n });
   });
 });
 

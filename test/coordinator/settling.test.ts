@@ -16,7 +16,7 @@ import {
   type TestCoordinator,
   testCoordinator,
 } from '../support/coordinator-context.ts';
-import { claim, completeTask, completionOf, deliver, leaseTo } from './delivery.ts';
+import { claim, completeTask, completionOf, deliver, ended, leaseTo } from './delivery.ts';
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 120_000 });
 
@@ -43,8 +43,9 @@ async function evidenceOf(
   reason = '12 % of the pixels match, 98 % are needed',
 ): Promise<BatchRow> {
   const evidence: Evidence = {
-    version: 2,
+    version: 3,
     batchId: batch.id,
+    batchKey: batch.chain_key ?? someBytes32(),
     jobId: batch.job_id,
     scene: SCENE,
     precision: 'float',
@@ -83,7 +84,7 @@ async function evidenceOf(
 describe('a batch that passed', () => {
   it('verifies its tasks and counts the money once', async () => {
     const { node, job, batch } = await delivered({ frames: [1], tilesPerFrame: 2 });
-    await applyOutcome(farm.context, batch, 'pass');
+    await applyOutcome(farm.context, batch, ended('pass'));
     for (const tile of job.tiles) expect((await farm.task(tile.id)).state).toBe('verified');
     expect(await farm.frame(job.id, 1)).toMatchObject({ tiles_verified: 2, state: 'pending' });
     expect((await farm.job(job.id)).spent).toBe('2000');
@@ -99,15 +100,15 @@ describe('a batch that passed', () => {
 
   it('changes nothing a second time, whatever the second outcome is', async () => {
     const { node, job, batch } = await delivered();
-    await applyOutcome(farm.context, batch, 'pass');
+    await applyOutcome(farm.context, batch, ended('pass'));
     const before = [
       await farm.job(job.id),
       await farm.node(node.id),
       await farm.frame(job.id, 1),
       await farm.eventsOf(job.id),
     ];
-    await applyOutcome(farm.context, batch, 'pass');
-    await applyOutcome(farm.context, batch, 'fail');
+    await applyOutcome(farm.context, batch, ended('pass'));
+    await applyOutcome(farm.context, batch, ended('fail'));
     const after = [
       await farm.job(job.id),
       await farm.node(node.id),
@@ -119,31 +120,34 @@ describe('a batch that passed', () => {
 
   it('counts money once when it is applied twice in the same moment', async () => {
     const { job, batch } = await delivered();
-    await Promise.all([applyOutcome(farm.context, batch, 'pass'), applyOutcome(farm.context, batch, 'pass')]);
+    await Promise.all([
+      applyOutcome(farm.context, batch, ended('pass')),
+      applyOutcome(farm.context, batch, ended('pass')),
+    ]);
     expect((await farm.job(job.id)).spent).toBe('2000');
   });
 
   it('gives the finish task the verified tiles in order', async () => {
     const { job, batch } = await delivered({ tilesPerFrame: 3 });
-    await applyOutcome(farm.context, batch, 'pass');
+    await applyOutcome(farm.context, batch, ended('pass'));
     const inputs = await finishInputs(farm.db, job.id, 1);
     expect(inputs.map((input) => input.rect.x)).toEqual([0, 32, 64]);
   });
 
   it('delivers the frames of verified finish tasks and completes the job with the last one', async () => {
     const { node, job, batch } = await delivered({ frames: [3, 4], tilesPerFrame: 1 });
-    await applyOutcome(farm.context, batch, 'pass');
+    await applyOutcome(farm.context, batch, ended('pass'));
     const [third, fourth] = job.finishes as [TaskRow, TaskRow];
     await deliver(farm, node, [third]);
     const firstFinish = await farm.batchOf(job.id);
     await farm.db.updateTable('batches').set({ state: 'closed' }).where('id', '=', firstFinish.id).execute();
-    await applyOutcome(farm.context, firstFinish, 'pass');
+    await applyOutcome(farm.context, firstFinish, ended('pass'));
     expect(await farm.frame(job.id, 3)).toMatchObject({ state: 'done' });
     expect((await farm.frame(job.id, 3)).picture).toMatch(/^[0-9a-f]{64}$/);
     expect((await farm.job(job.id)).state).toBe('active');
 
     await deliver(farm, node, [fourth]);
-    await applyOutcome(farm.context, await farm.batchOf(job.id), 'pass');
+    await applyOutcome(farm.context, await farm.batchOf(job.id), ended('pass'));
     expect(await farm.job(job.id)).toMatchObject({
       state: 'completed',
       spent: '4000',
@@ -157,7 +161,7 @@ describe('a batch that passed', () => {
   it('pays for what was delivered before a job was cancelled, and starts nothing new', async () => {
     const { job, batch } = await delivered();
     await farm.db.transaction().execute((tx) => endJob(farm.context, tx, job.id, 'cancelled', 'on request'));
-    await applyOutcome(farm.context, batch, 'pass');
+    await applyOutcome(farm.context, batch, ended('pass'));
     expect(await farm.job(job.id)).toMatchObject({ state: 'cancelled', spent: '2000' });
     expect((await farm.task(job.finishes[0]?.id as TaskId)).state).toBe('dropped');
   });
@@ -165,7 +169,7 @@ describe('a batch that passed', () => {
   it('adds up money beyond what a JavaScript number holds', async () => {
     const price = moneySchema.parse('9007199254740993');
     const { job, batch } = await delivered({ price });
-    await applyOutcome(farm.context, batch, 'pass');
+    await applyOutcome(farm.context, batch, ended('pass'));
     expect((await farm.job(job.id)).spent).toBe((2n * price).toString());
   });
 });
@@ -173,7 +177,7 @@ describe('a batch that passed', () => {
 describe('a batch that failed', () => {
   it('puts its tasks back without any trace of the receipt and pays nothing', async () => {
     const { node, job, batch } = await delivered();
-    await applyOutcome(farm.context, await evidenceOf(batch), 'fail');
+    await applyOutcome(farm.context, await evidenceOf(batch), ended('fail'));
     for (const tile of job.tiles) {
       expect(await farm.task(tile.id)).toMatchObject({
         state: 'queued',
@@ -192,7 +196,7 @@ describe('a batch that failed', () => {
 
   it('quarantines the node, excludes it from the job and says which tile showed it', async () => {
     const { node, job, batch } = await delivered();
-    await applyOutcome(farm.context, await evidenceOf(batch), 'fail');
+    await applyOutcome(farm.context, await evidenceOf(batch), ended('fail'));
     const row = await farm.node(node.id);
     expect(row.quarantined_until).toEqual(new Date(farm.clock.now() + farm.context.config.quarantineMs));
     expect(row.reason).toBe('frame 1, tile at 32,0 (32x32): 12 % of the pixels match, 98 % are needed');
@@ -208,7 +212,7 @@ describe('a batch that failed', () => {
     const other = await farm.addJob();
     const held = await leaseTo(farm, node, other.tiles[0] as TaskRow);
     const message = await completionOf(farm, node, held);
-    await applyOutcome(farm.context, await evidenceOf(batch), 'fail');
+    await applyOutcome(farm.context, await evidenceOf(batch), ended('fail'));
     expect(await farm.task(held.id)).toMatchObject({ state: 'queued', published: false, losses: 0 });
     expect(await farm.eventsOf(other.id)).toContainEqual(
       expect.objectContaining({ type: 'task.requeued', taskId: held.id, nodeId: node.id }),
@@ -224,11 +228,11 @@ describe('a batch that failed', () => {
   it('changes nothing a second time', async () => {
     const { node, job, batch } = await delivered();
     const judged = await evidenceOf(batch);
-    await applyOutcome(farm.context, judged, 'fail');
+    await applyOutcome(farm.context, judged, ended('fail'));
     const other = await farm.addNode();
     await deliver(farm, other, job.tiles.slice(0, 1));
-    await applyOutcome(farm.context, judged, 'fail');
-    await applyOutcome(farm.context, judged, 'pass');
+    await applyOutcome(farm.context, judged, ended('fail'));
+    await applyOutcome(farm.context, judged, ended('pass'));
     expect((await farm.task(job.tiles[0]?.id as TaskId)).state).toBe('delivered');
     expect((await farm.node(node.id)).tasks_forfeited).toBe(2);
     expect((await farm.job(job.id)).spent).toBe('0');
@@ -237,7 +241,7 @@ describe('a batch that failed', () => {
   it('drops the tasks of a job that has ended meanwhile', async () => {
     const { job, batch } = await delivered();
     await farm.db.transaction().execute((tx) => endJob(farm.context, tx, job.id, 'cancelled', null));
-    await applyOutcome(farm.context, await evidenceOf(batch), 'fail');
+    await applyOutcome(farm.context, await evidenceOf(batch), ended('fail'));
     for (const tile of job.tiles) expect((await farm.task(tile.id)).state).toBe('dropped');
   });
 });
@@ -258,7 +262,7 @@ describe('a batch that could not be judged', () => {
   it('is rendered again by others, and costs its node neither money nor its name', async () => {
     const other = await farm.addNode();
     const { node, job, batch } = await delivered();
-    await applyOutcome(farm.context, batch, 'inconclusive');
+    await applyOutcome(farm.context, batch, ended('inconclusive'));
     for (const tile of job.tiles) {
       expect(await farm.task(tile.id)).toMatchObject({ state: 'queued', batch_id: null, receipt: null });
     }
@@ -289,13 +293,13 @@ describe('a batch that could not be judged', () => {
     const node = await farm.addNode();
     const job = await farm.addJob({ tilesPerFrame: 3 });
     await deliver(farm, node, job.tiles.slice(0, 2));
-    await applyOutcome(farm.context, await farm.batchOf(job.id), 'inconclusive');
+    await applyOutcome(farm.context, await farm.batchOf(job.id), ended('inconclusive'));
     expect((await claim(farm, node, job.tiles))?.id).toBe(job.tiles[2]?.id);
   });
 
   it('ends the job when nobody else is there to render it', async () => {
     const { job, batch } = await delivered();
-    await applyOutcome(farm.context, batch, 'inconclusive');
+    await applyOutcome(farm.context, batch, ended('inconclusive'));
     expect(await farm.job(job.id)).toMatchObject({
       state: 'failed',
       spent: '0',
@@ -308,7 +312,7 @@ describe('a batch that could not be judged', () => {
   it('says what the verifier lacked, to the artist and in the record of the task', async () => {
     const { node, job, batch } = await delivered();
     const lacking = 'VERIFIER_LACKS_DEVICE: this verifier cannot check what was rendered there';
-    await applyOutcome(farm.context, await evidenceOf(batch, 'inconclusive', lacking), 'inconclusive');
+    await applyOutcome(farm.context, await evidenceOf(batch, 'inconclusive', lacking), ended('inconclusive'));
     expect(await farm.job(job.id)).toMatchObject({
       state: 'failed',
       reason: expect.stringContaining(`the check was not conclusive (${lacking})`),
@@ -323,7 +327,7 @@ describe('a batch that could not be judged', () => {
       .insertInto('job_exclusions')
       .values({ job_id: job.id, node_id: cheat.id, reason: 'cheated' })
       .execute();
-    await applyOutcome(farm.context, batch, 'inconclusive');
+    await applyOutcome(farm.context, batch, ended('inconclusive'));
     expect((await farm.job(job.id)).state).toBe('failed');
   });
 
@@ -333,7 +337,7 @@ describe('a batch that could not be judged', () => {
     for (let nth = 1; nth <= 3; nth++) {
       expect((await farm.job(job.id)).state).toBe('active');
       await deliver(farm, await farm.addNode(), job.tiles);
-      await applyOutcome(farm.context, await farm.batchOf(job.id), 'inconclusive');
+      await applyOutcome(farm.context, await farm.batchOf(job.id), ended('inconclusive'));
     }
     expect(await farm.job(job.id)).toMatchObject({
       state: 'failed',
@@ -345,8 +349,8 @@ describe('a batch that could not be judged', () => {
     await farm.addNode();
     const { job, batch } = await delivered();
     await farm.db.transaction().execute((tx) => endJob(farm.context, tx, job.id, 'cancelled', null));
-    await applyOutcome(farm.context, batch, 'inconclusive');
-    await applyOutcome(farm.context, batch, 'inconclusive');
+    await applyOutcome(farm.context, batch, ended('inconclusive'));
+    await applyOutcome(farm.context, batch, ended('inconclusive'));
     expect((await farm.job(job.id)).state).toBe('cancelled');
     for (const tile of job.tiles) expect((await farm.task(tile.id)).state).toBe('dropped');
     expect(await failuresOf(job.id)).toHaveLength(job.tiles.length);

@@ -32,10 +32,10 @@ describe('a node with a synthetic engine', () => {
     engines: { id: string; deviceClass: string }[],
     changes: Partial<CoordinatorContext>,
   ) {
+    const address = addressOf(newPrivateKey());
     const message = {
       protocolVersion: PROTOCOL_VERSION as typeof PROTOCOL_VERSION,
-      address: addressOf(newPrivateKey()),
-      engines,
+      ...{ address, operator: address, engines },
     };
     return welcomeNode({ ...farm.context, ...changes }, nodeIdSchema.parse(name), message);
   }

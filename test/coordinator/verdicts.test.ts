@@ -2,12 +2,17 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import { closeBatches } from '../../coordinator/settlement/open-batch.ts';
 import { HandOver } from '../../coordinator/verification/hand-over.ts';
 import { VerifierDesk } from '../../coordinator/verification/verifier-desk.ts';
-import { batchKey } from '../../platform/chain/keys.ts';
 import { addressOf, escrowDomain, newPrivateKey, signVerdict } from '../../platform/chain/signing.ts';
 import { toJson } from '../../platform/json.ts';
-import { type Bytes32, bytes32Schema, digestSchema, verifierIdSchema } from '../../protocol/ids.ts';
+import {
+  type Address,
+  type Bytes32,
+  bytes32Schema,
+  digestSchema,
+  verifierIdSchema,
+} from '../../protocol/ids.ts';
 import type { NextWork } from '../../protocol/messages.ts';
-import type { Evidence, Outcome, Verdict } from '../../protocol/verdict.ts';
+import type { Evidence, Verdict } from '../../protocol/verdict.ts';
 import {
   type BatchRow,
   DEVICE_CLASS,
@@ -24,7 +29,9 @@ import { deliver, exrOf } from './delivery.ts';
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 120_000 });
 
 const verifier = verifierIdSchema.parse('verifier');
-const key = newPrivateKey();
+const another = verifierIdSchema.parse('another');
+const [key, anotherKey] = [newPrivateKey(), newPrivateKey()];
+const [own, theirs] = [addressOf(key), addressOf(anotherKey)];
 let farm: TestCoordinator;
 let desk: VerifierDesk;
 let handOver: HandOver;
@@ -35,17 +42,20 @@ function makeDesk(): void {
 }
 beforeAll(async () => {
   farm = await testCoordinator();
-  farm.context.config.verifierAddress = addressOf(key);
+  farm.context.config.verifiers = [
+    { id: verifier, address: own },
+    { id: another, address: theirs },
+  ];
   makeDesk();
 });
 afterAll(() => farm[Symbol.asyncDispose]());
 
-/** A batch whose seed is drawn. */
-async function drawn(): Promise<BatchRow> {
+/** A batch whose seed is drawn, and that one of the verifiers is asked about. */
+async function drawn(asked: readonly Address[] = [own]): Promise<BatchRow> {
   const node = await farm.addNode();
   const job = await farm.addJob();
   await deliver(farm, node, job.tiles);
-  return await draw(job);
+  return await draw(job, asked);
 }
 
 /** A drawn batch with one whole frame whose EXR is still with its node; `arrive` is what the node does about it. */
@@ -63,59 +73,56 @@ async function drawnFrame(): Promise<{ batch: BatchRow; arrive: () => Promise<vo
   };
 }
 
-async function draw(job: TestJob): Promise<BatchRow> {
+async function draw(job: TestJob, asked: readonly Address[] = [own]): Promise<BatchRow> {
   await closeBatches(farm.db, new Date(farm.clock.now()), 1_000);
   await farm.db
     .updateTable('batches')
-    .set({ state: 'drawn', seed: someBytes32(), drawn_at: new Date(farm.clock.now()) })
+    .set({
+      ...{ state: 'drawn', seed: someBytes32(), drawn_at: new Date(farm.clock.now()) },
+      asked: JSON.stringify(asked),
+    })
     .where('job_id', '=', job.id)
     .execute();
   return await farm.batchOf(job.id);
 }
 
-async function verdictOn(batch: BatchRow, changes: Partial<Evidence> = {}, signer = key): Promise<Verdict> {
+async function verdictOn(
+  batch: BatchRow,
+  { signer = key, outcome = 'pass', ...changes }: Partial<Evidence> & { signer?: typeof key } = {},
+): Promise<Verdict> {
+  const seed = batch.seed as Bytes32;
   const evidence: Evidence = {
-    version: 2,
-    batchId: batch.id,
-    jobId: batch.job_id,
-    scene: SCENE,
-    precision: 'float',
-    thresholds: 'sameClass',
-    seed: batch.seed as Bytes32,
-    root: batch.root as Bytes32,
-    outcome: 'pass',
-    engine: ENGINE,
-    deviceClass: DEVICE_CLASS,
-    comparisons: [],
+    ...{ version: 3, batchId: batch.id, batchKey: batch.chain_key as Bytes32, jobId: batch.job_id },
+    ...{ scene: SCENE, precision: 'float', thresholds: 'sameClass', seed, root: batch.root as Bytes32 },
+    ...{ outcome, engine: ENGINE, deviceClass: DEVICE_CLASS, comparisons: [] },
     ...changes,
   };
   const digest = await farm.context.blobs.putBytes(Buffer.from(toJson(evidence)));
-  const outcome: Outcome = 'pass';
   const { chainId, escrowAddress } = farm.context.chain;
-  const terms = { batchKey: batchKey(batch.id), outcome, evidence: bytes32Schema.parse(`0x${digest}`) };
-  return {
-    batchId: batch.id,
-    outcome,
-    evidence: digest,
-    signature: signVerdict(escrowDomain(chainId, escrowAddress), terms, signer),
-  };
+  const batchKey = batch.chain_key as Bytes32;
+  const terms = { batchKey, seed, outcome, evidence: bytes32Schema.parse(`0x${digest}`) };
+  const signature = signVerdict(escrowDomain(chainId, escrowAddress), terms, signer);
+  return { batchId: batch.id, seed, outcome, evidence: digest, signature };
 }
 
-const commit = (batch: BatchRow, digit = '1') =>
-  desk.rendered(batch.id, [digestSchema.parse(digit.repeat(64))]);
+const commit = (batch: BatchRow, digit = '1', from = verifier) =>
+  desk.rendered(from, batch.id, batch.seed as Bytes32, [digestSchema.parse(digit.repeat(64))]);
+
+const wordsOf = (batch: BatchRow) =>
+  farm.db.selectFrom('verdicts').selectAll().where('batch_id', '=', batch.id).orderBy('seq').execute();
 
 describe('a verdict', () => {
-  it('is taken after the commitment to own pixels, and noted with its evidence', async () => {
+  it('is taken after the commitment to own pixels, and kept with its evidence', async () => {
     const batch = await drawn();
     expect((await commit(batch)).receipts).toHaveLength(2);
-    const verdict = await verdictOn(batch);
-    await desk.verdict(verifier, verdict);
-    expect(await farm.batchOf(batch.job_id)).toMatchObject({
-      state: 'judged',
-      outcome: 'pass',
-      evidence: verdict.evidence,
-      verdict_signature: verdict.signature,
-    });
+    const { outcome, evidence, signature, ...verdict } = await verdictOn(batch);
+    await desk.verdict(verifier, { ...verdict, outcome, evidence, signature });
+    expect(await wordsOf(batch)).toMatchObject([
+      { verifier: own, verifier_id: verifier, role: 'first', seed: batch.seed, outcome, evidence, signature },
+    ]);
+    expect(await farm.eventsOf(batch.job_id)).toContainEqual(
+      expect.objectContaining({ type: 'batch.attested', verifier, role: 'first', outcome }),
+    );
   });
 
   it('is refused before that commitment', async () => {
@@ -123,67 +130,149 @@ describe('a verdict', () => {
     await expect(desk.verdict(verifier, await verdictOn(batch))).rejects.toMatchObject({
       code: 'MESSAGE_INVALID',
     });
-    expect((await farm.batchOf(batch.job_id)).state).toBe('drawn');
+    expect(await wordsOf(batch)).toEqual([]);
   });
 
   it('stands on the first commitment, which cannot be changed after the claim was shown', async () => {
     const batch = await drawn();
     await commit(batch, '1');
     await commit(batch, '2');
-    expect((await farm.batchOf(batch.job_id)).crop_digests).toEqual(['1'.repeat(64)]);
+    expect(await wordsOf(batch)).toMatchObject([{ crop_digests: ['1'.repeat(64)] }]);
+  });
+
+  it('is kept for each verifier, and each has committed to its own pixels', async () => {
+    const batch = await drawn([own]);
+    await commit(batch, '1');
+    await desk.verdict(verifier, await verdictOn(batch, { outcome: 'fail' }));
+    await farm.db
+      .updateTable('batches')
+      .set({ state: 'second', asked: JSON.stringify([theirs]) })
+      .where('id', '=', batch.id)
+      .execute();
+    await expect(desk.verdict(another, await verdictOn(batch, { signer: anotherKey }))).rejects.toThrow(
+      'before a commitment',
+    );
+    await commit(batch, '2', another);
+    await desk.verdict(another, await verdictOn(batch, { signer: anotherKey }));
+    expect(await wordsOf(batch)).toMatchObject([
+      { verifier: own, role: 'first', outcome: 'fail', crop_digests: ['1'.repeat(64)] },
+      { verifier: theirs, role: 'second', outcome: 'pass', crop_digests: ['2'.repeat(64)] },
+    ]);
+  });
+
+  it('is one: the same again changes nothing, and another is refused', async () => {
+    const batch = await drawn();
+    await commit(batch);
+    const verdict = await verdictOn(batch);
+    await desk.verdict(verifier, verdict);
+    await desk.verdict(verifier, verdict);
+    await expect(desk.verdict(verifier, await verdictOn(batch, { outcome: 'fail' }))).rejects.toThrow(
+      'has given its word',
+    );
+    expect(await wordsOf(batch)).toMatchObject([{ outcome: 'pass' }]);
+    const told = (await farm.eventsOf(batch.job_id)).filter(({ type }) => type === 'batch.attested');
+    expect(told).toHaveLength(1);
+  });
+
+  it('of a verifier that the chain does not ask is refused, and it is shown no claim', async () => {
+    const batch = await drawn([theirs]);
+    await expect(commit(batch)).rejects.toMatchObject({ code: 'MESSAGE_INVALID' });
+    await expect(desk.verdict(verifier, await verdictOn(batch))).rejects.toMatchObject({
+      code: 'MESSAGE_INVALID',
+    });
+    const stranger = verifierIdSchema.parse('stranger');
+    await expect(commit(batch, '1', stranger)).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
   it('cannot be prepared before the hand-over is over: no claim is shown and no commitment taken', async () => {
     const { batch, arrive } = await drawnFrame();
     await expect(commit(batch)).rejects.toMatchObject({ code: 'MESSAGE_INVALID' });
-    expect((await farm.batchOf(batch.job_id)).crop_digests).toBeNull();
+    expect(await wordsOf(batch)).toEqual([]);
     await arrive();
-    expect((await commit(batch)).receipts).toHaveLength(1);
+    const claim = await commit(batch);
+    expect(claim.receipts).toHaveLength(1);
+    expect(claim.withheld).toEqual([]);
   });
 
-  it('of somebody else is refused', async () => {
+  it('rests on what was there in time: an EXR that came later stays missing for every verifier', async () => {
+    const { batch, arrive } = await drawnFrame();
+    farm.clock.advance(farm.context.config.handOverMs + 1);
+    const claim = await commit(batch);
+    expect(claim.withheld).toEqual([claim.receipts[0]?.exrDigest]);
+    await arrive();
+    await farm.db
+      .updateTable('batches')
+      .set({ state: 'second', asked: JSON.stringify([theirs]) })
+      .where('id', '=', batch.id)
+      .execute();
+    expect((await commit(batch, '2', another)).withheld).toEqual(claim.withheld);
+  });
+
+  it('signed by somebody else is refused', async () => {
     const batch = await drawn();
     await commit(batch);
-    const forged = await verdictOn(batch, {}, newPrivateKey());
+    const forged = await verdictOn(batch, { signer: anotherKey });
     await expect(desk.verdict(verifier, forged)).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+  });
+
+  it('signed for another batch, though of the same seed, is refused', async () => {
+    const [batch, other] = [await drawn(), await drawn()];
+    await farm.db.updateTable('batches').set({ seed: batch.seed }).where('id', '=', other.id).execute();
+    await commit(batch);
+    const { signature } = await verdictOn({ ...other, seed: batch.seed });
+    const replayed = { ...(await verdictOn(batch)), signature };
+    await expect(desk.verdict(verifier, replayed)).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
   it.each<[string, Partial<Evidence>]>([
     ['another seed', { seed: someBytes32() }],
     ['another root', { root: someBytes32() }],
-    ['another outcome', { outcome: 'fail' }],
+    ['another batch', { batchKey: someBytes32() }],
   ])('whose evidence speaks of %s is refused', async (_what, changes) => {
     const batch = await drawn();
     await commit(batch);
     await expect(desk.verdict(verifier, await verdictOn(batch, changes))).rejects.toMatchObject({
       code: 'MESSAGE_INVALID',
     });
-    expect((await farm.batchOf(batch.job_id)).state).toBe('drawn');
+    expect(await wordsOf(batch)).toMatchObject([{ outcome: null }]);
   });
 
-  it('on a seed that the chain drew anew while the evidence was read counts for nothing', async () => {
+  it('whose evidence says another outcome is refused', async () => {
+    const batch = await drawn();
+    await commit(batch);
+    const { evidence } = await verdictOn(batch, { outcome: 'fail' });
+    const honest = await verdictOn(batch);
+    const { chainId, escrowAddress } = farm.context.chain;
+    const terms = { batchKey: batch.chain_key as Bytes32, seed: honest.seed, outcome: 'pass' as const };
+    const signature = signVerdict(
+      escrowDomain(chainId, escrowAddress),
+      { ...terms, evidence: bytes32Schema.parse(`0x${evidence}`) },
+      key,
+    );
+    await expect(desk.verdict(verifier, { ...honest, evidence, signature })).rejects.toMatchObject({
+      code: 'MESSAGE_INVALID',
+    });
+  });
+
+  it('on a seed that the chain drew anew meanwhile is refused, and the new draw waits for one of its own', async () => {
     const batch = await drawn();
     await commit(batch);
     const verdict = await verdictOn(batch);
-    const size = vi.spyOn(farm.context.blobs, 'size').mockImplementationOnce(async (digest) => {
-      await farm.db
-        .updateTable('batches')
-        .set({ seed: someBytes32(), crop_digests: null })
-        .where('id', '=', batch.id)
-        .execute();
-      size.mockRestore();
-      return await farm.context.blobs.size(digest);
-    });
-    await desk.verdict(verifier, verdict).catch(() => undefined);
-    expect((await farm.batchOf(batch.job_id)).state).toBe('drawn');
-    const judged = (await farm.eventsOf(batch.job_id)).filter((event) => event.type === 'batch.judged');
-    expect(judged).toEqual([]);
+    const seed = someBytes32();
+    await farm.db.updateTable('batches').set({ seed }).where('id', '=', batch.id).execute();
+    await expect(desk.verdict(verifier, verdict)).rejects.toMatchObject({ code: 'MESSAGE_INVALID' });
+    const anew = { ...batch, seed };
+    await commit(anew, '3');
+    await desk.verdict(verifier, await verdictOn(anew));
+    expect(await wordsOf(batch)).toMatchObject([
+      { seed: batch.seed, outcome: null },
+      { seed, outcome: 'pass' },
+    ]);
   });
 });
 
 describe('what a verifier is given', () => {
   const stopping = new AbortController();
-  const another = verifierIdSchema.parse('another');
   /** Asks and goes away at once when there is nothing. */
   async function askOnce(from: typeof verifier): Promise<NextWork> {
     const leaving = new AbortController();
@@ -213,12 +302,23 @@ describe('what a verifier is given', () => {
     expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(batch));
   });
 
-  it('is another challenge when a second verifier asks, and a restart of one frees only its own', async () => {
-    const [first, second] = [await drawn(), await drawn()];
+  it('is what the chain asks of it and of nobody else; a restart of one frees only its own', async () => {
+    const [first, second] = [await drawn([own]), await drawn([theirs])];
     expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(first));
     expect(await desk.next(another, stopping.signal)).toMatchObject(challengeOn(second));
     expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(first));
     expect(await desk.next(another, stopping.signal)).toMatchObject(challengeOn(second));
+  });
+
+  it('is the same batch for every member of a committee, and no more once it has said its word', async () => {
+    const batch = await drawn([own, theirs]);
+    await farm.db.updateTable('batches').set({ state: 'committee' }).where('id', '=', batch.id).execute();
+    expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(batch));
+    expect(await desk.next(another, stopping.signal)).toMatchObject(challengeOn(batch));
+    await commit(batch);
+    await desk.verdict(verifier, await verdictOn(batch));
+    expect(await askOnce(verifier)).toEqual(NOTHING);
+    expect(await wordsOf(batch)).toMatchObject([{ role: 'committee', verifier: own }]);
   });
 
   it('is nothing for an older question once it asks again', async () => {
@@ -231,37 +331,29 @@ describe('what a verifier is given', () => {
   });
 
   it('leaves another verifier’s question open when it asks again', async () => {
-    const theirs = desk.next(another, stopping.signal);
+    const question = desk.next(another, stopping.signal);
     await askOnce(verifier);
     await askOnce(verifier);
-    const batch = await drawn();
+    const batch = await drawn([theirs]);
     desk.wake();
-    expect(await theirs).toMatchObject(challengeOn(batch));
+    expect(await question).toMatchObject(challengeOn(batch));
   });
 
   it('rests two seconds after it failed, also for the one that asks again', async () => {
     const batch = await drawn();
     await desk.next(verifier, stopping.signal);
-    desk.failed(verifier, batch.id, 'Blender crashed');
+    await desk.failed(verifier, batch.id, 'Blender crashed');
     expect(await askOnce(verifier)).toEqual(NOTHING);
     farm.clock.advance(2_000);
     expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(batch));
-  });
-
-  it('is free for others ten minutes after the last that was heard', async () => {
-    const batch = await drawn();
-    await desk.next(verifier, stopping.signal);
-    farm.clock.advance(10 * 60_000 - 1);
-    expect(await askOnce(another)).toEqual(NOTHING);
-    farm.clock.advance(1);
-    expect(await desk.next(another, stopping.signal)).toMatchObject(challengeOn(batch));
   });
 
   it('is not what a node still has to hand over; what lies behind it comes first', async () => {
     const { batch, arrive } = await drawnFrame();
     const behind = await drawn();
     expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(behind));
-    await desk.verdict(verifier, await commit(behind).then(() => verdictOn(behind)));
+    await commit(behind);
+    await desk.verdict(verifier, await verdictOn(behind));
     const waiting = desk.next(verifier, stopping.signal);
     await arrive();
     expect(await waiting).toMatchObject(challengeOn(batch));
@@ -275,29 +367,6 @@ describe('what a verifier is given', () => {
     expect(await desk.next(verifier, stopping.signal)).toMatchObject(challengeOn(batch));
   });
 
-  it('is given to one of two verifiers that ask in the same moment', async () => {
-    const { arrive } = await drawnFrame();
-    await arrive();
-    let asked = 0;
-    let bothAsked = (): void => undefined;
-    const gate = new Promise<void>((resolve) => {
-      bothAsked = resolve;
-    });
-    vi.spyOn(handOver, 'isOver').mockImplementation(async () => {
-      if (++asked === 2) bothAsked();
-      await gate;
-      return true;
-    });
-    const leaving = new AbortController();
-    const answers = [verifier, another].map((from) => desk.next(from, leaving.signal));
-    await Promise.race(answers);
-    // Whoever else got it has it by now: the desk's own questions to this database were asked before these.
-    for (let question = 0; question < 5; question++)
-      await farm.db.selectFrom('batches').select('id').execute();
-    leaving.abort();
-    expect((await Promise.all(answers)).map((work) => work.kind).sort()).toEqual(['challenge', 'none']);
-  });
-
   it('is a secret to reveal, one batch after the other, and the same one again after two seconds', async () => {
     const [first, second] = [await drawn(), await drawn()];
     await farm.db
@@ -305,7 +374,7 @@ describe('what a verifier is given', () => {
       .set({ state: 'committed', seed: null })
       .where('id', 'in', [first.id, second.id])
       .execute();
-    const secretOf = (batch: BatchRow) => ({ kind: 'secret', batchId: batch.id });
+    const secretOf = ({ id, chain_key }: BatchRow) => ({ kind: 'secret', batchId: id, batchKey: chain_key });
     expect(await desk.next(verifier, stopping.signal)).toEqual(secretOf(first));
     expect(await desk.next(verifier, stopping.signal)).toEqual(secretOf(second));
     expect(await askOnce(verifier)).toEqual(NOTHING);

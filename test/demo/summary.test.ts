@@ -26,7 +26,7 @@ function batch(nodeId: string, comparisons: Comparison[]) {
   const outcome = comparisons.some((one) => one.outcome === 'fail') ? 'fail' : 'pass';
   const ids = { id: 'batch_a', jobId: 'job_a', nodeId, root: hex('1'), seed: hex('2') };
   const evidence = {
-    ...{ version: 2, batchId: 'batch_a', jobId: 'job_a', seed: hex('2'), root: hex('1') },
+    ...{ version: 3, batchId: 'batch_a', batchKey: hex('3'), jobId: 'job_a', seed: hex('2'), root: hex('1') },
     ...{ scene: 'a'.repeat(64), precision: 'float', thresholds: 'sameClass' },
     ...{ outcome, engine: 'blender-3.4.1', deviceClass: 'cpu-avx2', comparisons },
   };
@@ -38,6 +38,11 @@ function batch(nodeId: string, comparisons: Comparison[]) {
     amount: '1500000',
     outcome,
     evidence,
+    ...{ batchKey: hex('3'), agreed: outcome === 'fail', slashed: outcome === 'fail' ? '15000000' : '0' },
+    verdicts: ['verifier-2', 'verifier-1'].map((verifier, place) => ({
+      ...{ verifier, address: null, role: place === 0 ? 'first' : 'second', outcome, reason: '' },
+      evidence: 'b'.repeat(64),
+    })),
   });
 }
 
@@ -87,13 +92,17 @@ const node = (id: string, over: object) =>
       reason: null,
     },
     ...{ lastSeenAtMs: 0, tasksVerified: 13, tasksForfeited: 0, earned: '2500000' },
+    ...{ operator: null, stake: '0', slashed: '0' },
     ...over,
   });
 
 function result(comparisons: Comparison[]): DemoResult {
   return {
     jobs: [{ job, pictures: ['demo-out/still_0001.png'], batches: [batch('node-3', comparisons)] }],
-    nodes: [node('node-1', {}), node('node-3', { tasksVerified: 0, tasksForfeited: 6, earned: '0' })],
+    nodes: [
+      node('node-1', {}),
+      node('node-3', { tasksVerified: 0, tasksForfeited: 6, earned: '0', slashed: '15000000' }),
+    ],
     cheat: 'node-3',
     seconds: 42,
   };
@@ -103,8 +112,8 @@ describe("the demo's summary", () => {
   test('says where the pictures are, who earned what, and what the escrow paid and gave back', () => {
     const text = summary(result([comparison({})]));
     expect(text).toContain('demo-out/still_0001.png');
-    expect(text).toMatch(/node-1 +13 +0 +2\.500 TESS/);
-    expect(text).toMatch(/node-3 \(cheat\) +0 +6 +0\.000 TESS/);
+    expect(text).toMatch(/node-1 +13 +0 +2\.500 TESS +0\.000 TESS/);
+    expect(text).toMatch(/node-3 \(cheat\) +0 +6 +0\.000 TESS +15\.000 TESS/);
     expect(text).toMatch(/still\.blend +3\.000 +2\.500 +0\.500/);
   });
 
@@ -121,6 +130,7 @@ describe("the demo's summary", () => {
     expect(text).toContain('drawn crop 240x180 at 99,0');
     expect(text).toContain('40.0 % where 99.8 % are needed  <- caught by this test');
     expect(text).toContain('distance 0 of 64: alone it would have paid');
+    expect(text).toContain('verifier-2: fail, verifier-1: fail; 15.000 TESS of its stake lost');
     expect(text).toContain('6 results forfeited after 3 were drawn: 1.500 TESS not paid');
   });
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { formatTokens } from '../../cli/render/parse-options.ts';
 import type { BatchId } from '../../protocol/ids.ts';
 import type { JobView } from '../../protocol/job.ts';
 import { type CommandResult, runCommand } from '../support/command.ts';
@@ -47,14 +48,35 @@ describe('on a farm with an honest verifier', () => {
     const [failed] = await batchesOf(farm, job, 'fail');
     const replayed = await on(farm, 'evidence', failed ?? '');
     expect(replayed.code, replayed.stderr).toBe(0);
-    expect(replayed.stdout).toMatch(/: fail, found with blender-/);
+    expect(replayed.stdout).toMatch(/: fail by verifier-[12] \(first\)/);
+    expect(replayed.stdout).toMatch(/: fail by verifier-[12] \(second\)/);
+    expect(replayed.stdout.match(/^found with blender-/gm)).toHaveLength(2);
     expect(replayed.stdout).toContain('the same numbers from the stored pixels');
     expect(replayed.stdout).toContain('this machine renders the same pixels as the verifier');
     expect(replayed.stdout).not.toContain('FAILED');
     const passed = await batchesOf(farm, job, 'pass');
     const json = await on(farm, 'evidence', passed[0] ?? '', '--no-render', '--json');
     expect(json.code).toBe(0);
-    expect(JSON.parse(json.stdout)).toMatchObject({ batch: passed[0], finding: { holds: true } });
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      batch: passed[0],
+      verdicts: [{ role: 'first', holds: true, finding: { holds: true } }],
+    });
+  });
+
+  test('the ledger is what the chain says: what was paid, given back and lost of stake', async () => {
+    const checked = await on(farm, 'ledger', 'check');
+    expect(checked.code, checked.stdout + checked.stderr).toBe(0);
+    for (const what of ['jobs', 'batches', 'sums', 'escrow', 'stake'])
+      expect(checked.stdout).toMatch(new RegExp(`^ok     ${what} `, 'm'));
+    expect(checked.stdout).not.toContain('FAILED');
+    // Two verifiers and two nodes stake 100 each; the cheat has lost some of it, half of which is burnt.
+    const lost = (await farm.client.nodes(signal)).reduce((sum, { slashed }) => sum + slashed, 0n);
+    expect(lost).toBeGreaterThan(0n);
+    const json = await on(farm, 'ledger', 'check', '--json');
+    const { findings } = JSON.parse(json.stdout) as { findings: { what: string; detail: string }[] };
+    expect(findings.find(({ what }) => what === 'stake')?.detail).toContain(
+      formatTokens(400_000_000n - lost),
+    );
   });
 
   test('a job or batch that nobody knows is told apart from one that is wrong', async () => {
@@ -73,7 +95,7 @@ describe('on a farm whose verifier does not look', () => {
   beforeAll(async () => {
     farm = await startTestFarm({
       nodes: [{ id: 'cheat', entry: adversary('picture-cheat'), arguments: ['samples-25'] }],
-      verifierEntry: adversary('lazy-verifier'),
+      verifiers: [{ id: 'lazy', entry: adversary('lazy-verifier') }],
       leaseMs: 30_000,
     });
     const request = { frames: [1], tiles: { columns: 2, rows: 2 }, samples: 16 };

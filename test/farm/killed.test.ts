@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { batchKey, jobKey } from '../../platform/chain/keys.ts';
+import { jobKey } from '../../platform/chain/keys.ts';
 import type { LoggedEvent } from '../../protocol/events.ts';
+import type { Bytes32 } from '../../protocol/ids.ts';
 import type { JobView } from '../../protocol/job.ts';
 import { chainOf } from '../support/chain-of.ts';
 import { sample, startTestFarm, type TestFarm } from '../support/farm.ts';
@@ -44,13 +45,14 @@ describe('after kill -9', () => {
     await expectPaidOnce(farm, done, await farm.events(job.id));
   });
 
-  test('of the verifier and of the chain in mid-job, the job finishes and the money is right', {
+  test('of the verifiers and of the chain in mid-job, the job finishes and the money is right', {
     timeout: 900_000,
   }, async () => {
     await using farm = await startTestFarm({ restart: true });
     const job = await farm.submit(sample('turntable'), TILED);
     await farm.event(job.id, (event) => event.type === 'batch.committed');
-    kill(farm, 'verifier');
+    kill(farm, 'verifier-1');
+    kill(farm, 'verifier-2');
     kill(farm, 'chain');
     const { job: done } = await farm.finish(job.id);
     await expectPaidOnce(farm, done, await farm.events(job.id));
@@ -81,8 +83,8 @@ async function expectPaidOnce(farm: TestFarm, job: JobView, events: LoggedEvent[
     reserved: 0n,
     free: 0n,
   });
-  for (const batch of paid)
-    expect(await chain.batch(batchKey(batch.id))).toMatchObject({ state: 'settled', outcome: 'pass' });
+  for (const { batchKey } of paid)
+    expect(await chain.batch(batchKey as Bytes32)).toMatchObject({ state: 'settled', outcome: 'pass' });
   const nodes = await farm.client.nodes(signal);
   expect(nodes.reduce((sum, node) => sum + node.earned, 0n)).toBe(job.quote);
   const settled = events.flatMap(({ event }) => (event.type === 'batch.settled' ? [event.batchId] : []));

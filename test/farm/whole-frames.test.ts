@@ -9,6 +9,7 @@ const SCENE = sample('turntable');
 const SAMPLES = 4;
 const WHOLE = { frames: [1, 2, 3], tiles: { columns: 1, rows: 1 }, samples: SAMPLES };
 const signal = new AbortController().signal;
+const VERIFIERS = [{ id: 'verifier-1' }, { id: 'verifier-2' }];
 
 const keptBy = async (farm: TestFarm, node: string): Promise<string[]> =>
   await readdir(join(farm.folder.nodes, node, 'kept'));
@@ -85,14 +86,14 @@ describe('EXRs that stay with a node until they are drawn', () => {
   }, async () => {
     await using farm = await startTestFarm({ nodes: [{ id: 'node-1' }], restart: true, leaseMs: 30_000 });
     // Seeds are drawn with the verifier's secrets: while it stands still nothing is drawn.
-    signalTo(farm, 'verifier', 'SIGSTOP');
+    for (const { id } of VERIFIERS) signalTo(farm, id, 'SIGSTOP');
     let delivered = 0;
     const job = await farm.submit(SCENE, WHOLE);
     await farm.event(job.id, (event) => event.type === 'task.delivered' && ++delivered === 3);
     const kept = await keptBy(farm, 'node-1');
     expect(kept).toHaveLength(3);
     signalTo(farm, 'node-1', 'SIGKILL');
-    signalTo(farm, 'verifier', 'SIGCONT');
+    for (const { id } of VERIFIERS) signalTo(farm, id, 'SIGCONT');
     const { job: done } = await farm.finish(job.id);
     expect(done).toMatchObject({ state: 'completed', spent: done.quote });
     expect(farm.notes.filter((note) => note.startsWith('node-1 was ended by SIGKILL'))).toHaveLength(1);

@@ -6,39 +6,68 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 import type { NatsConnection } from 'nats';
-import { connectNats, waitForNats } from '../../platform/nats/connection.ts';
-import { inboxPrefix, type NatsUser, natsServerConfig } from '../../platform/nats/server.ts';
+import {
+  type Authority,
+  coordinatorCredential,
+  memberToken,
+  type NatsCredential,
+  newAuthority,
+  newNatsUser,
+  serverTrust,
+} from '../../platform/nats/authority.ts';
+import { connectNats, type NatsServer, waitForNats } from '../../platform/nats/connection.ts';
+import { type NatsServerOptions, natsServerConfig } from '../../platform/nats/server.ts';
 import { startProgram } from '../../platform/process/child.ts';
+import { nodeIdSchema } from '../../protocol/ids.ts';
 import { tempFolder } from './temp-folder.ts';
 
-const PASSWORD = 'correct-horse';
-const USERS: NatsUser[] = [
-  { user: 'coordinator', password: PASSWORD, role: 'coordinator' },
-  { user: 'verifier', password: PASSWORD, role: 'verifier' },
-  { user: 'node-1', password: PASSWORD, role: 'node' },
-  { user: 'node-2', password: PASSWORD, role: 'node' },
-];
+/** Longer than any test. */
+const TOKEN_MS = 600_000;
 
 export type NatsFixture = AsyncDisposable & {
   url: string;
+  /** Whom the server trusts. */
+  authority: Authority;
+  /** What the farm would give this user: coordinator, verifier or a node. */
+  credential(user: string, expiresAtMs?: number): Promise<NatsCredential>;
   /** A connection as the programs make it; closed with the fixture. */
   as(user: string): Promise<NatsConnection>;
+  /** Ends the server at once, as a crash would; {@link NatsFixture.startAgain} starts it on the same port and folder. */
+  kill(): Promise<void>;
+  startAgain(): Promise<void>;
 };
 
-export async function startNats(): Promise<NatsFixture> {
+/** `caFile` is what the fixture's own connections trust. */
+export type NatsFixtureOptions = Pick<NatsServerOptions, 'tls' | 'websocketPort'> &
+  Pick<NatsServer, 'caFile'>;
+
+export async function startNats({ caFile, ...listening }: NatsFixtureOptions = {}): Promise<NatsFixture> {
   const folder = await tempFolder();
+  const authority = newAuthority();
+  const credential: NatsFixture['credential'] = async (user, expiresAtMs = Date.now() + TOKEN_MS) => {
+    if (user === 'coordinator') return await coordinatorCredential(authority.account);
+    const { natsUser, seed } = newNatsUser();
+    const role = user.startsWith('verifier') ? 'verifier' : 'node';
+    const member = { role, id: nodeIdSchema.parse(user), natsUser } as const;
+    return { jwt: await memberToken(authority.account, member, expiresAtMs), seed };
+  };
   const port = await freePort();
   const url = `nats://127.0.0.1:${port}`;
   const config = join(folder.path, 'nats.conf');
-  await writeFile(config, natsServerConfig({ port, storeFolder: join(folder.path, 'store'), users: USERS }), {
-    mode: 0o600,
-  });
-  const server = await startProgram({
-    name: 'nats-server',
-    command: program('nats-server'),
-    args: ['-c', config],
-    logFile: join(folder.path, 'nats.log'),
-  });
+  const trust = await serverTrust(authority);
+  await writeFile(
+    config,
+    natsServerConfig({ port, storeFolder: join(folder.path, 'store'), trust, ...listening }),
+    { mode: 0o600 },
+  );
+  const start = () =>
+    startProgram({
+      name: 'nats-server',
+      command: program('nats-server'),
+      args: ['-c', config],
+      logFile: join(folder.path, 'nats.log'),
+    });
+  let server = await start();
   const connections: NatsConnection[] = [];
   const stop = async (): Promise<void> => {
     for (const connection of connections) await connection.close();
@@ -46,17 +75,27 @@ export async function startNats(): Promise<NatsFixture> {
     await folder[Symbol.asyncDispose]();
   };
   try {
-    await waitForNats(url, 'coordinator', PASSWORD, new AbortController().signal);
+    await waitForNats({ url, caFile }, await credential('coordinator'), new AbortController().signal);
   } catch (error) {
     await stop();
     throw error;
   }
   return {
     url,
+    authority,
+    credential,
     async as(user) {
-      const connection = await connectNats({ url, user, password: PASSWORD }, user, inboxPrefix(user));
+      const own = await credential(user);
+      const connection = await connectNats({ url, caFile }, user, () => own);
       connections.push(connection);
       return connection;
+    },
+    async kill() {
+      process.kill(server.pid, 'SIGKILL');
+      await server.exited;
+    },
+    async startAgain() {
+      server = await start();
     },
     [Symbol.asyncDispose]: stop,
   };

@@ -209,7 +209,9 @@ describe('asking and answering', () => {
 
     it.each(asks)('does not purge the to-do list for %s', async (_what, subject, body) => {
       await using queue = await openTaskQueue(coordinator);
-      await queue.publish({ jobId: jobIdSchema.parse('job_kept'), taskId: taskIdSchema.parse('task_kept') });
+      await queue.publish([
+        { jobId: jobIdSchema.parse('job_kept'), taskId: taskIdSchema.parse('task_kept') },
+      ]);
       const kept = await queue.depth();
       expect(kept).toBeGreaterThan(0);
       const purges = heardBy(coordinator, '$JS.API.STREAM.PURGE.TASKS');

@@ -53,7 +53,7 @@ describe('the to-do list', () => {
   it('hands out what was published, keeps it while it is held, and forgets it when it is done', async () => {
     await using queue = await openTaskQueue(coordinator);
     const wanted = [pointer(), pointer(), pointer()];
-    for (const one of wanted) await queue.publish(one);
+    for (const one of wanted) await queue.publish([one]);
     expect(await queue.depth()).toBe(3);
     const got = arrivals();
     await queue.hold(16, got.take);
@@ -67,8 +67,8 @@ describe('the to-do list', () => {
   it('has a pointer twice that was published twice, and holds it once', async () => {
     await using queue = await openTaskQueue(coordinator);
     const one = pointer();
-    await queue.publish(one);
-    await queue.publish(one);
+    await queue.publish([one]);
+    await queue.publish([one]);
     expect(await queue.depth()).toBe(2);
     const got = arrivals();
     await queue.hold(16, got.take);
@@ -84,7 +84,7 @@ describe('the to-do list', () => {
   it('takes up what stands behind when it lets go of something for a while', async () => {
     await using queue = await openTaskQueue(coordinator);
     const wanted = [pointer(), pointer(), pointer()];
-    for (const one of wanted) await queue.publish(one);
+    for (const one of wanted) await queue.publish([one]);
     const got = arrivals();
     await queue.hold(2, got.take);
     const [first, second] = await got.until(2);
@@ -105,7 +105,7 @@ describe('the to-do list', () => {
     const other = await nats.as('coordinator');
     const one = pointer();
     const first = await openTaskQueue(other);
-    await first.publish(one);
+    await first.publish([one]);
     const mine = arrivals();
     await first.hold(16, mine.take);
     await mine.until(1);
@@ -122,7 +122,7 @@ describe('the to-do list', () => {
 
   it('holds no more at a time than it was told to', async () => {
     await using queue = await openTaskQueue(coordinator);
-    for (let count = 0; count < 5; count++) await queue.publish(pointer());
+    for (let count = 0; count < 5; count++) await queue.publish([pointer()]);
     const got = arrivals();
     await queue.hold(2, got.take);
     await got.until(2);
@@ -140,7 +140,7 @@ describe('the to-do list', () => {
     await coordinator.jetstream().publish('task.job_q.task_evil', 'not json');
     await queue.hold(16, got.take);
     const good = pointer();
-    await queue.publish(good);
+    await queue.publish([good]);
     const [held] = await got.until(1);
     expect(held?.taskId).toBe(good.taskId);
     held?.done();

@@ -267,6 +267,45 @@ def refused() -> None:
     save("two-scenes.blend")
 
 
+def shaken(name: str) -> bpy.types.Object:
+    """A ball that is dented anew at every evaluation: the texture "Noise" draws its numbers from a clock."""
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=24, ring_count=12, location=(0, -1, 1.5))
+    ball = bpy.context.object
+    ball.name = name
+    modifier = ball.modifiers.new("dents", "DISPLACE")
+    modifier.texture = bpy.data.textures.new("dents", "NOISE")
+    modifier.strength = 0.6
+    return ball
+
+
+def unsteady() -> None:
+    """Scenes that are another picture at every render, and one that only looks it: no script is needed for any."""
+    base()
+    shaken("ball")
+    save("noise-displaced.blend")
+    base()
+    # Places on a ball that is not rendered move a block that is; each vertex has only four places to be in.
+    ball = shaken("dice")
+    ball.hide_render = True
+    ball.modifiers["dents"].strength = 3
+    driver = bpy.data.objects["block 1"].driver_add("location", 2).driver
+    driver.type = "SUM"
+    for number in range(4):
+        mark = bpy.data.objects.new(f"mark {number}", None)
+        bpy.context.scene.collection.objects.link(mark)
+        mark.parent, mark.parent_type = ball, "VERTEX_3"
+        mark.parent_vertices = [50 * number + vertex for vertex in (20, 35, 50)]
+        variable = driver.variables.new()
+        variable.type = "TRANSFORMS"
+        variable.targets[0].id, variable.targets[0].transform_type = mark, "LOC_Z"
+    save("noise-driven.blend")
+    base()
+    # Smooth normals of a mesh of this size are added up by several threads, in any order.
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=256, ring_count=128, radius=1.5, location=(0, -1, 1.5))
+    bpy.ops.object.shade_smooth()
+    save("smooth.blend")
+
+
 def hostile() -> None:
     """Everything that Blender runs on opening, were it allowed to: it would leave a file in the output folder."""
     base()
@@ -282,6 +321,6 @@ def hostile() -> None:
     save("hostile.blend")
 
 
-MAKERS: list[Callable[[], None]] = [plain, steady, composite, framing, layers, cryptomatte, linked, refused, hostile]
+MAKERS: list[Callable[[], None]] = [plain, steady, composite, framing, layers, cryptomatte, linked, refused, unsteady, hostile]
 for make in MAKERS:
     make()

@@ -14,8 +14,13 @@ export function startCommand(
   environment: NodeJS.ProcessEnv = {},
 ): { child: ChildProcess; ended: Promise<CommandResult>; line: (pattern: RegExp) => Promise<string> } {
   const child = spawn(process.execPath, [MAIN, ...parameters], {
-    // One engine, whatever images this machine has.
-    env: { ...process.env, TESSERA_RUNTIME: 'process', ...environment },
+    // One engine, whatever images this machine has; and beside other tests there is no idle moment to wait for.
+    env: {
+      ...process.env,
+      TESSERA_RUNTIME: 'process',
+      TESSERA_VERIFIER_NICENESS: '0',
+      ...environment,
+    },
   });
   let stdout = '';
   let stderr = '';

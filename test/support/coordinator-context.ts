@@ -9,11 +9,14 @@ import type { Insertable, Selectable } from 'kysely';
 import type { CoordinatorContext } from '../../coordinator/context.ts';
 import type { FarmDb, FarmTables, TaskState } from '../../coordinator/database/schema.ts';
 import { EventLog } from '../../coordinator/event-log.ts';
+import { createMetrics } from '../../coordinator/observing/metrics.ts';
+import { guardStates } from '../../coordinator/states/guard.ts';
 import { FolderBlobStore } from '../../platform/blobs/folder-blob-store.ts';
 import type { FarmChain } from '../../platform/chain/chain.ts';
 import { addressOf, newPrivateKey, type PrivateKey } from '../../platform/chain/signing.ts';
-import { openDatabase } from '../../platform/database/open.ts';
+import { type DatabasePlace, openDatabase } from '../../platform/database/open.ts';
 import { createLog } from '../../platform/log.ts';
+import { newAuthority } from '../../platform/nats/authority.ts';
 import type { HeldPointer, TaskQueue } from '../../platform/nats/task-queue.ts';
 import { packageRoot } from '../../platform/package-root.ts';
 import type { RenderRuntime, SceneInspection } from '../../platform/render/runtime.ts';
@@ -31,8 +34,9 @@ import {
   nodeIdSchema,
   type TaskId,
   taskIdSchema,
+  verifierIdSchema,
 } from '../../protocol/ids.ts';
-import type { JobSpec, SceneManifest } from '../../protocol/job.ts';
+import type { Admission, JobSpec, SceneManifest } from '../../protocol/job.ts';
 import type { TaskPointer } from '../../protocol/messages.ts';
 
 export const MIGRATIONS = join(packageRoot(), 'coordinator/database/migrations');
@@ -60,9 +64,11 @@ export class FakeQueue implements TaskQueue {
   onPublish: (pointer: TaskPointer) => Promise<void> = async () => undefined;
   #deliver: ((pointer: HeldPointer) => void) | undefined;
 
-  async publish(pointer: TaskPointer): Promise<void> {
-    this.published.push(pointer);
-    await this.onPublish(pointer);
+  async publish(pointers: readonly TaskPointer[]): Promise<void> {
+    for (const pointer of pointers) {
+      this.published.push(pointer);
+      await this.onPublish(pointer);
+    }
   }
   async hold(_maxHeld: number, onPointer: (pointer: HeldPointer) => void): Promise<void> {
     this.#deliver = onPointer;
@@ -87,6 +93,7 @@ function fakeChain(): FarmChain {
     chainId: 31_337,
     escrowAddress: '0x00000000000000000000000000000000000e5c40' as Address,
     tokenAddress: '0x0000000000000000000000000000000000070ce0' as Address,
+    registryAddress: '0x0000000000000000000000000000000000009e91' as Address,
   };
   return new Proxy(known as FarmChain, {
     get(target, property) {
@@ -115,6 +122,7 @@ export type JobOptions = {
   whole?: boolean;
   exr?: boolean;
   state?: FarmTables['jobs']['state'];
+  admission?: Admission;
   engine?: string;
   /** A class of GPUs; left out: the CPU. */
   deviceClass?: string;
@@ -149,10 +157,12 @@ const MANIFEST: SceneManifest = {
 export const SCENE = sceneDigest(MANIFEST);
 export const TILE = { width: 32, height: 32 };
 
-export async function testCoordinator(): Promise<TestCoordinator> {
+/** On a database in memory, or on a server. */
+export async function testCoordinator(place: DatabasePlace = null): Promise<TestCoordinator> {
   const folder = await mkdtemp(join(tmpdir(), 'tessera-coordinator-'));
-  const database = await openDatabase<FarmTables>(null, MIGRATIONS);
+  const database = await openDatabase<FarmTables>(place, MIGRATIONS);
   const { db } = database;
+  await guardStates(db);
   const clock = new FakeClock();
   const queue = new FakeQueue();
   const blobs = await FolderBlobStore.open(join(folder, 'blobs'));
@@ -166,12 +176,22 @@ export async function testCoordinator(): Promise<TestCoordinator> {
     config: {
       dataFolder: folder,
       httpPort: 0,
+      publicUrl: 'http://127.0.0.1:1',
+      join: { who: 'anyone', known: [] },
+      passMs: 900_000,
       natsUrl: 'nats://127.0.0.1:1',
       chainUrl: 'http://127.0.0.1:1',
       chainStateFile: join(folder, 'state.json'),
       tokenAddress: chain.tokenAddress,
       escrowAddress: chain.escrowAddress,
-      verifierAddress: '0x00000000000000000000000000000000000e41f1' as Address,
+      registryAddress: chain.registryAddress,
+      deployedBlock: 0,
+      verifiers: [
+        {
+          id: verifierIdSchema.parse('verifier'),
+          address: '0x00000000000000000000000000000000000e41f1' as Address,
+        },
+      ],
       threads: 1,
       runtime: 'process',
       allowSynthetic: false,
@@ -180,15 +200,16 @@ export async function testCoordinator(): Promise<TestCoordinator> {
       batchMaxAgeMs: 15_000,
       handOverMs: 600_000,
       quarantineMs: 3_600_000,
+      trialGivesWayMs: 30_000,
     },
     secrets: {
-      natsPassword: 'nothing',
+      natsAccountSeed: newAuthority().account,
       coordinatorKey: someBytes32(),
       requesterKey: someBytes32(),
       apiKey: 'a-key-for-people-0001',
-      blobToken: 'a-token-for-nodes-0001',
     },
     db,
+    ownDatabase: place === null,
     events: new EventLog(db),
     blobs,
     scenes: await SceneCache.open(join(folder, 'scenes'), (digest, path) => blobs.copyTo(digest, path)),
@@ -198,6 +219,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
     queue,
     clock,
     log: createLog('test', 'silent'),
+    metrics: createMetrics(),
   };
   await db
     .insertInto('scenes')
@@ -219,6 +241,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
           address: node.address,
           engine: nodeEngine,
           device_class: DEVICE_CLASS,
+          operator: node.address,
           last_seen_at: new Date(online ? clock.now() : 0),
         })
         .execute();
@@ -230,6 +253,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
       tilesPerFrame = whole ? 1 : 2,
       exr = true,
       state = 'active',
+      admission = 'admitted',
       engine: jobEngine = ENGINE,
       deviceClass,
       price = 1_000n,
@@ -265,6 +289,7 @@ export async function testCoordinator(): Promise<TestCoordinator> {
           warnings: '[]',
           state,
           escrow: state === 'opening' ? 'none' : 'open',
+          admission,
           quote: (price * BigInt(frames.length * (tilesPerFrame + 1))).toString(),
           max_task_price: price.toString(),
           deadline_at: new Date(clock.now() + 86_400_000),

@@ -45,6 +45,9 @@ export async function startTestFarm(options: Partial<FarmOptions> = {}): Promise
     restart: false,
     leaseMs: 3_000,
     batchMaxAgeMs: 2_000,
+    // Beside other tests there is no idle moment to wait for.
+    trialGivesWayMs: 0,
+    verifierNiceness: 0,
     signal: never,
     onNote: (note) => notes.push(note),
     ...options,

@@ -154,6 +154,7 @@ export function drawFrom(
   );
   const challenge: Challenge = {
     batchId: batchIdSchema.parse('batch_a'),
+    batchKey: bytes32Schema.parse(`0x${'b1'.repeat(32)}`),
     jobId: jobIdSchema.parse('job_a'),
     nodeId: nodeIdSchema.parse('node-1'),
     scene: sceneDigest(MANIFEST),

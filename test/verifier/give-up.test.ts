@@ -19,7 +19,7 @@ function drawn() {
   const blobs = new FakeBlobs();
   const receipts = makeReceipts(blobs, delivery);
   const { challenge, onChain } = drawFrom(receipts);
-  const commit = vi.fn(async (_digests: Digest[]) => ({ receipts }));
+  const commit = vi.fn(async (_digests: Digest[]) => ({ receipts, withheld: [] }));
   const ports = {
     ...{ blobs: blobs as unknown as VerifyTools['blobs'], signal, onChain, commit },
     challengeCount: 2,

@@ -59,7 +59,7 @@ describe('another class', { timeout: 300_000 }, () => {
       ...{ session: verifier, blobs: blobs as unknown as VerifyPorts['blobs'], signal, onChain },
       ...{ engine: other.engine, thresholds: 'otherCpuClass', challengeCount: 4, lastTry: false },
       workFolder: folder.path,
-      commit: async () => ({ receipts: ordered }),
+      commit: async () => ({ receipts: ordered, withheld: [] }),
     };
     const found = await verifyBatch({ ...challenge, engine, deviceClass }, ports);
     const bytes = (digest: Digest): Uint8Array => blobs.stored.get(digest) ?? new Uint8Array();

@@ -42,7 +42,7 @@ function batchOf(deliver: Deliver, challengeCount: number) {
 
 function batchFrom(receipts: Receipt[], challengeCount: number) {
   const drawn = drawFrom(receipts, challengeCount);
-  const commit = vi.fn(async (_cropDigests: Digest[]) => ({ receipts }));
+  const commit = vi.fn(async (_cropDigests: Digest[]) => ({ receipts, withheld: [] as Digest[] }));
   const verify = (ports: Partial<VerifyPorts> = {}) =>
     verifyBatch(drawn.challenge, {
       ...toolsOf(session, blobs),
@@ -95,7 +95,7 @@ describe('verifying a batch', () => {
     commit.mockImplementationOnce(async () => {
       expect(session.rendered).toHaveLength(challenge.items.length);
       expect(blobs.fetched).toEqual([]);
-      return { receipts: ordered };
+      return { receipts: ordered, withheld: [] };
     });
     await verify();
     expect(commit).toHaveBeenCalledExactlyOnceWith(session.rendered);
@@ -174,7 +174,7 @@ describe('verifying a batch', () => {
 
   it('refuses a claim that is not under the committed root, and gives no verdict', async () => {
     const { ordered, commit, verify } = batchOf(delivery, 2);
-    commit.mockResolvedValueOnce({ receipts: ordered.slice(1) });
+    commit.mockResolvedValueOnce({ receipts: ordered.slice(1), withheld: [] });
     await expect(verify({ lastTry: true })).rejects.toMatchObject({ code: 'MESSAGE_INVALID' });
     expect([...blobs.stored.values()].filter((bytes) => bytes[0] === '{'.charCodeAt(0))).toEqual([]);
     expect(await readdir(folder)).toEqual([]);

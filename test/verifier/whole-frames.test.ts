@@ -127,7 +127,7 @@ async function batchOf(node: (frame: number) => Node, challengeCount: number, ex
         onChain,
         challengeCount,
         lastTry: false,
-        commit: async () => ({ receipts }),
+        commit: async () => ({ receipts, withheld: [] }),
       },
     );
   return { challenge, ordered, verify };

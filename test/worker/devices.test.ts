@@ -49,6 +49,7 @@ beforeEach(async () => {
   await welcomeNode(farm.context, fake.node.config.nodeId, {
     protocolVersion: PROTOCOL_VERSION,
     address: addressSchema.parse(addressOf(fake.node.key)),
+    operator: addressSchema.parse(addressOf(fake.node.key)),
     engines: all.map(({ engine: { id, deviceClass, device } }) => ({
       ...{ id, deviceClass },
       device: device && deviceName(device),

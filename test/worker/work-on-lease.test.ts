@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { endJob } from '../../coordinator/scheduling/end-job.ts';
-import { applyOutcome } from '../../coordinator/settlement/apply-outcome.ts';
+import { applyOutcome, UNJUDGED } from '../../coordinator/settlement/apply-outcome.ts';
 import { closeBatches } from '../../coordinator/settlement/open-batch.ts';
 import { receiptOf } from '../../coordinator/settlement/receipts.ts';
 import type { JobId } from '../../protocol/ids.ts';
@@ -81,7 +81,7 @@ describe('receipts of one batch', () => {
     const task = job.wholes[0] as TaskRow;
     await work(await fake.grant(task));
     await closeBatches(farm.db, new Date(farm.clock.now()), 1_000);
-    await applyOutcome(farm.context, await farm.batchOf(job.id), 'inconclusive', 'verifier');
+    await applyOutcome(farm.context, await farm.batchOf(job.id), UNJUDGED);
     expect((await farm.task(task.id)).state).toBe('queued');
     await work(await fake.grant(task));
     const failures = await farm.db

@@ -13,3 +13,6 @@ alter table tasks set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, a
 alter table batches set (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 alter table frames set (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 alter table nodes set (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02);
+-- Of the three versions that a task's row has before it is delivered none is in a batch.
+drop index tasks_by_batch;
+create index tasks_by_batch on tasks (batch_id) where batch_id is not null;

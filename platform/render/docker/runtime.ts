@@ -53,7 +53,7 @@ function userInside(): { user: Guest; guest: Guest | undefined } {
 
 /** The runtime of one image. */
 export async function createDockerRuntime(options: DockerRuntimeOptions): Promise<RenderRuntime> {
-  const { docker, image, withoutAvx2 = false, tempFolder, niceness = 0 } = options;
+  const { docker, image, withoutAvx2 = false, tempFolder } = options;
   const cpuInfo = await readFile('/proc/cpuinfo', 'utf8').catch(() => '');
   const engine: EngineInfo = {
     id: engineIdOf(image),
@@ -75,7 +75,7 @@ export async function createDockerRuntime(options: DockerRuntimeOptions): Promis
   const pythonFolder = options.pythonFolder ?? join(packageRoot(), 'blender-images', 'session');
   const launchWith =
     (devices: DeviceRequest[], deviceType?: DeviceType): Launch =>
-    (folders, { threads }) => {
+    (folders, { threads, niceness = options.niceness ?? 0 }) => {
       const { processors } = docker;
       const { id: imageId } = image;
       const spec = { imageId, folders, pythonFolder, threads, processors, user, limits, labels };

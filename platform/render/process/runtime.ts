@@ -153,7 +153,7 @@ export async function createProcessRuntime(options: ProcessRuntimeOptions): Prom
   const pythonFolder = options.pythonFolder ?? findPythonFolder();
   const launchWith =
     (gpu?: BubbleGpu, type?: DeviceType): Launch =>
-    (folders, { threads }) => {
+    (folders, { threads, niceness = options.niceness ?? 0 }) => {
       const programLimits = gpu === undefined ? limits : { ...limits, dataBytes: undefined };
       return launchProcess(
         bwrap,
@@ -166,7 +166,7 @@ export async function createProcessRuntime(options: ProcessRuntimeOptions): Prom
         ),
         folders.output,
         sessionLimits.processes,
-        options.niceness ?? 0,
+        niceness,
       );
     };
   const runtimeOn = (engine: EngineInfo, launch: Launch): RenderRuntime => ({

@@ -55,4 +55,7 @@ export type Launched = {
   resetPeak?(): void;
 };
 
-export type Launch = (folders: SandboxFolders, options: { threads: number }) => Launched;
+export type Launch = (
+  folders: SandboxFolders,
+  options: { threads: number /** As in OpenOptions. */; niceness?: number | undefined },
+) => Launched;

@@ -11,6 +11,8 @@ import { Wire } from './wire.ts';
 export type RendererOptions = {
   launch: Launch;
   threads: number;
+  /** As in OpenOptions. */
+  niceness?: number | undefined;
   /** Where the exchange folders go. Same disk as the outputs, and nothing has to be copied. */
   tempFolder?: string | undefined;
   limits?: Partial<SessionLimits> | undefined;
@@ -31,12 +33,12 @@ export class Renderer implements StartedRenderer {
 
   /** Starts Blender on the scene in this folder, or, for null, on an empty one that can be filled once. */
   static async start(scene: string | null, options: RendererOptions): Promise<Renderer> {
-    const { launch, threads, tempFolder, guest } = options;
+    const { launch, threads, niceness, tempFolder, guest } = options;
     const limits = { ...DEFAULT_SESSION_LIMITS, ...options.limits };
     const exchange = await createExchange(tempFolder, { maxBytes: limits.outputBytes, guest });
     const folders = { scene: scene ?? exchange.scene, input: exchange.input, output: exchange.output };
     try {
-      const wire = await Wire.start(() => launch(folders, { threads }), exchange, limits);
+      const wire = await Wire.start(() => launch(folders, { threads, niceness }), exchange, limits);
       return new Renderer(wire, exchange, threads);
     } catch (error) {
       await exchange.remove();

@@ -1,0 +1,112 @@
+/** What the chain says of a batch, written down: verifiers, nodes and people are answered from the database. */
+import type { ChainBatch } from '../../platform/chain/chain.ts';
+import { assertNever } from '../../protocol/errors.ts';
+import type { FarmEvent } from '../../protocol/events.ts';
+import type { Address, Digest } from '../../protocol/ids.ts';
+import type { BatchState } from '../../protocol/verdict.ts';
+import type { CoordinatorContext } from '../context.ts';
+import type { BatchRow } from './apply-outcome.ts';
+import { chainKey } from './lanes.ts';
+import { whyFailed, whyUnclear } from './quarantine.ts';
+
+/** True when something was noted that was not known. What is settled or expired is noted by applying it. */
+export async function noteChain(
+  context: CoordinatorContext,
+  batch: BatchRow,
+  onChain: ChainBatch,
+): Promise<boolean> {
+  const state = noted(onChain);
+  if (state === null) return false;
+  const { seed } = onChain;
+  const anew = batch.seed !== seed;
+  // Whose secret a draw needs is found out apart (findDrawer): it follows from a block, not from the batch.
+  const asked = state === 'committed' ? (batch.state === 'committed' ? batch.asked : []) : onChain.asked;
+  if (state === batch.state && !anew && sameList(asked, batch.asked)) return false;
+  const judged = state === 'judged' ? onChain : null;
+  const changes = {
+    ...{ state, seed, outcome: judged?.outcome ?? null, agreed: judged?.agreed ?? false },
+    evidence: judged && evidenceOf(judged),
+  };
+  const now = new Date(context.clock.now());
+  await context.db
+    .updateTable('batches')
+    .set({
+      ...changes,
+      asked: JSON.stringify(asked),
+      ...(anew && { drawn_at: seed === null ? null : now, withheld: null }),
+    })
+    .where('id', '=', batch.id)
+    .where('state', '<>', 'settled')
+    .execute();
+  const event = state === batch.state ? null : await eventOf(context, { ...batch, ...changes });
+  if (event !== null) await context.events.add(context.db, batch.job_id, event, now);
+  return true;
+}
+
+/** Notes whose secret the draw needs. False while the block that it follows from is not there. */
+export async function findDrawer(
+  context: CoordinatorContext,
+  batch: BatchRow,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { chain, db } = context;
+  await chain.waitUntilDrawable(chainKey(batch), signal);
+  const drawer = await chain.drawerOf(chainKey(batch), signal);
+  if (drawer === null) return false;
+  await db
+    .updateTable('batches')
+    .set({ asked: JSON.stringify([drawer]) })
+    .where('id', '=', batch.id)
+    .where('state', '=', 'committed')
+    .execute();
+  return true;
+}
+
+/** It follows from another block now. */
+export async function forgetDrawer({ db }: CoordinatorContext, batch: BatchRow): Promise<void> {
+  await db
+    .updateTable('batches')
+    .set({ asked: '[]' })
+    .where('id', '=', batch.id)
+    .where('state', '=', 'committed')
+    .execute();
+}
+
+/** The blob that the deciding word signs for. */
+export function evidenceOf({ evidence }: Pick<ChainBatch, 'evidence'>): Digest | null {
+  return evidence && (evidence.slice('0x'.length) as Digest);
+}
+
+function noted({ state }: Pick<ChainBatch, 'state'>): BatchState | null {
+  switch (state) {
+    // A chain that forgot the batch is given it again; what is known here is from before and wrong.
+    case 'none':
+      return 'closed';
+    case 'committed':
+    case 'drawn':
+    case 'second':
+    case 'committee':
+    case 'judged':
+      return state;
+    case 'settled':
+    case 'expired':
+      return null;
+    default:
+      return assertNever(state);
+  }
+}
+
+async function eventOf(context: CoordinatorContext, batch: BatchRow): Promise<FarmEvent | null> {
+  const { id: batchId, node_id: nodeId, receipts, outcome, agreed } = batch;
+  if (batch.state === 'committed') return { type: 'batch.committed', batchId, nodeId, receipts };
+  if (batch.state !== 'judged' || outcome === null) return null;
+  const reason =
+    outcome === 'pass'
+      ? ''
+      : await (outcome === 'fail' ? whyFailed(context, batch) : whyUnclear(context, batch));
+  return { type: 'batch.judged', batchId, nodeId, outcome, agreed, reason };
+}
+
+function sameList(a: readonly Address[], b: readonly Address[]): boolean {
+  return a.length === b.length && a.every((one, index) => one === b[index]);
+}

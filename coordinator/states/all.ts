@@ -1,0 +1,15 @@
+/** Every machine of the coordinator, in the order of docs/states.md. */
+import { FRAME_MACHINE } from './frame.ts';
+import { JOB_MACHINE } from './job.ts';
+import { LEASE_MACHINE } from './lease.ts';
+import type { StateMachine } from './machine.ts';
+import { NODE_MACHINE } from './node.ts';
+import { TASK_MACHINE } from './task.ts';
+
+export const MACHINES: readonly StateMachine[] = [
+  JOB_MACHINE,
+  TASK_MACHINE,
+  LEASE_MACHINE,
+  FRAME_MACHINE,
+  NODE_MACHINE,
+];

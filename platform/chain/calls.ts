@@ -1,0 +1,40 @@
+/** Questions to contracts: asked, answered and refused in their own words. */
+import { z } from 'zod';
+import { FarmError } from '../../protocol/errors.ts';
+import type { Address } from '../../protocol/ids.ts';
+import type { Abi, Arguments, Contract, FunctionName, Result } from './abi.ts';
+import type { Rpc, RpcRequest } from './json-rpc.ts';
+import { refusals } from './refusals.ts';
+
+/** The request that asks a contract on the newest block. */
+export function callRequest(to: Address, data: string): RpcRequest {
+  return { method: 'eth_call', params: [{ to, data }, 'latest'] };
+}
+
+/** What a contract answered, or CHAIN_UNAVAILABLE where there is none: an address without code answers nothing. */
+export function answerOf<A extends Abi, const Name extends FunctionName<A>>(
+  contract: Contract<A>,
+  to: Address,
+  name: Name,
+  raw: unknown,
+): Result<A, Name> {
+  if (raw === '0x')
+    throw new FarmError('CHAIN_UNAVAILABLE', `at ${to} there is no contract on this chain`, {
+      kept: 'Nothing was sent.',
+    });
+  return contract.decode(name, z.string().parse(raw));
+}
+
+/** Asks one contract one thing. */
+export async function ask<A extends Abi, const Name extends FunctionName<A>>(
+  rpc: Rpc,
+  contract: Contract<A>,
+  to: Address,
+  name: Name,
+  args: Arguments<A, Name>,
+  signal?: AbortSignal,
+): Promise<Result<A, Name>> {
+  const { method, params } = callRequest(to, contract.encode(name, args));
+  const raw = await refusals(name, () => rpc.call(method, params, signal));
+  return answerOf(contract, to, name, raw);
+}
