@@ -25,8 +25,13 @@ beforeAll(async () => {
 afterAll(() => farm[Symbol.asyncDispose]());
 // Each test has nodes and jobs to itself.
 beforeEach(async () => {
-  await farm.db.updateTable('tasks').set({ state: 'dropped' }).execute();
-  await farm.db.updateTable('jobs').set({ state: 'cancelled' }).execute();
+  const open = ['waiting', 'queued', 'leased'] as const;
+  await farm.db.updateTable('tasks').set({ state: 'dropped' }).where('state', 'in', open).execute();
+  await farm.db
+    .updateTable('jobs')
+    .set({ state: 'cancelled' })
+    .where('state', 'in', ['opening', 'active'])
+    .execute();
   await farm.everybodyLeaves();
 });
 
@@ -77,7 +82,12 @@ describe('why a job waits', () => {
     expect(await summaryOf(job.id)).toBe('nothing waits for a node: 1 task is being rendered');
     await farm.db.updateTable('tasks').set({ state: 'queued' }).where('id', '=', leased.id).execute();
     await deliver(farm, node, job.tiles);
-    await farm.db.updateTable('tasks').set({ state: 'waiting' }).where('kind', '=', 'finish').execute();
+    await farm.db
+      .updateTable('tasks')
+      .set({ state: 'waiting' })
+      .where('job_id', '=', job.id)
+      .where('kind', '=', 'finish')
+      .execute();
     expect(await summaryOf(job.id)).toBe(
       'all tiles are rendered: 1 task is being checked, and frames are merged after that',
     );
