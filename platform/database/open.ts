@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { PGlite } from '@electric-sql/pglite';
 import { Kysely } from 'kysely';
 import { diskError } from '../files.ts';
+import { placeEmptyCluster } from './empty-cluster.ts';
 import { migrate } from './migrate.ts';
 import { PgliteDialect } from './pglite-dialect.ts';
 import { openPostgres } from './postgres.ts';
@@ -44,7 +45,10 @@ async function openPglite<Schema>(
   folder: string | null,
 ): Promise<{ db: Kysely<Schema>; close(): Promise<void> }> {
   try {
-    if (folder !== null) await mkdir(folder, { recursive: true, mode: 0o700 });
+    if (folder !== null) {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await placeEmptyCluster(folder);
+    }
     const pglite = await PGlite.create(folder ?? 'memory://');
     return { db: new Kysely<Schema>({ dialect: new PgliteDialect(pglite) }), close: () => pglite.close() };
   } catch (error) {
