@@ -14,7 +14,9 @@ export function emptyClusterFolder(): string {
   // The package does not export its manifest, which lies above its programs.
   const program = createRequire(import.meta.url).resolve('@electric-sql/pglite');
   const manifest: unknown = JSON.parse(readFileSync(join(dirname(program), '..', 'package.json'), 'utf8'));
-  const { version } = z.object({ name: z.literal('@electric-sql/pglite'), version: z.string() }).parse(manifest);
+  const { version } = z
+    .object({ name: z.literal('@electric-sql/pglite'), version: z.string() })
+    .parse(manifest);
   return join(packageRoot(), 'dist', `pglite-${version}`);
 }
 
