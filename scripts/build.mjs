@@ -14,14 +14,21 @@ const built = spawnSync(
 if (built.status !== 0) process.exit(built.status ?? 1);
 chmodSync('dist/cli/main.js', 0o755);
 
-const { emptyClusterFolder } = await import('../dist/platform/database/empty-cluster.js');
-const cluster = emptyClusterFolder();
-if (!existsSync(cluster)) {
-  const { PGlite } = await import('@electric-sql/pglite');
-  const unfinished = `${cluster}.${process.pid}`;
-  const database = await PGlite.create(unfinished);
-  await database.close();
-  // Another build may have been as quick.
-  if (existsSync(cluster)) rmSync(unfinished, { recursive: true });
-  else renameSync(unfinished, cluster);
+const { emptyDatabaseFolder } = await import('../dist/platform/database/empty-database.js');
+const { openDatabase } = await import('../dist/platform/database/open.js');
+const migrations = 'coordinator/database/migrations';
+const wanted = await emptyDatabaseFolder(migrations);
+if (!existsSync(wanted)) {
+  // Of other migrations: nobody asks for them any more.
+  rmSync('dist/databases', { recursive: true, force: true });
+  const unfinished = `${wanted}.${process.pid}`;
+  const database = await openDatabase(unfinished, migrations);
+  await database[Symbol.asyncDispose]();
+  try {
+    renameSync(unfinished, wanted);
+  } catch (error) {
+    // Another build was quicker.
+    rmSync(unfinished, { recursive: true });
+    if (!existsSync(wanted)) throw error;
+  }
 }
