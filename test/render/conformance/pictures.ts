@@ -37,7 +37,7 @@ export function picturesConformance(bench: Bench, bare: BareBlender): void {
     const names = PICTURES.map(([name]) => name);
     const wanted = names.map((name) => ({ scene: join(scenes(), `${name}.blend`), frame: FRAME }));
     rendered ??= referencePictures(bare, wanted, bench.folder());
-    const path = (await rendered)[names.indexOf(scene)];
+    const path = (await rendered)[names.findIndex((name) => name === scene)];
     if (path === undefined) throw new Error(`no reference of ${scene}`);
     return path;
   }
