@@ -1,5 +1,5 @@
 /**
- * A coordinator without sockets: real SQL in memory, real blobs in a temporary folder, everything else a fake that a
+ * A coordinator without sockets: real SQL, real blobs in a temporary folder, everything else a fake that a
  * test can look into. One per test file (the database takes seconds to create); every test makes jobs of its own.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -157,10 +157,10 @@ const MANIFEST: SceneManifest = {
 export const SCENE = sceneDigest(MANIFEST);
 export const TILE = { width: 32, height: 32 };
 
-/** On a database in memory, or on a server. */
-export async function testCoordinator(place: DatabasePlace = null): Promise<TestCoordinator> {
+/** On a database of its own, or on a server. */
+export async function testCoordinator(place?: DatabasePlace): Promise<TestCoordinator> {
   const folder = await mkdtemp(join(tmpdir(), 'tessera-coordinator-'));
-  const database = await openDatabase<FarmTables>(place, MIGRATIONS);
+  const database = await openDatabase<FarmTables>(place ?? join(folder, 'database'), MIGRATIONS);
   const { db } = database;
   await guardStates(db);
   const clock = new FakeClock();
