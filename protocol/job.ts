@@ -57,13 +57,14 @@ const frameListSchema = z
   .max(100_000, 'at most 100,000 frames in one job')
   .refine((frames) => new Set(frames).size === frames.length, 'a frame is listed twice');
 
+const nameSchema = () =>
+  z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, 'a name: a letter, then letters, digits and dashes, 32 at most');
+
 /** A label for whose work it is: accounts share the farm evenly. */
-export const accountSchema = z
-  .string()
-  .regex(/^[a-z][a-z0-9-]{0,31}$/, 'a name: a letter, then letters, digits and dashes, 32 at most');
+export const accountSchema = nameSchema();
 
 /** Nodes that the operator has put together under a name. */
-export const poolSchema = accountSchema;
+export const poolSchema = nameSchema();
 
 export const jobRequestSchema = z.strictObject({
   scene: digestSchema,
