@@ -17,6 +17,7 @@ import { type Choice, claimChosen, pairKey, readCandidates, readRooms } from './
 import { HeldTasks, MAX_HELD, publishWindow } from './held-tasks.ts';
 import { JobTerms, runsOf } from './lease-run.ts';
 import type { FarmFacts, NodeFacts } from './matching/facts.ts';
+import { standing } from './matching/fair-share.ts';
 import { match, noteLeased } from './matching/match.ts';
 import { type KnownNode, onlineSince } from './nodes.ts';
 import { readFacts } from './read-facts.ts';
@@ -191,12 +192,13 @@ export class Dispatcher {
     const candidates = new Candidates(this.#candidates.values());
     const jobs = this.#held.jobs;
     const share = this.#share(farm);
+    const behind = standing(farm, now);
     return group.map((waiter) => {
       const run = waiter.run && { ...waiter.run, tasks: Math.min(waiter.run.tasks, share) };
-      const { order, refused } = match(waiter.facts, farm, jobs, now);
+      const { order, refused } = match(waiter.facts, farm, jobs, now, behind);
       const taken = candidates.take({ ...waiter, run }, order);
       const [first] = taken.tasks;
-      if (first !== undefined) noteLeased(farm, first.jobId, waiter.nodeId, taken.tasks.length, now);
+      if (first !== undefined) noteLeased(farm, first.jobId, waiter.nodeId, taken.tasks.length, now, behind);
       const reasons = [...refused.values()];
       const limited = reasons.includes('job-limit') || reasons.includes('account-limit');
       return { waiter, ...taken, limited: limited && first === undefined };

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { FarmFacts, JobFacts, NodeFacts } from '../../coordinator/scheduling/matching/facts.ts';
-import { rebase, standing } from '../../coordinator/scheduling/matching/fair-share.ts';
+import { rebase, type Standing, standing } from '../../coordinator/scheduling/matching/fair-share.ts';
 import { match, noteLeased } from '../../coordinator/scheduling/matching/match.ts';
 import { type Digest, digestSchema, type JobId, type NodeId } from '../../protocol/ids.ts';
 
@@ -223,7 +223,9 @@ describe('shares over a long time', () => {
       const rebased = rebase(farm, new Set(farm.jobs.keys()), free.at);
       expect([rebased.jobs.size, rebased.accounts.size]).toEqual([0, 0]);
       const next = match(node({ id: free.id }), farm, farm.jobs.keys(), free.at).order[0] as JobId;
-      noteLeased(farm, next, free.id, 1, free.at);
+      const behind = standing(farm, free.at);
+      noteLeased(farm, next, free.id, 1, free.at, behind);
+      if (step % 50 === 0) expectSame(behind, standing(farm, free.at));
       Object.assign(free, { on: next, sinceMs: free.at, at: free.at + lasts(next) });
     }
     const end = Math.min(...busy.map(({ at }) => at));
@@ -231,6 +233,11 @@ describe('shares over a long time', () => {
       if (on !== undefined) used.set(on, (used.get(on) ?? 0) + Math.max(0, end - sinceMs));
     }
     return used;
+  }
+  /** What is kept up with is what would be worked out anew. */
+  function expectSame(kept: Standing, anew: Standing): void {
+    for (const [id, time] of anew.jobs) expect(kept.jobs.get(id)).toBeCloseTo(time, 3);
+    for (const [name, time] of anew.accounts) expect(kept.accounts.get(name)).toBeCloseTo(time, 3);
   }
   const shareOf = (used: Map<JobId, number>, name: string): number => {
     const all = [...used.values()].reduce((sum, ms) => sum + ms, 0);

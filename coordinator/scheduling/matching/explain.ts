@@ -4,6 +4,7 @@ import type { NodeId } from '../../../protocol/ids.ts';
 import type { JobState } from '../../../protocol/job.ts';
 import type { JobWhy, Stand } from '../../../protocol/why.ts';
 import type { FarmFacts, JobFacts, NodeFacts } from './facts.ts';
+import { type Standing, standing } from './fair-share.ts';
 import { match } from './match.ts';
 
 export type SeenNode = {
@@ -59,8 +60,9 @@ export function explain(situation: Situation): Pick<JobWhy, 'summary' | 'nodes' 
   if (early !== null || facts === null)
     return { summary: early ?? 'nothing of it waits', nodes: [], share: null };
   const stands = new Map<Stand, NodeId[]>();
+  const behind = standing(farm, nowMs);
   for (const node of nodes) {
-    const stand = standOf(node, facts, farm, nowMs);
+    const stand = standOf(node, facts, farm, behind, nowMs);
     stands.set(stand, [...(stands.get(stand) ?? []), node.id]);
   }
   const share = shareOf(facts, farm, stands);
@@ -95,10 +97,10 @@ function beforeNodes(job: Situation['job']): string | null {
     : 'nothing of it waits';
 }
 
-function standOf(node: SeenNode, job: JobFacts, farm: FarmFacts, nowMs: number): Stand {
+function standOf(node: SeenNode, job: JobFacts, farm: FarmFacts, behind: Standing, nowMs: number): Stand {
   if (!node.online) return 'offline';
   const stands = node.devices.map((device): Stand => {
-    const refused = match(device, farm, [job.id], nowMs).refused.get(job.id);
+    const refused = match(device, farm, [job.id], nowMs, behind).refused.get(job.id);
     if (refused !== undefined) return refused;
     if (job.inFlight.has(node.id)) return 'works';
     if (node.mayTake === 0) return 'failed-all';

@@ -64,6 +64,23 @@ export function standing(farm: FarmFacts, nowMs: number): Standing {
   return { jobs: timesOf(jobs), accounts: timesOf(accounts) };
 }
 
+/** What standing() would give after a node's leases of a job have changed, without looking at all the others again. */
+export function charge(
+  behind: Standing,
+  farm: FarmFacts,
+  job: JobFacts,
+  { before, after }: { before: InFlight | undefined; after: InFlight | undefined },
+  nowMs: number,
+): void {
+  const typical = typicalMs(job, farm);
+  const timeOf = (flight: InFlight | undefined): number =>
+    flight === undefined ? 0 : inFlightMs(flight, typical, nowMs);
+  const ms = timeOf(after) - timeOf(before);
+  behind.jobs.set(job.id, (behind.jobs.get(job.id) ?? 0) + ms / job.priority);
+  const account = behind.accounts.get(job.account);
+  if (account !== undefined) behind.accounts.set(job.account, account + ms);
+}
+
 function parties(farm: FarmFacts, nowMs: number) {
   const jobs = new Map<JobId, Party>();
   const accounts = new Map<string, Party>();

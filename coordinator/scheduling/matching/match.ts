@@ -4,7 +4,7 @@
  */
 import type { JobId } from '../../../protocol/ids.ts';
 import type { FarmFacts, JobFacts, NodeFacts } from './facts.ts';
-import { standing } from './fair-share.ts';
+import { charge, type Standing, standing } from './fair-share.ts';
 import { type Refusal, refusal } from './refusal.ts';
 
 /**
@@ -20,8 +20,14 @@ export type Decision = {
   refused: Map<JobId, Refusal>;
 };
 
-/** `waiting`: jobs that have something to hand out. */
-export function match(node: NodeFacts, farm: FarmFacts, waiting: Iterable<JobId>, nowMs: number): Decision {
+/** `waiting`: jobs that have something to hand out. `behind`: who asks for many nodes has it worked out once. */
+export function match(
+  node: NodeFacts,
+  farm: FarmFacts,
+  waiting: Iterable<JobId>,
+  nowMs: number,
+  behind: Standing = standing(farm, nowMs),
+): Decision {
   const refused = new Map<JobId, Refusal>();
   const fitting: JobFacts[] = [];
   for (const id of waiting) {
@@ -31,7 +37,6 @@ export function match(node: NodeFacts, farm: FarmFacts, waiting: Iterable<JobId>
     if (why === null) fitting.push(job);
     else refused.set(id, why);
   }
-  const behind = standing(farm, nowMs);
   const isWarm = (job: JobFacts): boolean => node.warm.includes(job.scene);
   const warmAccounts = new Set(fitting.filter(isWarm).map((job) => job.account));
   const accountTime = ({ account }: JobFacts): number =>
@@ -53,18 +58,21 @@ export function match(node: NodeFacts, farm: FarmFacts, waiting: Iterable<JobId>
   return { order: fitting.map((job) => job.id), refused };
 }
 
-/** Writes leases into the facts, or fewer than none out of them, for the decisions until they are read anew. */
+/** Writes leases into the facts, or fewer than none out of them, for the decisions until they are read anew; into `behind`, too. */
 export function noteLeased(
   farm: FarmFacts,
   id: JobId,
   node: NodeFacts['id'],
   leases: number,
   nowMs: number,
+  behind?: Standing,
 ): void {
   const job = farm.jobs.get(id);
   if (job === undefined || leases === 0) return;
   const before = job.inFlight.get(node);
   const after = (before?.leases ?? 0) + leases;
-  if (after <= 0) job.inFlight.delete(node);
-  else job.inFlight.set(node, { leases: after, sinceMs: before?.sinceMs ?? nowMs });
+  const flight = after <= 0 ? undefined : { leases: after, sinceMs: before?.sinceMs ?? nowMs };
+  if (flight === undefined) job.inFlight.delete(node);
+  else job.inFlight.set(node, flight);
+  if (behind !== undefined) charge(behind, farm, job, { before, after: flight }, nowMs);
 }
