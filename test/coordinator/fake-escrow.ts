@@ -114,6 +114,8 @@ export class FakeEscrow {
       credit: async () => 0n,
       tokenBalance: async () => 0n,
       blockNumber: async () => this.#ledger.block,
+      // No block since long: the coordinator's own clock tells.
+      timeS: async () => 0,
       waitUntilDrawable: async () => undefined,
       waitUntilDurable: async () => {
         this.#durable = structuredClone(this.#ledger);
