@@ -1,7 +1,7 @@
 /** Takes every batch further, step by step, until its money has moved. Steps of one kind share a transaction. */
 
 import type { ChainBatch, ChainTerms, ChainWrite, FarmChain } from '../../platform/chain/chain.ts';
-import { assertNever, isFarmError } from '../../protocol/errors.ts';
+import { assertNever, isChainTrouble, isFarmError } from '../../protocol/errors.ts';
 import { waitsForAdmission } from '../admission/admissions.ts';
 import { waitsForTiles } from '../assembly/early-finish.ts';
 import type { CoordinatorContext } from '../context.ts';
@@ -183,7 +183,7 @@ async function findDrawers(
 /** What the contract says when nobody is left to be asked: that changes when somebody joins, or the batch expires. */
 const NOT_NOW = ['NoVerifierLeft', 'CommitteeTooSmall'];
 
-/** One batch's trouble must not stop the others. Returns whether the work was done. */
+/** One batch's trouble must not stop the others, the chain's ends the round. Returns whether the work was done. */
 async function apart(
   context: CoordinatorContext,
   batch: BatchRow,
@@ -194,7 +194,7 @@ async function apart(
     await work();
     return true;
   } catch (error) {
-    if (signal.aborted || isFarmError(error, 'CHAIN_UNAVAILABLE')) throw error;
+    if (signal.aborted || isChainTrouble(error)) throw error;
     const refusal = isFarmError(error, 'CHAIN_REVERTED') ? error.details?.['error'] : undefined;
     if (typeof refusal === 'string' && NOT_NOW.includes(refusal)) return false;
     context.log.error({ err: error, batchId: batch.id }, 'a batch could not be moved on; trying again');

@@ -81,6 +81,10 @@ export class FakeEscrow {
   clashes = 0;
   /** The next write is lost on its way, or its answer is. */
   trouble: 'none' | 'before' | 'after' = 'none';
+  /** Nobody pays for gas: nothing can be written. */
+  poor = false;
+  /** Writes that were asked for. */
+  asked = 0;
   #ledger: Ledger;
   #durable: Ledger;
   readonly #options: FakeEscrowOptions;
@@ -428,6 +432,8 @@ export class FakeEscrow {
   async #write(change: () => void): Promise<ChainWrite> {
     const { trouble } = this;
     this.trouble = 'none';
+    this.asked += 1;
+    if (this.poor) throw new FarmError('CHAIN_GAS_MONEY', 'the account has too little for gas');
     if (trouble === 'before') throw new FarmError('CHAIN_UNAVAILABLE', 'nobody answered');
     change();
     this.#ledger.block += 1n;

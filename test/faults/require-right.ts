@@ -11,6 +11,7 @@ import type { BatchView } from '../../protocol/verdict.ts';
 import { isFaked } from '../adversaries/cheats.ts';
 import { chainOf, chainUrlOf } from '../support/chain-of.ts';
 import { runCommand } from '../support/command.ts';
+import { requireKnownMoves } from '../support/known-moves.ts';
 import { type Loss, lossesByTerms, type Why } from './losses.ts';
 import { ABSENT, ACCUSER, CHEAT, CHEAT_SHARE, GONE, LAZY, type Storm, WITHHOLDER } from './storm.ts';
 
@@ -43,6 +44,7 @@ export async function requireRight(storm: Storm): Promise<Figures> {
     ...{ addresses: [deployment.escrowAddress, deployment.registryAddress], file: null, depth: 12 },
   });
   const upTo = await follower.advance(signal);
+  requireKnownMoves(follower.logs());
   const books = booksOf(follower.logs(), deployment);
 
   // No money that is owed to nobody: what the contract says it owes is what it has, account by account.
