@@ -17,13 +17,12 @@ import { startTestFarm, type TestFarm } from '../support/farm.ts';
 import { requireDoneAndPaidOnce } from './books.ts';
 import { follow } from './follow.ts';
 import { processesOn, untilReady } from './processes.ts';
+import { type Random, randomFrom } from './random.ts';
 
 const settingsSchema = z.object({ repeat: z.number(), seed: z.number() });
 const { repeat, seed } = settingsSchema.parse(
   JSON.parse(process.env['TESSERA_FAULTS'] ?? '{"repeat":1,"seed":1}'),
 );
-
-export type Random = () => number;
 
 export type Fault = {
   /** Does it and, where it does not heal by itself, undoes it again. Resolves with the moment from which the farm can go on. */
@@ -145,17 +144,6 @@ async function workOnce(farm: TestFarm, scene: string, disturb: () => Promise<nu
   for (const [index, id] of jobs.entries())
     paid += await requireDoneAndPaidOnce(farm, await farm.client.job(id, never), of[index] ?? []);
   return { paid, events: of.flat().toSorted((a, b) => a.atMs - b.atMs), struckMs, tookMs };
-}
-
-/** A stream of numbers from 0 to 1 that one seed always gives (mulberry32). */
-function randomFrom(from: number): Random {
-  let state = from >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /** Other moments for other faults. */

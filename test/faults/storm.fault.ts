@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { z } from 'zod';
-import { processesOn } from './killing.ts';
+import { processesOn } from './processes.ts';
 import { requireRight } from './require-right.ts';
 import { type Edition, runStorm, startStorm } from './storm.ts';
 

@@ -15,7 +15,8 @@ import type { BatchView } from '../../protocol/verdict.ts';
 import { chainUrlOf } from '../support/chain-of.ts';
 import { adversary, startTestFarm, type TestFarm } from '../support/farm.ts';
 import { isStuck } from './is-stuck.ts';
-import { kill, randomFrom } from './killing.ts';
+import { kill } from './processes.ts';
+import { randomFrom } from './random.ts';
 
 export type Edition = {
   jobs: number;
@@ -147,7 +148,6 @@ class StormClock {
   readonly #farm: TestFarm;
   readonly #edition: Edition;
   readonly #random: () => number;
-  readonly #killed = new Set<number>();
   #nextKillMs: number;
   /** After so many deliveries of its own, and so many settled batches. */
   readonly #goneAt: number;
@@ -172,7 +172,7 @@ class StormClock {
     const closed = jobs.filter(({ escrow }) => escrow === 'closed').length;
     if (this.#settled.size + closed >= this.#absentAt) await this.#stop(ABSENT);
     if (this.kills >= this.#edition.kills || Date.now() < this.#nextKillMs) return;
-    await kill(this.#farm, 'coordinator', this.#killed);
+    await kill(this.#farm, 'coordinator');
     this.kills++;
     this.#nextKillMs = Number.POSITIVE_INFINITY;
     // Only one that works can be in the middle of something.
