@@ -121,7 +121,7 @@ export async function runCoordinator(
   };
 
   const scenes = new Scenes(context);
-  const dispatcher = new Dispatcher(context);
+  const dispatcher = new Dispatcher(context, () => housekeeping.taken());
   const handOver = new HandOver(context, () => desk.wake());
   const desk = new VerifierDesk(context, handOver, () => wakeAll());
   const settlement = new SettlementLoop(context, () => wakeAll());
