@@ -95,7 +95,9 @@ export async function runCoordinator(
     secrets,
     db: database.db,
     ownDatabase: secrets.databaseUrl === undefined,
-    events: new EventLog(database.db, observeEvents(metrics, log)),
+    events: new EventLog(database.db, observeEvents(metrics, log), {
+      shared: secrets.databaseUrl !== undefined,
+    }),
     blobs,
     scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path) =>
       blobs.copyTo(digest, path),
