@@ -235,14 +235,29 @@ export const keptReplySchema = z.strictObject({
 });
 export type KeptReply = z.infer<typeof keptReplySchema>;
 
+/** Draws of one transaction; more would save little gas, and lose more turns where one of them is refused. */
+export const MAX_SECRETS = 16;
+
 export const nextWorkSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('none') }),
-  /** A batch is on chain: reveal the next secret, so that its seed can be drawn. */
-  z.strictObject({ kind: z.literal('secret'), batchId: batchIdSchema, batchKey: bytes32Schema }),
+  /** Batches are on chain: reveal the next secrets, one for each in this order, so that their seeds can be drawn. */
+  z.strictObject({
+    kind: z.literal('secrets'),
+    batches: z
+      .array(z.strictObject({ batchId: batchIdSchema, batchKey: bytes32Schema }))
+      .min(1)
+      .max(MAX_SECRETS),
+  }),
   z.strictObject({ kind: z.literal('challenge'), challenge: challengeSchema }),
 ]);
 export type NextWork = z.infer<typeof nextWorkSchema>;
-export const secretSchema = z.strictObject({ batchId: batchIdSchema, preimage: bytes32Schema });
+export const secretsSchema = z.strictObject({
+  secrets: z
+    .array(z.strictObject({ batchId: batchIdSchema, preimage: bytes32Schema }))
+    .min(1)
+    .max(MAX_SECRETS),
+});
+export type Secrets = z.infer<typeof secretsSchema>;
 export const renderedSchema = z.strictObject({
   batchId: batchIdSchema,
   seed: bytes32Schema,
@@ -267,7 +282,7 @@ export type NodeVerb = keyof typeof NODE_EXCHANGES;
 /** Everything a verifier may ask, on `verifier.<id>.<verb>`. */
 export const VERIFIER_EXCHANGES = {
   next: { request: emptySchema, reply: nextWorkSchema },
-  secret: { request: secretSchema, reply: emptySchema },
+  secrets: { request: secretsSchema, reply: emptySchema },
   rendered: { request: renderedSchema, reply: claimSchema },
   verdict: { request: verdictSchema, reply: emptySchema },
   fail: { request: verifierFailSchema, reply: emptySchema },

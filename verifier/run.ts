@@ -22,7 +22,7 @@ import { backoffMs, pause } from '../platform/wait.ts';
 import { RECEIPTS_PER_CHALLENGE } from '../proof/policy.ts';
 import { assertNever, FarmError, toFarmError } from '../protocol/errors.ts';
 import type { Address, BatchId, Bytes32, Digest } from '../protocol/ids.ts';
-import { VERIFIER_EXCHANGES, verifierSubject } from '../protocol/messages.ts';
+import { type Secrets, VERIFIER_EXCHANGES, verifierSubject } from '../protocol/messages.ts';
 import type { Challenge } from '../protocol/verdict.ts';
 import { checkChallenge } from './check-challenge.ts';
 import type { VerifierConfig, VerifierSecrets } from './config.ts';
@@ -143,8 +143,8 @@ async function verifyUntilStopped(verifier: Verifier, signal: AbortSignal): Prom
       switch (work.kind) {
         case 'none':
           break;
-        case 'secret':
-          await reveal(verifier, work, signal);
+        case 'secrets':
+          await reveal(verifier, work.batches, signal);
           break;
         case 'challenge':
           await answer(verifier, work.challenge, signal);
@@ -161,27 +161,35 @@ async function verifyUntilStopped(verifier: Verifier, signal: AbortSignal): Prom
 }
 
 /**
- * The next secret, but only once the batch is on chain, and it is this verifier that the chain wants it of: before that it
+ * The next secrets, but only for batches that are on chain, and of which the chain wants this verifier's: before that it
  * would let somebody choose a root to suit.
  */
 async function reveal(
   verifier: Verifier,
-  { batchId, batchKey }: { batchId: BatchId; batchKey: Bytes32 },
+  asked: readonly { batchId: BatchId; batchKey: Bytes32 }[],
   signal: AbortSignal,
 ): Promise<void> {
   const { chain, nats, config, address } = verifier;
-  const onChain = await chain.batch(batchKey, signal);
-  if (onChain.state === 'none') throw new FarmError('MESSAGE_INVALID', `batch ${batchId} is not on chain`);
-  if (onChain.state !== 'committed') return;
-  if ((await chain.drawerOf(batchKey, signal)) !== address) {
-    const message = 'MESSAGE_INVALID: the chain does not want this secret';
-    const failed = verifierSubject(config.verifierId, 'fail');
-    await ask(nats, VERIFIER_EXCHANGES.fail, failed, { batchId, message }, REQUEST_TIMEOUT_MS);
-    return;
+  const keys = asked.map(({ batchKey }) => batchKey);
+  const [onChain, drawers] = [await chain.batches(keys, signal), await chain.drawersOf(keys, signal)];
+  const secrets: Secrets['secrets'] = [];
+  let head: Bytes32 | undefined;
+  for (const [index, { batchId }] of asked.entries()) {
+    const state = onChain[index]?.state ?? 'none';
+    if (state === 'none') throw new FarmError('MESSAGE_INVALID', `batch ${batchId} is not on chain`);
+    if (state !== 'committed') continue;
+    if (drawers[index] !== address) {
+      const message = 'MESSAGE_INVALID: the chain does not want this secret';
+      const failed = verifierSubject(config.verifierId, 'fail');
+      await ask(nats, VERIFIER_EXCHANGES.fail, failed, { batchId, message }, REQUEST_TIMEOUT_MS);
+      continue;
+    }
+    head = verifier.secrets().nextPreimage(head ?? (await chain.verifierHead(address, signal)));
+    secrets.push({ batchId, preimage: head });
   }
-  const preimage = verifier.secrets().nextPreimage(await chain.verifierHead(address, signal));
-  const subject = verifierSubject(config.verifierId, 'secret');
-  await ask(nats, VERIFIER_EXCHANGES.secret, subject, { batchId, preimage }, SECRET_TIMEOUT_MS);
+  if (secrets.length === 0) return;
+  const subject = verifierSubject(config.verifierId, 'secrets');
+  await ask(nats, VERIFIER_EXCHANGES.secrets, subject, { secrets }, SECRET_TIMEOUT_MS);
 }
 
 async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSignal): Promise<void> {

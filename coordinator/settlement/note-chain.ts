@@ -43,23 +43,29 @@ export async function noteChain(
   return true;
 }
 
-/** Notes whose secret the draw needs. False while the block that it follows from is not there. */
-export async function findDrawer(
-  context: CoordinatorContext,
-  batch: BatchRow,
+/** Notes whose secrets the draws need, where the block is there that they follow from. Whether anything was noted. */
+export async function findDrawers(
+  { chain, db }: CoordinatorContext,
+  batches: readonly BatchRow[],
   signal: AbortSignal,
 ): Promise<boolean> {
-  const { chain, db } = context;
-  await chain.waitUntilDrawable(chainKey(batch), signal);
-  const drawer = await chain.drawerOf(chainKey(batch), signal);
-  if (drawer === null) return false;
-  await db
-    .updateTable('batches')
-    .set({ asked: JSON.stringify([drawer]) })
-    .where('id', '=', batch.id)
-    .where('state', '=', 'committed')
-    .execute();
-  return true;
+  if (batches.length === 0) return false;
+  const keys = batches.map(chainKey);
+  await chain.waitUntilDrawable(keys, signal);
+  const drawers = await chain.drawersOf(keys, signal);
+  let noted = false;
+  for (const [index, { id }] of batches.entries()) {
+    const drawer = drawers[index];
+    if (drawer == null) continue;
+    await db
+      .updateTable('batches')
+      .set({ asked: JSON.stringify([drawer]) })
+      .where('id', '=', id)
+      .where('state', '=', 'committed')
+      .execute();
+    noted = true;
+  }
+  return noted;
 }
 
 /** It follows from another block now. */

@@ -1,5 +1,5 @@
 /** Words of verifiers, from the database onto the chain. The signature is the verifier's; anybody could send it. */
-import type { ChainBatch } from '../../platform/chain/chain.ts';
+import type { ChainBatch, SignedVerdict } from '../../platform/chain/chain.ts';
 import type { Bytes32 } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { Word } from '../verification/words.ts';
@@ -7,19 +7,17 @@ import type { BatchRow } from './apply-outcome.ts';
 import { chainKey } from './lanes.ts';
 import { majority } from './next-step.ts';
 
-/** The word of the one who is asked, first or second. */
-export async function relayWord(
-  { chain }: CoordinatorContext,
+/** The word of the one who is asked about a batch, first or second. */
+export function wordFor(
   batch: BatchRow,
   { seed, asked }: Pick<ChainBatch, 'seed' | 'asked'>,
   words: readonly Word[],
-  signal: AbortSignal,
-): Promise<void> {
+): SignedVerdict {
   const word = words.find((one) => one.seed === seed && asked.includes(one.verifier));
   if (word === undefined) throw new Error(`batch ${batch.id} has no word to be relayed`);
   const { outcome, signature } = word;
   const evidence = evidenceOf(word);
-  await chain.attest({ batchKey: chainKey(batch), seed: word.seed, outcome, evidence }, signature, signal);
+  return { verdict: { batchKey: chainKey(batch), seed: word.seed, outcome, evidence }, signature };
 }
 
 /** The words of all members that agree with more than half of the committee. */

@@ -1,6 +1,12 @@
 /** Takes every batch further, step by step, until its money has moved. Steps of one kind share a transaction. */
 
-import type { ChainBatch, ChainTerms, ChainWrite, FarmChain } from '../../platform/chain/chain.ts';
+import {
+  type ChainBatch,
+  type ChainTerms,
+  type ChainWrite,
+  type FarmChain,
+  MAX_MOVES_PER_TX,
+} from '../../platform/chain/chain.ts';
 import { assertNever, isChainTrouble, isFarmError } from '../../protocol/errors.ts';
 import { waitsForAdmission } from '../admission/admissions.ts';
 import { waitsForTiles } from '../assembly/early-finish.ts';
@@ -11,8 +17,8 @@ import { commitBatches } from './commit-batches.ts';
 import { raiseDispute } from './disputes.ts';
 import { chainKey } from './lanes.ts';
 import { type BatchStep, type Known, nextStep } from './next-step.ts';
-import { evidenceOf, findDrawer, forgetDrawer, noteChain } from './note-chain.ts';
-import { relayVotes, relayWord } from './relay-words.ts';
+import { evidenceOf, findDrawers, forgetDrawer, noteChain } from './note-chain.ts';
+import { relayVotes, wordFor } from './relay-words.ts';
 
 /** Batches looked at in one round; far more than a farm of one chain has unsettled at a time. */
 const MAX_BATCHES = 2_000;
@@ -98,15 +104,27 @@ async function take(
     case 'commit':
       await commitBatches(context, batches, signal);
       return true;
-    case 'await-secret':
-      return await findDrawers(context, batches, signal);
+    case 'await-secret': {
+      const unknown = batches.filter(({ state, asked }) => state !== 'committed' || asked.length === 0);
+      return await findDrawers(context, unknown, signal);
+    }
     case 'reanchor':
       return await each(async ({ batch }) => {
         await chain.reanchor(chainKey(batch), signal);
         await forgetDrawer(context, batch);
       });
-    case 'attest':
-      return await each(({ batch, onChain, words }) => relayWord(context, batch, onChain, words, signal));
+    case 'attest': {
+      const said = taken.map(({ batch, onChain, words }) => ({
+        batch,
+        word: wordFor(batch, onChain, words),
+      }));
+      const relay = (some: typeof said) =>
+        chain.attestMany(
+          some.map(({ word }) => word),
+          signal,
+        );
+      return (await together(context, said, relay, signal)) !== null;
+    }
     case 'replace':
       return await each(({ batch }) => chain.replace(chainKey(batch), signal));
     case 'attest-committee':
@@ -118,7 +136,12 @@ async function take(
     case 'expire':
       return await each(({ batch }) => chain.expire(chainKey(batch), signal));
     case 'settle': {
-      const write = await settle(context, taken, signal);
+      const pay = (some: readonly Looked[]) =>
+        chain.settleMany(
+          some.map(({ batch }) => chainKey(batch)),
+          signal,
+        );
+      const write = await together(context, taken, pay, signal);
       if (write === null) return false;
       // Before the tasks move on: a chain that forgets the payment must find the batch unsettled here, too.
       await chain.waitUntilDurable(write.blockNumber, signal);
@@ -163,23 +186,6 @@ async function apply(
   );
 }
 
-/** Whose secrets the draws need. True where one is known now that was not before. */
-async function findDrawers(
-  context: CoordinatorContext,
-  batches: readonly BatchRow[],
-  signal: AbortSignal,
-): Promise<boolean> {
-  const unknown = batches.filter(({ state, asked }) => state !== 'committed' || asked.length === 0);
-  let moved = false;
-  for (const batch of unknown) {
-    const found = async (): Promise<void> => {
-      moved = (await findDrawer(context, batch, signal)) || moved;
-    };
-    await apart(context, batch, found, signal);
-  }
-  return moved;
-}
-
 /** What the contract says when nobody is left to be asked: that changes when somebody joins, or the batch expires. */
 const NOT_NOW = ['NoVerifierLeft', 'CommitteeTooSmall'];
 
@@ -213,29 +219,29 @@ async function eachApart<T extends { batch: BatchRow }>(
   return moved;
 }
 
-/** All in one transaction, or, where one of them is refused, each by itself. Null when none was settled. */
-async function settle(
+/**
+ * As many as fit in one transaction, or, where one of them is refused and takes the others with it, each by itself. The
+ * last write; null when there was none.
+ */
+async function together<T extends { batch: BatchRow }>(
   context: CoordinatorContext,
-  taken: readonly Looked[],
+  taken: readonly T[],
+  work: (some: T[]) => Promise<ChainWrite>,
   signal: AbortSignal,
 ): Promise<ChainWrite | null> {
-  const { chain } = context;
-  try {
-    return await chain.settleMany(
-      taken.map(({ batch }) => chainKey(batch)),
-      signal,
-    );
-  } catch (error) {
-    if (!isFarmError(error, 'CHAIN_REVERTED') || taken.length === 1) throw error;
-    let last: ChainWrite | null = null;
-    await eachApart(
-      context,
-      taken,
-      async ({ batch }) => {
-        last = await chain.settleMany([chainKey(batch)], signal);
-      },
-      signal,
-    );
-    return last;
+  let last: ChainWrite | null = null;
+  for (let start = 0; start < taken.length; start += MAX_MOVES_PER_TX) {
+    const some = taken.slice(start, start + MAX_MOVES_PER_TX);
+    try {
+      last = await work(some);
+    } catch (error) {
+      if (!isFarmError(error, 'CHAIN_REVERTED')) throw error;
+      const alone = async (one: T): Promise<void> => {
+        if (some.length === 1) throw error;
+        last = await work([one]);
+      };
+      await eachApart(context, some, alone, signal);
+    }
   }
+  return last;
 }

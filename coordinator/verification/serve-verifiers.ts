@@ -19,8 +19,8 @@ export async function serveVerifiers(
     verifierIdSchema,
     {
       next: (from) => desk.next(from, signal),
-      secret: async (from, { batchId, preimage }) => {
-        await desk.secret(from, batchId, preimage, signal);
+      secrets: async (from, { secrets }) => {
+        await desk.secrets(from, secrets, signal);
         return {};
       },
       rendered: (from, { batchId, seed, cropDigests }) => desk.rendered(from, batchId, seed, cropDigests),

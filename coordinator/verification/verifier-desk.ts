@@ -7,11 +7,13 @@
  * restarted it is given again, until its word is here.
  */
 
+import { sql } from 'kysely';
+import type { RevealedSecret } from '../../platform/chain/chain.ts';
 import { escrowDomain, recoverVerdictSigner } from '../../platform/chain/signing.ts';
 import { pause } from '../../platform/wait.ts';
 import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import type { Address, BatchId, Bytes32, Digest, VerifierId } from '../../protocol/ids.ts';
-import type { NextWork } from '../../protocol/messages.ts';
+import { MAX_SECRETS, type NextWork, type Secrets } from '../../protocol/messages.ts';
 import type { Claim, Verdict, VerifierRole } from '../../protocol/verdict.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
@@ -80,34 +82,64 @@ export class VerifierDesk {
     }
   }
 
-  /** The verifier's next secret: with it the seed is drawn on chain. Given again while that goes on, it waits for the same draw. */
-  async secret(from: VerifierId, batchId: BatchId, preimage: Bytes32, signal: AbortSignal): Promise<void> {
-    const same = `${place(from, batchId)} ${preimage}`;
+  /**
+   * The verifier's next secrets, in the order of its chain: with them seeds are drawn, in one transaction where it can be.
+   * Given again while that goes on, they wait for the same draws.
+   */
+  async secrets(from: VerifierId, secrets: Secrets['secrets'], signal: AbortSignal): Promise<void> {
+    const same = `${from} ${JSON.stringify(secrets)}`;
     const drawing =
       this.#drawing.get(same) ??
-      this.#draw(from, batchId, preimage, signal).finally(() => this.#drawing.delete(same));
+      this.#reveal(from, secrets, signal).finally(() => this.#drawing.delete(same));
     this.#drawing.set(same, drawing);
     await drawing;
   }
 
-  async #draw(from: VerifierId, batchId: BatchId, preimage: Bytes32, signal: AbortSignal): Promise<void> {
+  async #reveal(from: VerifierId, secrets: Secrets['secrets'], signal: AbortSignal): Promise<void> {
     const { chain } = this.#context;
-    const batch = await this.#batch(batchId);
-    const key = chainKey(batch);
-    try {
-      await chain.waitUntilDrawable(key, signal);
-      if ((await chain.batch(key, signal)).state === 'committed') {
-        // Not waited for to be durable: should the chain forget the draw, settlement sees the batch undrawn again.
-        const { kind } = await chain.draw(key, preimage, signal);
-        // Another block, and with it perhaps another drawer.
-        if (kind === 'reanchored') await this.#forgetDrawer(batchId);
+    const draws: (RevealedSecret & { batchId: BatchId })[] = [];
+    for (const { batchId, preimage } of secrets)
+      draws.push({ batchId, batchKey: chainKey(await this.#batch(batchId)), preimage });
+    const keys = draws.map(({ batchKey }) => batchKey);
+    await chain.waitUntilDrawable(keys, signal);
+    const found = await chain.batches(keys, signal);
+    const open = draws.filter((_, index) => found[index]?.state === 'committed');
+    if (!(await this.#drawAll(open, signal))) {
+      // Behind one that is refused no secret fits any more: the rest is asked for again.
+      for (const draw of open) {
+        await this.#draw(draw, signal);
+        this.#restUntil.delete(place(from, draw.batchId));
+        this.#onProgress();
       }
+    }
+    for (const { batchId } of secrets) this.#restUntil.delete(place(from, batchId));
+    this.#onProgress();
+  }
+
+  /** Not waited for to be durable: should the chain forget the draws, settlement sees the batches undrawn again. */
+  async #drawAll(open: readonly RevealedSecret[], signal: AbortSignal): Promise<boolean> {
+    if (open.length < 2) return false;
+    try {
+      await this.#context.chain.drawMany(open, signal);
+      return true;
+    } catch (error) {
+      if (isFarmError(error, 'CHAIN_REVERTED')) return false;
+      throw error;
+    }
+  }
+
+  async #draw(
+    { batchId, batchKey, preimage }: RevealedSecret & { batchId: BatchId },
+    signal: AbortSignal,
+  ): Promise<void> {
+    try {
+      const { kind } = await this.#context.chain.draw(batchKey, preimage, signal);
+      // Another block, and with it perhaps another drawer.
+      if (kind === 'reanchored') await this.#forgetDrawer(batchId);
     } catch (error) {
       if (isFarmError(error, 'CHAIN_REVERTED')) await this.#forgetDrawer(batchId);
       throw error;
     }
-    this.#restUntil.delete(place(from, batchId));
-    this.#onProgress();
   }
 
   /** Takes the commitment to the verifier's own pixels; only then the claim is shown. The first commitment counts. */
@@ -190,21 +222,33 @@ export class VerifierDesk {
       .selectFrom('batches')
       .selectAll()
       .where('state', 'in', ['committed', 'drawn', 'second', 'committee'])
+      .where(sql<boolean>`asked @> ${JSON.stringify([verifier])}::jsonb`)
+      // Where its word is here it waits for its transaction.
+      .where(({ not, exists, selectFrom }) =>
+        not(
+          exists(
+            selectFrom('verdicts')
+              .select('seq')
+              .whereRef('batch_id', '=', 'batches.id')
+              .whereRef('verdicts.seed', '=', 'batches.seed')
+              .where('verifier', '=', verifier)
+              .where('signature', 'is not', null),
+          ),
+        ),
+      )
       .orderBy('seq')
       .execute();
     const now = clock.now();
-    for (const batch of rows) {
-      if (!batch.asked.includes(verifier)) continue;
-      if ((this.#restUntil.get(place(from, batch.id)) ?? 0) > now) continue;
-      // Secrets are revealed one at a time: each has to be the preimage of the head that the last draw left.
+    const ready = ({ id }: BatchRow): boolean => (this.#restUntil.get(place(from, id)) ?? 0) <= now;
+    for (const batch of rows.filter(ready)) {
       if (batch.state === 'committed') {
-        // Should the draw fail, the batches behind this one get their turn first.
-        this.#restUntil.set(place(from, batch.id), now + REST_AFTER_FAILURE_MS);
-        return { kind: 'secret', batchId: batch.id, batchKey: chainKey(batch) };
+        const undrawn = rows.filter((row) => row.state === 'committed' && ready(row)).slice(0, MAX_SECRETS);
+        // Should a draw fail, the batches behind these get their turn first.
+        for (const { id } of undrawn) this.#restUntil.set(place(from, id), now + REST_AFTER_FAILURE_MS);
+        const batches = undrawn.map((row) => ({ batchId: row.id, batchKey: chainKey(row) }));
+        return { kind: 'secrets', batches };
       }
       if (batch.seed === null) continue;
-      // Its word is here and waits for its transaction.
-      if ((await ownRow(db, { id: batch.id, seed: batch.seed }, verifier))?.signature != null) continue;
       // Not to be waited for: a node that is gone would hold up the checks of all others.
       if (!(await this.#handOver.isOver(batch))) continue;
       return { kind: 'challenge', challenge: await buildChallenge(this.#context, batch) };

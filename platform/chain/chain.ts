@@ -111,6 +111,8 @@ export type BatchState =
 /** A verifier's word, once it is on chain. */
 export type Word = { verifier: Address; outcome: Outcome; evidence: Bytes32 };
 
+export type SignedVerdict = { verdict: VerdictTerms; signature: Signature };
+
 /** A batch as the chain's events tell it, held against what the contract stores. In state `none` all is zero, null or empty. */
 export type ChainBatch = {
   state: BatchState;
@@ -182,6 +184,9 @@ export type ChainTerms = {
 /** A transaction that is in a block and did not revert. */
 export type ChainWrite = { txHash: Bytes32; gasUsed: bigint; blockNumber: bigint };
 
+/** A drawer's secret for one batch. */
+export type RevealedSecret = { batchKey: Bytes32; preimage: Bytes32 };
+
 /** `reanchored`: the block's hash was no longer to be had; wait until drawable and draw again. */
 export type DrawResult =
   | (ChainWrite & { kind: 'drawn'; seed: Bytes32 })
@@ -210,13 +215,20 @@ export type FarmChain = {
   /** All or none; at most {@link MAX_COMMITS_PER_TX}. */
   commitMany(commits: readonly SignedCommit[], signal?: AbortSignal): Promise<ChainWrite>;
   /**
-   * Resolves when the batch can be drawn; at once when it already is drawn or further. To be called right before
-   * every draw, also when it was called before: a restart of the embedded chain can undo it.
+   * Resolves when all of these batches can be drawn; at once when they already are drawn or further. To be called right
+   * before every draw, also when it was called before: a restart of the embedded chain can undo it.
    */
-  waitUntilDrawable(batchKey: Bytes32, signal?: AbortSignal): Promise<void>;
+  waitUntilDrawable(batchKeys: readonly Bytes32[], signal?: AbortSignal): Promise<void>;
   /** Whose secret the draw needs: it follows from a block after the commit. Null while that block is not there. */
   drawerOf(batchKey: Bytes32, signal?: AbortSignal): Promise<Address | null>;
+  /** The same of many, in the order of the keys, at the price of one question. */
+  drawersOf(batchKeys: readonly Bytes32[], signal?: AbortSignal): Promise<(Address | null)[]>;
   draw(batchKey: Bytes32, preimage: Bytes32, signal?: AbortSignal): Promise<DrawResult>;
+  /**
+   * Several in this order, all or none, at most {@link MAX_MOVES_PER_TX}; secrets of one drawer in the order of its chain.
+   * One whose block is out of reach is refused (BlockHashGone), and with it all: `draw` helps that one.
+   */
+  drawMany(draws: readonly RevealedSecret[], signal?: AbortSignal): Promise<ChainWrite>;
   /**
    * When its drawer has let the time to draw pass ({@link ChainTerms.drawBlocks}): a new anchor, and with it most often
    * another drawer. Embedded, where no blocks come by themselves, it makes those that are missing.
@@ -224,6 +236,8 @@ export type FarmChain = {
   reanchor(batchKey: Bytes32, signal?: AbortSignal): Promise<ChainWrite>;
   /** The word of the verifier that is asked, first or second. */
   attest(verdict: VerdictTerms, signature: Signature, signal?: AbortSignal): Promise<ChainWrite>;
+  /** The same for several batches, all or none; at most {@link MAX_MOVES_PER_TX}. */
+  attestMany(words: readonly SignedVerdict[], signal?: AbortSignal): Promise<ChainWrite>;
   /** The word of more than half of a committee, all of one outcome. */
   attestCommittee(
     batchKey: Bytes32,
@@ -241,7 +255,7 @@ export type FarmChain = {
     permit: SignedPermit | null,
     signal?: AbortSignal,
   ): Promise<ChainWrite>;
-  /** All or none. */
+  /** All or none; at most {@link MAX_MOVES_PER_TX}. */
   settleMany(batchKeys: readonly Bytes32[], signal?: AbortSignal): Promise<ChainWrite>;
   expire(batchKey: Bytes32, signal?: AbortSignal): Promise<ChainWrite>;
   closeJob(jobKey: Bytes32, signal?: AbortSignal): Promise<ChainWrite>;
@@ -298,3 +312,5 @@ export type FarmChain = {
 
 /** Together about 4 million gas: within a block, and the limit of a transaction, on any chain. */
 export const MAX_COMMITS_PER_TX = 64;
+/** Batches that are drawn, judged or settled at once: at most 30,000 gas each. */
+export const MAX_MOVES_PER_TX = 64;

@@ -16,20 +16,23 @@ export type DrawingOptions = {
   rpc: Rpc;
   /** The chain makes blocks when asked (the farm's own), or they come by themselves. */
   embedded: boolean;
-  fold(batchKey: Bytes32, signal?: AbortSignal): Promise<FoldedBatch>;
+  folds(batchKeys: readonly Bytes32[], signal?: AbortSignal): Promise<FoldedBatch[]>;
   /** Sends `reanchor` with the batch as it is. */
   sendReanchor(fold: FoldedBatch, signal?: AbortSignal): Promise<unknown>;
 };
 
 export type Drawing = {
-  waitUntilDrawable(batchKey: Bytes32, signal?: AbortSignal): Promise<void>;
-  /** Whether the hash that a draw needs is gone, or will be before the draw is in a block; then waits until it is. */
-  isHashGone(fold: FoldedBatch, signal?: AbortSignal): Promise<boolean>;
+  waitUntilDrawable(batchKeys: readonly Bytes32[], signal?: AbortSignal): Promise<void>;
+  /**
+   * Whether the hash that draws of this anchor need is gone, or will be before a draw is in a block; then waits until it
+   * is.
+   */
+  isHashGone(anchor: bigint, signal?: AbortSignal): Promise<boolean>;
   /** Waits, or embedded makes blocks, until the batch's drawer has let its time pass. */
   letTimePass(fold: FoldedBatch, drawBlocks: number, signal?: AbortSignal): Promise<void>;
 };
 
-export function drawing({ rpc, embedded, fold, sendReanchor }: DrawingOptions): Drawing {
+export function drawing({ rpc, embedded, folds, sendReanchor }: DrawingOptions): Drawing {
   const latest = async (signal?: AbortSignal): Promise<bigint> =>
     quantity(await rpc.call('eth_blockNumber', [], signal));
 
@@ -41,8 +44,8 @@ export function drawing({ rpc, embedded, fold, sendReanchor }: DrawingOptions): 
     }
   };
 
-  const isHashGone: Drawing['isHashGone'] = async ({ struct }, signal) => {
-    const deciding = struct.anchor + 1n;
+  const isHashGone: Drawing['isHashGone'] = async (anchor, signal) => {
+    const deciding = anchor + 1n;
     const age = (await latest(signal)) - deciding;
     if (age < BLOCK_HASH_REACH - DRAW_MARGIN) return false;
     const reach = (await historyHash(rpc, deciding, signal)) === null ? BLOCK_HASH_REACH : HISTORY_REACH;
@@ -55,22 +58,30 @@ export function drawing({ rpc, embedded, fold, sendReanchor }: DrawingOptions): 
   return {
     isHashGone,
 
-    async waitUntilDrawable(batchKey, signal = never) {
+    async waitUntilDrawable(batchKeys, signal = never) {
       for (;;) {
         signal.throwIfAborted();
-        const batch = await fold(batchKey, signal);
-        if (batch.state === 'none')
-          throw new FarmError('CHAIN_REVERTED', `batch ${batchKey} is not committed`);
-        if (batch.state !== 'committed') return;
-        const deciding = batch.struct.anchor + 1n;
-        await waitForBlock(deciding + 1n, signal);
-        if (embedded) await ensureRealBlockHash(rpc, deciding, signal);
-        if (!(await isHashGone(batch, signal))) return;
-        try {
-          await sendReanchor(batch, signal);
-        } catch (error) {
-          // Somebody else was faster, with this or with a draw that just made it.
-          if (!isFarmError(error, 'CHAIN_REVERTED')) throw error;
+        const found = await folds(batchKeys, signal);
+        const unknown = found.find(({ state }) => state === 'none');
+        if (unknown !== undefined)
+          throw new FarmError('CHAIN_REVERTED', `batch ${unknown.batchKey} is not committed`);
+        const undrawn = found.filter(({ state }) => state === 'committed');
+        // Batches that were committed together share their block.
+        const anchors = new Set(undrawn.map(({ struct }) => struct.anchor));
+        const gone = new Set<bigint>();
+        for (const anchor of anchors) {
+          await waitForBlock(anchor + 2n, signal);
+          if (embedded) await ensureRealBlockHash(rpc, anchor + 1n, signal);
+          if (await isHashGone(anchor, signal)) gone.add(anchor);
+        }
+        if (gone.size === 0) return;
+        for (const batch of undrawn.filter(({ struct }) => gone.has(struct.anchor))) {
+          try {
+            await sendReanchor(batch, signal);
+          } catch (error) {
+            // Somebody else was faster, with this or with a draw that just made it.
+            if (!isFarmError(error, 'CHAIN_REVERTED')) throw error;
+          }
         }
       }
     },

@@ -1,19 +1,27 @@
 /** FarmChain on an EVM chain: ABI coding by ethers, transport and transactions our own. */
 import { Signature as EthersSignature, ZeroHash } from 'ethers';
 import { FarmError } from '../../protocol/errors.ts';
-import type { Bytes32 } from '../../protocol/ids.ts';
+import type { Address, Bytes32 } from '../../protocol/ids.ts';
 import type { Arguments, FunctionName } from './abi.ts';
 import type { NodeRegistry, RenderEscrow } from './artifacts.ts';
 import { chainBatchOf, type FoldedBatch } from './batch-fold.ts';
 import { batchReader } from './batch-reader.ts';
-import { ask } from './calls.ts';
-import { type ChainWrite, type FarmChain, MAX_COMMITS_PER_TX, type SignedPermit } from './chain.ts';
+import { answerOf, ask, callRequest } from './calls.ts';
+import {
+  type ChainWrite,
+  type FarmChain,
+  MAX_COMMITS_PER_TX,
+  MAX_MOVES_PER_TX,
+  type SignedPermit,
+  type SignedVerdict,
+} from './chain.ts';
 import { escrow, registry, token } from './contracts.ts';
 import { decodeJob, decodeNode, decodeOperator, decodeTerms } from './decode.ts';
 import type { Deployment } from './deployment.ts';
 import { drawerOrNull, drawing } from './drawing.ts';
 import { followEvents } from './follow-events.ts';
 import { jsonRpc, quantity } from './json-rpc.ts';
+import { refusals } from './refusals.ts';
 import { OUTCOME_NUMBERS, type PrivateKey } from './signing.ts';
 import { waitUntilCopied } from './state-file.ts';
 import { transactionQueue } from './transaction-queue.ts';
@@ -83,6 +91,10 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
     if (fold === undefined) throw new FarmError('INTERNAL', `no answer about batch ${key}`);
     return fold;
   };
+  const structsOf = async (keys: readonly Bytes32[], signal?: AbortSignal) => {
+    requireFew(keys.length, MAX_MOVES_PER_TX, 'batches');
+    return (await readFolds(keys, signal)).map(({ struct }) => struct);
+  };
   /** A write about one batch as it stands. Of one that has ended, or never was, the contract says so itself. */
   const move = async (
     name: 'expire' | 'replace' | 'closeCommittee' | 'reanchor',
@@ -94,9 +106,26 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
   const draws = drawing({
     rpc,
     embedded: embedded !== null,
-    fold: foldOf,
+    folds: (keys, signal) => readFolds(keys, signal),
     sendReanchor: (fold, signal) => move('reanchor', fold, signal),
   });
+
+  const drawersOf = async (keys: readonly Bytes32[], signal?: AbortSignal): Promise<(Address | null)[]> => {
+    const folds = await readFolds(keys, signal);
+    const undrawn = folds.filter(({ state }) => state === 'committed');
+    if (undrawn.length === 0) return folds.map(() => null);
+    const requests = undrawn.map(({ batchKey, struct }) =>
+      callRequest(escrowAddress, escrow.encode('drawerOf', [batchKey, struct])),
+    );
+    const answers = await refusals('drawerOf', () => rpc.batch(requests, signal));
+    const drawers = new Map(
+      undrawn.map(({ batchKey }, at) => {
+        const drawer = answerOf(escrow, escrowAddress, 'drawerOf', answers[at]);
+        return [batchKey, drawerOrNull(drawer)];
+      }),
+    );
+    return keys.map((key) => drawers.get(key) ?? null);
+  };
 
   const waitUntilDurable = async (block: bigint, signal: AbortSignal = never): Promise<void> => {
     if (queue !== null) return queue.waitUntilDeep(block, signal);
@@ -124,12 +153,7 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
     },
 
     async commitMany(commits, signal) {
-      if (commits.length === 0 || commits.length > MAX_COMMITS_PER_TX) {
-        throw new FarmError(
-          'INTERNAL',
-          `1 to ${MAX_COMMITS_PER_TX} commits fit a transaction, not ${commits.length}`,
-        );
-      }
+      requireFew(commits.length, MAX_COMMITS_PER_TX, 'commits');
       const signatures = commits.map((signed) => signed.signature);
       return plain(await write('commitMany', [commits.map((signed) => signed.commit), signatures], signal));
     },
@@ -137,14 +161,15 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
     waitUntilDrawable: draws.waitUntilDrawable,
 
     async drawerOf(key, signal) {
-      const fold = await foldOf(key, signal);
-      if (fold.state !== 'committed') return null;
-      return drawerOrNull(await ask(rpc, escrow, escrowAddress, 'drawerOf', [key, fold.struct], signal));
+      const [drawer = null] = await drawersOf([key], signal);
+      return drawer;
     },
+
+    drawersOf,
 
     async draw(key, preimage, signal) {
       const fold = await foldOf(key, signal);
-      if (fold.state === 'committed' && (await draws.isHashGone(fold, signal))) {
+      if (fold.state === 'committed' && (await draws.isHashGone(fold.struct.anchor, signal))) {
         return { ...(await move('reanchor', fold, signal)), kind: 'reanchored' };
       }
       const receipt = await write('draw', [key, fold.struct, preimage], signal);
@@ -153,6 +178,13 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
         if (event?.name === 'Drawn') return { ...plain(receipt), kind: 'drawn', seed: event.args.seed };
       }
       throw new FarmError('CHAIN_UNAVAILABLE', `the receipt of ${receipt.txHash} says nothing of a draw`);
+    },
+
+    async drawMany(secrets, signal) {
+      const keys = secrets.map(({ batchKey }) => batchKey);
+      const structs = await structsOf(keys, signal);
+      const preimages = secrets.map(({ preimage }) => preimage);
+      return plain(await write('drawMany', [keys, structs, preimages], signal));
     },
 
     async reanchor(key, signal) {
@@ -164,10 +196,15 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
       return move('reanchor', fold, signal);
     },
 
-    async attest({ batchKey, outcome, evidence }, signature, signal) {
-      const { struct } = await foldOf(batchKey, signal);
-      const word = { outcome: OUTCOME_NUMBERS[outcome], evidence, signature };
-      return plain(await write('attest', [batchKey, struct, word], signal));
+    async attest(verdict, signature, signal) {
+      const { struct } = await foldOf(verdict.batchKey, signal);
+      return plain(await write('attest', [verdict.batchKey, struct, wordOf({ verdict, signature })], signal));
+    },
+
+    async attestMany(words, signal) {
+      const keys = words.map(({ verdict }) => verdict.batchKey);
+      const structs = await structsOf(keys, signal);
+      return plain(await write('attestMany', [keys, structs, words.map(wordOf)], signal));
     },
 
     async attestCommittee(batchKey, outcome, votes, signal) {
@@ -195,8 +232,7 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
     },
 
     async settleMany(batchKeys, signal) {
-      const folds = await readFolds(batchKeys, signal);
-      return plain(await write('settle', [batchKeys, folds.map((fold) => fold.struct)], signal));
+      return plain(await write('settle', [batchKeys, await structsOf(batchKeys, signal)], signal));
     },
 
     async expire(key, signal) {
@@ -290,6 +326,17 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
 
 function plain({ txHash, gasUsed, blockNumber }: Receipt): ChainWrite {
   return { txHash, gasUsed, blockNumber };
+}
+
+function requireFew(count: number, most: number, what: string): void {
+  if (count > 0 && count <= most) return;
+  throw new FarmError('INTERNAL', `1 to ${most} ${what} fit a transaction, not ${count}`);
+}
+
+type WordStruct = Arguments<Escrow, 'attest'>[2];
+
+function wordOf({ verdict: { outcome, evidence }, signature }: SignedVerdict): WordStruct {
+  return { outcome: OUTCOME_NUMBERS[outcome], evidence, signature };
 }
 
 type PermitStruct = Arguments<Escrow, 'openJob'>[2];

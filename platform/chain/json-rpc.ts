@@ -1,4 +1,4 @@
-/** Ethereum JSON-RPC over HTTP: every wait ends with its signal, and nothing retries behind the caller's back. */
+/** Ethereum JSON-RPC over HTTP: every wait ends with its signal, and nothing but a question that a block overtook is asked again. */
 import { z } from 'zod';
 import { FarmError } from '../../protocol/errors.ts';
 
@@ -34,7 +34,7 @@ const answerSchema = z.object({
 
 /** A client for the node at `url`. Holds no connection of its own and needs no closing. */
 export function jsonRpc(url: string): Rpc {
-  const batch: Rpc['batch'] = async (requests, signal) => {
+  const once: Rpc['batch'] = async (requests, signal) => {
     const body = requests.map((request, id) => ({ jsonrpc: '2.0', id, ...request }));
     const parsed = z.array(answerSchema).safeParse(await post(url, body, signal));
     if (!parsed.success) {
@@ -52,6 +52,15 @@ export function jsonRpc(url: string): Rpc {
       return answer.result;
     });
   };
+  const batch: Rpc['batch'] = async (requests, signal) => {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await once(requests, signal);
+      } catch (error) {
+        if (tries >= MAX_OVERTAKEN || !wasOvertaken(error) || !requests.every(onlyReads)) throw error;
+      }
+    }
+  };
   return {
     url,
     batch,
@@ -60,6 +69,20 @@ export function jsonRpc(url: string): Rpc {
       return result;
     },
   };
+}
+
+/**
+ * Measured on anvil 1.7.1 with `--prune-history`: a question about `latest` that a new block overtakes is refused, since
+ * the block that was the latest when it came has no state any more. The same question again is answered.
+ */
+const MAX_OVERTAKEN = 10;
+
+function wasOvertaken(error: unknown): boolean {
+  return error instanceof RpcError && error.message.includes('BlockOutOfRangeError');
+}
+
+function onlyReads({ method }: RpcRequest): boolean {
+  return method.startsWith('eth_') && !method.startsWith('eth_send');
 }
 
 /** Some nodes wrap the revert bytes in an object. */

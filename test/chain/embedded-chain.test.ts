@@ -110,7 +110,7 @@ describe('the embedded chain', () => {
     const { chain } = farm;
     const { jobKey } = await farm.open();
     const batchKey = await farm.batchIn(jobKey, 'committed');
-    await chain.waitUntilDrawable(batchKey);
+    await chain.waitUntilDrawable([batchKey]);
     const { anchor, operator } = await chain.batch(batchKey);
     const drawer = await chain.drawerOf(batchKey);
     await farm.anvil.stop();
@@ -119,7 +119,7 @@ describe('the embedded chain', () => {
     const real = await headerHash(farm.rpc, deciding);
     expect(await evmHash(farm.rpc, deciding)).not.toBe(real);
     const before = await farm.now();
-    await chain.waitUntilDrawable(batchKey);
+    await chain.waitUntilDrawable([batchKey]);
     console.info(`aging the batch moved the chain's clock by ${(await farm.now()) - before} s`);
     // Not shown by the EVM any more, so the contract asks the history, which kept it: the same drawer as before.
     expect(await evmHash(farm.rpc, deciding)).toBeNull();
@@ -144,7 +144,7 @@ describe('the embedded chain', () => {
     ];
     await farm.mine(300);
     expect(await chain.drawerOf(batchKey)).toBeNull();
-    await chain.waitUntilDrawable(batchKey);
+    await chain.waitUntilDrawable([batchKey]);
     expect(await chain.batch(batchKey)).toMatchObject({ state: 'committed', reanchors: 1 });
     await farm.drawNext(batchKey);
     // One that is stuck on its way until the hash is gone shows no secret: it is anchored anew in its place.

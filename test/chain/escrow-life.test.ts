@@ -65,7 +65,7 @@ describe('the life of a job', () => {
     expect(await books(terms.jobKey)).toMatchObject({ free: terms.budget - amount, reserved: amount });
 
     expect(await chain.drawerOf(batchKey)).toBeNull();
-    await chain.waitUntilDrawable(batchKey);
+    await chain.waitUntilDrawable([batchKey]);
     const drawer = (await chain.drawerOf(batchKey)) ?? ('' as Address);
     const preimage = farm.verifierOf(drawer).secrets.nextPreimage(await chain.verifierHead(drawer));
     const drawn = await chain.draw(batchKey, preimage);
@@ -406,7 +406,7 @@ describe('silence', () => {
     const { chain } = farm;
     const { jobKey } = await farm.open();
     const key = await farm.batchIn(jobKey, 'committed');
-    await chain.waitUntilDrawable(key);
+    await chain.waitUntilDrawable([key]);
     const drawer = (await chain.drawerOf(key)) ?? ('' as Address);
     const [before] = await wealth(operatorOf(drawer));
     const write = await chain.reanchor(key);

@@ -178,7 +178,7 @@ describe('a draw', () => {
   });
   it('is refused with another value than the preimage of the head', async () => {
     const batchKey = await farm.batchIn(job.jobKey, 'committed');
-    await farm.chain.waitUntilDrawable(batchKey);
+    await farm.chain.waitUntilDrawable([batchKey]);
     const drawer = (await farm.chain.drawerOf(batchKey)) ?? ('' as Address);
     const { secrets } = farm.verifierOf(drawer);
     const head = await farm.chain.verifierHead(drawer);
@@ -188,7 +188,7 @@ describe('a draw', () => {
   });
   it('is refused from anybody but the drawer and the coordinator', async () => {
     const batchKey = await farm.batchIn(job.jobKey, 'committed');
-    await farm.chain.waitUntilDrawable(batchKey);
+    await farm.chain.waitUntilDrawable([batchKey]);
     const secret = await farm.nextSecret(batchKey);
     const drawing = farm.sendAs(farm.stranger, 'draw', [batchKey, await farm.struct(batchKey), secret]);
     await refuses(drawing, 'NotDrawer');
@@ -206,7 +206,7 @@ describe('a draw', () => {
   });
   it('is refused when somebody makes the batch another than it is', async () => {
     const batchKey = await farm.batchIn(job.jobKey, 'committed');
-    await farm.chain.waitUntilDrawable(batchKey);
+    await farm.chain.waitUntilDrawable([batchKey]);
     const struct = { ...(await farm.struct(batchKey)), operator: farm.stranger.address };
     const secret = await farm.nextSecret(batchKey);
     await refuses(farm.sendAs(farm.coordinator, 'draw', [batchKey, struct, secret]), 'WrongBatch');

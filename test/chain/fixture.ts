@@ -227,7 +227,7 @@ export async function startChainFixture(options: FixtureOptions = {}): Promise<C
     },
 
     async drawNext(batchKey) {
-      await chain.waitUntilDrawable(batchKey);
+      await chain.waitUntilDrawable([batchKey]);
       const result = await chain.draw(batchKey, await fixture.nextSecret(batchKey));
       if (result.kind !== 'drawn') throw new Error('the batch was anchored anew');
     },

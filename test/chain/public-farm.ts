@@ -82,7 +82,7 @@ export async function publicFarm(on: PublicChain, confirmations: number): Promis
     },
 
     async drawAndPass(key) {
-      await chain.waitUntilDrawable(key);
+      await chain.waitUntilDrawable([key]);
       await chain.draw(key, secrets.nextPreimage(await chain.verifierHead(verifier.address)));
       const { seed } = await chain.batch(key);
       if (seed === null) throw new Error('this batch is not drawn');

@@ -125,6 +125,7 @@ export class FakeEscrow {
         this.#durable = structuredClone(this.#ledger);
       },
       drawerOf: async (key) => this.drawerOf(key),
+      drawersOf: async (keys) => keys.map((key) => this.drawerOf(key)),
       mintTestTokens: () => this.#write(() => undefined),
       registerNode: ({ node, operator, deviceClass, ask, nonce }) =>
         this.#write(() => {
@@ -137,28 +138,13 @@ export class FakeEscrow {
           this.#ledger.stakes.set(operator, (this.#ledger.stakes.get(operator) ?? 0n) + amount);
         }),
       commitMany: (commits) =>
-        this.#write(() => {
-          const before = structuredClone(this.#ledger);
-          try {
-            for (const { commit, signature } of commits) this.#commit(commit, signature);
-          } catch (error) {
-            this.#ledger = before;
-            throw error;
-          }
-        }),
+        this.#writeAll(commits, ({ commit, signature }) => this.#commit(commit, signature)),
       draw: async (key, preimage) => {
         const seed = someBytes32();
-        const written = await this.#write(() => {
-          this.#require(key, 'committed');
-          const drawer = this.drawerOf(key);
-          if (drawer === null) throw reverted('NoVerifierLeft');
-          if (preimage !== secretOf(drawer)) throw reverted('WrongPreimage');
-          const first = this.#pick(`${seed}0`, [this.get(key).operator]);
-          if (first === null) throw reverted('NoVerifierLeft');
-          this.#change(key, { state: 'drawn', seed, asked: [first], since: this.#nowS() });
-        });
-        return { ...written, kind: 'drawn', seed };
+        return { ...(await this.#write(() => this.#draw(key, preimage, seed))), kind: 'drawn', seed };
       },
+      drawMany: (draws) =>
+        this.#writeAll(draws, ({ batchKey, preimage }) => this.#draw(batchKey, preimage, someBytes32())),
       reanchor: (key) =>
         this.#write(() => {
           const batch = this.#require(key, 'committed');
@@ -169,6 +155,8 @@ export class FakeEscrow {
           this.#change(key, changes);
         }),
       attest: (verdict, signature) => this.#write(() => this.#attest(verdict, signature)),
+      attestMany: (words) =>
+        this.#writeAll(words, ({ verdict, signature }) => this.#attest(verdict, signature)),
       replace: (key) => this.#write(() => this.#replace(key)),
       attestCommittee: (key, outcome, votes) =>
         this.#write(() => {
@@ -427,6 +415,29 @@ export class FakeEscrow {
 
   #free(key: Bytes32): void {
     this.#ledger.lanes.set(laneOf(key), { ended: partsOfBatchKey(key).generation });
+  }
+
+  #draw(key: Bytes32, preimage: Bytes32, seed: Bytes32): void {
+    this.#require(key, 'committed');
+    const drawer = this.drawerOf(key);
+    if (drawer === null) throw reverted('NoVerifierLeft');
+    if (preimage !== secretOf(drawer)) throw reverted('WrongPreimage');
+    const first = this.#pick(`${seed}0`, [this.get(key).operator]);
+    if (first === null) throw reverted('NoVerifierLeft');
+    this.#change(key, { state: 'drawn', seed, asked: [first], since: this.#nowS() });
+  }
+
+  /** All or none. */
+  #writeAll<T>(all: readonly T[], change: (one: T) => void): Promise<ChainWrite> {
+    return this.#write(() => {
+      const before = structuredClone(this.#ledger);
+      try {
+        for (const one of all) change(one);
+      } catch (error) {
+        this.#ledger = before;
+        throw error;
+      }
+    });
   }
 
   async #write(change: () => void): Promise<ChainWrite> {

@@ -94,7 +94,10 @@ class Scene {
 
   async #answer(batch: BatchRow, verifier: TestVerifier, says: Says): Promise<void> {
     const { id, address, key } = verifier;
-    if (batch.state === 'committed') return await this.#desk.secret(id, batch.id, secretOf(address), signal);
+    if (batch.state === 'committed') {
+      const secrets = [{ batchId: batch.id, preimage: secretOf(address) }];
+      return await this.#desk.secrets(id, secrets, signal);
+    }
     this.asked.push({ state: batch.state, address });
     const outcome = says(batch.state, verifier);
     if (outcome === 'silent') return;

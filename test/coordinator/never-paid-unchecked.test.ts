@@ -167,7 +167,11 @@ class World {
         return;
       case 'secret':
         for (const { batch, verifier } of await this.#asked('committed'))
-          await this.#desk.secret(verifier.id, batch.id, secretOf(verifier.address), signal);
+          await this.#desk.secrets(
+            verifier.id,
+            [{ batchId: batch.id, preimage: secretOf(verifier.address) }],
+            signal,
+          );
         return;
       case 'commit':
         for (const { batch, verifier } of await this.#asked('drawn', 'second', 'committee')) {

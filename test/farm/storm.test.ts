@@ -6,7 +6,14 @@ import { expect, test } from 'vitest';
 import { requireRight } from '../faults/require-right.ts';
 import { type Edition, runStorm, startStorm } from '../faults/storm.ts';
 
-const EDITION: Edition = { jobs: 12, kills: 2, honestNodes: 2, honestVerifiers: 3, accuser: false };
+const EDITION: Edition = {
+  jobs: 8,
+  kills: 1,
+  honestNodes: 2,
+  honestVerifiers: 3,
+  accuser: false,
+  handOverMs: 8_000,
+};
 /** Any number; printed with whatever fails. */
 const SEED = 6;
 

@@ -1,6 +1,7 @@
 /** Whether a farm waits for nothing but a verifier that is not there: then only the contracts' windows help. */
 import type { FarmChain } from '../../platform/chain/chain.ts';
 import { pause } from '../../platform/wait.ts';
+import type { Address } from '../../protocol/ids.ts';
 import type { JobView } from '../../protocol/job.ts';
 import type { BatchView } from '../../protocol/verdict.ts';
 import { chainOf } from '../support/chain-of.ts';
@@ -13,26 +14,23 @@ const STILL_MS = 3_000;
 export async function isStuck(
   farm: TestFarm,
   jobs: readonly JobView[],
-  batches: readonly BatchView[],
-  absent: string,
+  absent: Address,
   signal: AbortSignal,
 ): Promise<boolean> {
   const open = jobs.filter(({ escrow }) => escrow !== 'closed');
   if (open.some(({ state, tasks }) => state === 'opening' || tasks.leased > 0)) return false;
   const chain = await chainOf(farm);
-  const { verifiers } = await farm.client.info(signal);
-  const address = verifiers.find(({ id }) => id === absent)?.address;
-  if (address === undefined) throw new Error(`no verifier ${absent}`);
-  if (!(await allWaitFor(chain, batches, address, signal))) return false;
+  const batches = (await Promise.all(open.map(({ id }) => farm.client.batches(id, signal)))).flat();
+  if (!(await allWaitFor(chain, batches, absent, signal))) return false;
   const block = await chain.blockNumber(signal);
   await pause(STILL_MS, signal);
-  return (await chain.blockNumber(signal)) === block && (await allWaitFor(chain, batches, address, signal));
+  return (await chain.blockNumber(signal)) === block && (await allWaitFor(chain, batches, absent, signal));
 }
 
 async function allWaitFor(
   chain: FarmChain,
   batches: readonly BatchView[],
-  absent: string,
+  absent: Address,
   signal: AbortSignal,
 ): Promise<boolean> {
   const keys = batches.flatMap(({ state, batchKey }) =>

@@ -12,7 +12,14 @@ const { seed } = z
   .object({ seed: z.number() })
   .parse(JSON.parse(process.env['TESSERA_FAULTS'] ?? '{"seed":1}'));
 
-const EDITION: Edition = { jobs: 100, kills: 25, honestNodes: 3, honestVerifiers: 4, accuser: true };
+const EDITION: Edition = {
+  jobs: 100,
+  kills: 12,
+  honestNodes: 3,
+  honestVerifiers: 4,
+  accuser: true,
+  handOverMs: 15_000,
+};
 
 test('money and stake after a hundred jobs are right to the unit', { timeout: 3_600_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'tessera-storm-'));

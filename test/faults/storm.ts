@@ -9,7 +9,7 @@ import { jsonRpc } from '../../platform/chain/json-rpc.ts';
 import type { SyntheticScene } from '../../platform/render/synthetic/scene.ts';
 import { pause } from '../../platform/wait.ts';
 import { isFarmError } from '../../protocol/errors.ts';
-import type { BatchId, JobId } from '../../protocol/ids.ts';
+import type { BatchId } from '../../protocol/ids.ts';
 import type { JobRequest, JobView } from '../../protocol/job.ts';
 import type { BatchView } from '../../protocol/verdict.ts';
 import { chainUrlOf } from '../support/chain-of.ts';
@@ -26,6 +26,8 @@ export type Edition = {
   honestVerifiers: number;
   /** Whether one fails whatever the first honest node delivers. */
   accuser: boolean;
+  /** What a node has to hand over a drawn frame; longer than any pause, or an honest one looks like one that withholds. */
+  handOverMs: number;
 };
 
 export const CHEAT = 'cheat';
@@ -44,10 +46,10 @@ const FRAMES_PER_JOB = 4;
 /** The dearest costs more than a stake covers. */
 const SAMPLES = [16, 300, 4_000, 65_536];
 const CANCELLED_SHARE = 0.06;
-const DOUBTED_SHARE = { cheat: 0.5, others: 0.05 };
-const LOOK_MS = 400;
-/** Between a coordinator that works again and its next end. */
-const KILL_WITHIN_MS = 5_000;
+const DOUBTED_SHARE = 0.2;
+const LOOK_MS = 2_000;
+/** Between a point of the work and the kill that follows it. */
+const KILL_WITHIN_MS = 1_500;
 const AFTER_WINDOW_S = 120;
 
 const { signal } = new AbortController();
@@ -89,8 +91,7 @@ export async function startStorm(edition: Edition, seed: number, dataFolder: str
         : []),
       { id: ABSENT },
     ],
-    // Longer than any pause of this machine: an honest node must not look like one that withholds.
-    ...{ leaseMs: 10_000, batchMaxAgeMs: 2_000, handOverMs: 15_000 },
+    ...{ leaseMs: 10_000, batchMaxAgeMs: 2_000, handOverMs: edition.handOverMs },
     // Or it would cheat once, and never again.
     quarantineMs: 500,
     passMs: 900_000,
@@ -102,39 +103,46 @@ export async function runStorm(farm: TestFarm, edition: Edition, seed: number): 
   const random = randomFrom(seed);
   const scene = await submitScene(farm);
   const plans = Array.from({ length: edition.jobs }, (_, index) => planJob(scene, index, random));
-  const submitting = submitAll(farm, plans);
   const storm = new StormClock(farm, edition, random);
   const chainUrl = await chainUrlOf(farm);
+  const { verifiers } = await farm.client.info(signal);
+  const absent = verifiers.find(({ id }) => id === ABSENT)?.address;
+  if (absent === undefined) throw new Error(`no verifier ${ABSENT}`);
   const doubted = new Set<BatchId>();
-  const asked = new Set<BatchId>();
-  const cancelAt = new Map<string, number>();
-  for (const { name } of plans) if (random() < CANCELLED_SHARE) cancelAt.set(name, random() * 5);
+  const doubtful = new Set(plans.filter(() => random() < DOUBTED_SHARE).map(({ name }) => name));
+  const cancelAt = new Map(
+    plans.filter(() => random() < CANCELLED_SHARE).map(({ name }) => [name, random() * FRAMES_PER_JOB]),
+  );
+  const submitting = submitAll(farm, plans);
   let submitted = false;
   void submitting.then(() => {
     submitted = true;
   });
   let jumps = 0;
+  let before = '';
   for (;;) {
     const jobs = await farm.client.jobs(signal);
     if (submitted && jobs.every(({ escrow }) => escrow === 'closed')) break;
-    const open = jobs.filter(({ escrow }) => escrow !== 'closed');
-    const batches = (await Promise.all(open.map(({ id }) => farm.client.batches(id, signal)))).flat();
-    for (const { id, name, tasks } of open) {
-      if (tasks.delivered + tasks.verified < (cancelAt.get(name) ?? Number.POSITIVE_INFINITY)) continue;
-      cancelAt.delete(name);
-      await unlessAway(() => farm.client.cancel(id, signal));
+    for (const { id, name, escrow, tasks } of jobs) {
+      if (escrow === 'closed') continue;
+      if (tasks.delivered + tasks.verified >= (cancelAt.get(name) ?? Number.POSITIVE_INFINITY)) {
+        if (await unlessAway(() => farm.client.cancel(id, signal))) cancelAt.delete(name);
+      }
+      if (!doubtful.has(name)) continue;
+      for (const batch of await farm.client.batches(id, signal)) {
+        if (doubted.has(batch.id) || batch.state === 'settled') continue;
+        if (await unlessAway(() => farm.client.dispute(batch.id, { outcome: 'pass' }, signal)))
+          doubted.add(batch.id);
+      }
     }
-    for (const { id, nodeId, state } of batches) {
-      if (asked.has(id) || state === 'settled') continue;
-      asked.add(id);
-      if (random() >= (nodeId === CHEAT ? DOUBTED_SHARE.cheat : DOUBTED_SHARE.others)) continue;
-      if (await unlessAway(() => farm.client.dispute(id, { outcome: 'pass' }, signal))) doubted.add(id);
-    }
-    await storm.tick(jobs, batches);
-    if (submitted && (await isStuck(farm, jobs, batches, ABSENT, signal))) {
+    await storm.tick(jobs, edition.jobs);
+    const now = JSON.stringify(jobs.map(({ state, escrow, tasks }) => [state, escrow, tasks]));
+    // Looked at closely only where nothing moves: the farm has other things to do than to answer questions.
+    if (submitted && now === before && (await isStuck(farm, jobs, absent, signal))) {
       await moveClock(chainUrl, EMBEDDED_TERMS.verdictWindowS + AFTER_WINDOW_S);
       jumps++;
     }
+    before = now;
     await pause(LOOK_MS, signal);
   }
   await submitting;
@@ -143,42 +151,35 @@ export async function runStorm(farm: TestFarm, edition: Edition, seed: number): 
   return { farm, jobs, batches, seed: String(seed), kills: storm.kills, jumps, doubted };
 }
 
-/** What happens to processes, and when. */
+/** What happens to processes, and when: at points of the work, so that it goes on however slow the machine is. */
 class StormClock {
   readonly #farm: TestFarm;
-  readonly #edition: Edition;
-  readonly #random: () => number;
-  #nextKillMs: number;
-  /** After so many deliveries of its own, and so many settled batches. */
+  /** Shares of all tasks that are checked and paid; the coordinator ends a moment after each. */
+  readonly #killPoints: number[];
+  readonly #moments: number[];
   readonly #goneAt: number;
   readonly #absentAt: number;
   readonly #stopped = new Set<string>();
-  readonly #settled = new Set<BatchId>();
   kills = 0;
 
-  constructor(farm: TestFarm, edition: Edition, random: () => number) {
+  constructor(farm: TestFarm, { kills }: Edition, random: () => number) {
     this.#farm = farm;
-    this.#edition = edition;
-    this.#random = random;
-    this.#nextKillMs = Date.now() + random() * KILL_WITHIN_MS;
-    this.#goneAt = 1 + Math.floor(random() * 6);
-    this.#absentAt = Math.floor(random() * 6);
+    this.#killPoints = Array.from({ length: kills }, () => random() * 0.95).toSorted((a, b) => a - b);
+    this.#moments = Array.from({ length: kills }, () => random() * KILL_WITHIN_MS);
+    // Both early enough that there is something for them to miss.
+    this.#goneAt = random() / 4;
+    this.#absentAt = random() / 8;
   }
 
-  async tick(jobs: readonly JobView[], batches: readonly BatchView[]): Promise<void> {
-    for (const { id, state } of batches) if (state === 'settled') this.#settled.add(id);
-    const ofGone = batches.filter(({ nodeId }) => nodeId === GONE);
-    if (ofGone.reduce((sum, { receipts }) => sum + receipts, 0) >= this.#goneAt) await this.#stop(GONE);
-    const closed = jobs.filter(({ escrow }) => escrow === 'closed').length;
-    if (this.#settled.size + closed >= this.#absentAt) await this.#stop(ABSENT);
-    if (this.kills >= this.#edition.kills || Date.now() < this.#nextKillMs) return;
+  /** `jobs`: of so many in all. */
+  async tick(jobs: readonly JobView[], all: number): Promise<void> {
+    const done = jobs.reduce((sum, { escrow, tasks }) => sum + shareOf(escrow, tasks), 0) / all;
+    if (done >= this.#absentAt) await this.#stop(ABSENT);
+    if (done >= this.#goneAt) await this.#stop(GONE);
+    if (done < (this.#killPoints[this.kills] ?? Number.POSITIVE_INFINITY)) return;
+    await pause(this.#moments[this.kills] ?? 0, signal);
     await kill(this.#farm, 'coordinator');
     this.kills++;
-    this.#nextKillMs = Number.POSITIVE_INFINITY;
-    // Only one that works can be in the middle of something.
-    void this.#farm.client.jobs(signal).then(() => {
-      this.#nextKillMs = Date.now() + this.#random() * KILL_WITHIN_MS;
-    });
   }
 
   async #stop(name: string): Promise<void> {
@@ -191,6 +192,10 @@ class StormClock {
     process.kill(running.pid, 'SIGKILL');
     await stopping;
   }
+}
+
+function shareOf(escrow: JobView['escrow'], { verified, total }: JobView['tasks']): number {
+  return escrow === 'closed' ? 1 : verified / total;
 }
 
 async function submitScene(farm: TestFarm): Promise<JobRequest['scene']> {
@@ -212,19 +217,11 @@ function planJob(scene: JobRequest['scene'], index: number, random: () => number
 }
 
 /** Each once, whatever is killed meanwhile: an answer that was lost is looked for by the job's name. */
-async function submitAll(farm: TestFarm, plans: readonly JobRequest[]): Promise<JobId[]> {
-  const ids: JobId[] = [];
+async function submitAll(farm: TestFarm, plans: readonly JobRequest[]): Promise<void> {
   for (const plan of plans) {
-    for (;;) {
-      const known = (await farm.client.jobs(signal)).find(({ name }) => name === plan.name);
-      if (known !== undefined) {
-        ids.push(known.id);
-        break;
-      }
-      await unlessAway(() => farm.client.submitJob(plan, signal));
-    }
+    while (!(await unlessAway(() => farm.client.submitJob(plan, signal))))
+      if ((await farm.client.jobs(signal)).some(({ name }) => name === plan.name)) break;
   }
-  return ids;
 }
 
 /** Whether it was done; not, where the farm was just away or it had been too late. */
