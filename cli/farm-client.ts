@@ -34,6 +34,7 @@ import {
 } from '../protocol/job.ts';
 import type { Receipt } from '../protocol/receipt.ts';
 import { type BatchView, batchViewSchema } from '../protocol/verdict.ts';
+import { type VerifierView, verifierViewSchema } from '../protocol/verifier.ts';
 
 /** A coordinator that is started again answers within seconds; reading is repeated that long. */
 const PATIENCE_MS = 60_000;
@@ -64,6 +65,11 @@ export class FarmClient {
 
   jobs(signal: AbortSignal): Promise<JobView[]> {
     return this.#read('/jobs', z.array(jobViewSchema), signal);
+  }
+
+  /** With those of the farm's own that try verifiers: their money is in the books like any other. */
+  allJobs(signal: AbortSignal): Promise<JobView[]> {
+    return this.#read('/jobs?canaries=true', z.array(jobViewSchema), signal);
   }
 
   job(id: JobId, signal: AbortSignal): Promise<JobView> {
@@ -112,6 +118,10 @@ export class FarmClient {
 
   cancel(id: JobId, signal: AbortSignal): Promise<JobView> {
     return this.#call('POST', `/jobs/${id}/cancel`, jobViewSchema, {}, signal);
+  }
+
+  verifiers(signal: AbortSignal): Promise<VerifierView[]> {
+    return this.#read('/verifiers', z.array(verifierViewSchema), signal);
   }
 
   nodes(signal: AbortSignal): Promise<NodeView[]> {

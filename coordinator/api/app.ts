@@ -27,6 +27,7 @@ import { submitJob } from '../submission/jobs.ts';
 import type { Scenes } from '../submission/scenes.ts';
 import { receiptsOfBatch, sceneManifest } from './audit-views.ts';
 import { streamJobEvents } from './job-events.ts';
+import { verifierViews } from './verifier-views.ts';
 import { batchView, batchViews, frameDetail, frameViews, jobView, jobViews, nodeViews } from './views.ts';
 
 /** One file of a scene, or one frame's EXR: far above what is usual, far below what fills a disk unnoticed. */
@@ -95,9 +96,10 @@ export function createApp(
     onProgress();
     sendJson(response, await jobView(context, id), 201);
   });
-  app.get(`${API_BASE}/jobs`, person, async (_request, response) =>
-    sendJson(response, await jobViews(context)),
-  );
+  app.get(`${API_BASE}/jobs`, person, async (request, response) => {
+    const canaries = request.query['canaries'] === 'true';
+    sendJson(response, await jobViews(context, { canaries }));
+  });
   app.get(`${API_BASE}/jobs/:job`, person, async (request, response) => {
     sendJson(response, await jobView(context, parseParameter(jobIdSchema, request, 'job')));
   });
@@ -142,6 +144,9 @@ export function createApp(
   });
   app.get(`${API_BASE}/nodes`, person, async (_request, response) =>
     sendJson(response, await nodeViews(context)),
+  );
+  app.get(`${API_BASE}/verifiers`, person, async (_request, response) =>
+    sendJson(response, await verifierViews(context)),
   );
 
   app.use((request, _response, next) =>

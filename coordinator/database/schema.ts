@@ -57,7 +57,10 @@ type Tables = {
     refunded: Generated<string>;
     created_at: Date;
     finished_at: Date | null;
+    /** Of the farm's own, to try verifiers (coordinator/canaries). */
+    canary: Generated<boolean>;
   };
+  canaries: { batch_id: BatchId; beside: BatchId; bad: boolean; planted_at: Date };
   scene_trials: {
     scene: Digest;
     engine: string;
@@ -98,6 +101,7 @@ type Tables = {
     /** What was signed for the registry, as it travelled. */
     enrolment: JSONColumnType<Record<string, unknown>> | null;
     slashed: Generated<string>;
+    canary: Generated<boolean>;
   };
   batches: {
     id: BatchId;
@@ -130,6 +134,8 @@ type Tables = {
     evidence: Digest | null;
     agreed: Generated<boolean>;
     slashed: Generated<string>;
+    /** Whether it was drawn if a canary is planted beside it. */
+    rolled: Generated<boolean>;
   };
   verdicts: {
     seq: Generated<string>;
@@ -144,6 +150,11 @@ type Tables = {
     evidence: Digest | null;
     reason: Generated<string>;
     signature: Signature | null;
+    /** Against what is known of a canary, and looked at again. */
+    rechecked: Generated<boolean>;
+    /** Why it is wrong, where it is. */
+    caught: string | null;
+    caught_at: Date | null;
   };
   tasks: {
     id: TaskId;

@@ -13,6 +13,7 @@ import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import type { Address, BatchId, Bytes32, Digest, VerifierId } from '../../protocol/ids.ts';
 import type { NextWork } from '../../protocol/messages.ts';
 import type { Claim, Verdict, VerifierRole } from '../../protocol/verdict.ts';
+import { caughtSince } from '../canaries/recheck-word.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import { chainKey } from '../settlement/lanes.ts';
@@ -182,6 +183,7 @@ export class VerifierDesk {
       .orderBy('seq')
       .execute();
     const now = clock.now();
+    const silenced = await this.#isSilenced(verifier);
     for (const batch of rows) {
       if (!batch.asked.includes(verifier)) continue;
       if ((this.#restUntil.get(place(from, batch.id)) ?? 0) > now) continue;
@@ -191,7 +193,7 @@ export class VerifierDesk {
         this.#restUntil.set(place(from, batch.id), now + REST_AFTER_FAILURE_MS);
         return { kind: 'secret', batchId: batch.id, batchKey: chainKey(batch) };
       }
-      if (batch.seed === null) continue;
+      if (batch.seed === null || silenced) continue;
       // Its word is here and waits for its transaction.
       if ((await ownRow(db, { id: batch.id, seed: batch.seed }, verifier))?.signature != null) continue;
       // Not to be waited for: a node that is gone would hold up the checks of all others.
@@ -199,6 +201,16 @@ export class VerifierDesk {
       return { kind: 'challenge', challenge: await buildChallenge(this.#context, batch) };
     }
     return null;
+  }
+
+  /**
+   * Caught by a canary not long ago: the chain replaces it where its word is due. Its secrets are asked for all the same,
+   * since it fixed them beforehand. A farm that has no other verifier is left with this one, and with disputes.
+   */
+  async #isSilenced(verifier: Address): Promise<boolean> {
+    const { db, clock, config } = this.#context;
+    const caught = await caughtSince(db, clock.now() - config.quarantineMs);
+    return caught.has(verifier) && config.verifiers.some(({ address }) => !caught.has(address));
   }
 
   #addressOf(from: VerifierId): Address {
