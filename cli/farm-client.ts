@@ -20,7 +20,7 @@ import {
   type SceneReply,
   sceneReplySchema,
 } from '../protocol/http.ts';
-import type { BatchId, Digest, JobId } from '../protocol/ids.ts';
+import type { BatchId, Digest, JobId, NodeId } from '../protocol/ids.ts';
 import {
   type FrameView,
   frameViewSchema,
@@ -33,8 +33,10 @@ import {
   sceneManifestSchema,
 } from '../protocol/job.ts';
 import type { Receipt } from '../protocol/receipt.ts';
+import { type AccountView, accountViewSchema, type Pools, poolsSchema } from '../protocol/sharing.ts';
 import { type BatchView, batchViewSchema } from '../protocol/verdict.ts';
 import { type VerifierView, verifierViewSchema } from '../protocol/verifier.ts';
+import { type JobWhy, jobWhySchema } from '../protocol/why.ts';
 
 /** A coordinator that is started again answers within seconds; reading is repeated that long. */
 const PATIENCE_MS = 60_000;
@@ -74,6 +76,11 @@ export class FarmClient {
 
   job(id: JobId, signal: AbortSignal): Promise<JobView> {
     return this.#read(`/jobs/${id}`, jobViewSchema, signal);
+  }
+
+  /** Why something of it waits. */
+  why(id: JobId, signal: AbortSignal): Promise<JobWhy> {
+    return this.#read(`/jobs/${id}/why`, jobWhySchema, signal);
   }
 
   frames(id: JobId, signal: AbortSignal): Promise<FrameView[]> {
@@ -126,6 +133,15 @@ export class FarmClient {
 
   nodes(signal: AbortSignal): Promise<NodeView[]> {
     return this.#read('/nodes', z.array(nodeViewSchema), signal);
+  }
+
+  setPools(id: NodeId, pools: readonly string[], signal: AbortSignal): Promise<Pools> {
+    return this.#call('PUT', `/nodes/${id}/pools`, poolsSchema, { pools }, signal);
+  }
+
+  /** `maxNodes` null: any number. */
+  setAccount(name: string, maxNodes: number | null, signal: AbortSignal): Promise<AccountView> {
+    return this.#call('PUT', `/accounts/${name}`, accountViewSchema, { maxNodes }, signal);
   }
 
   /** Reading can be repeated, so a farm that is away for a moment is waited for. */

@@ -6,7 +6,7 @@ import { toJson } from '../platform/json.ts';
 import { packageVersion } from '../platform/package-root.ts';
 import { DEFAULT_MIRROR, DEFAULT_SUITE } from '../platform/render/images/recipe.ts';
 import { ERRORS, FarmError, toFarmError } from '../protocol/errors.ts';
-import { batchIdSchema, jobIdSchema } from '../protocol/ids.ts';
+import { batchIdSchema, jobIdSchema, nodeIdSchema } from '../protocol/ids.ts';
 import type { AuditOptions } from './audit/audit-command.ts';
 import type { EvidenceOptions } from './audit/evidence-command.ts';
 import type { CalibrateOptions } from './calibrate/calibrate-command.ts';
@@ -19,11 +19,12 @@ import { printError } from './print-error.ts';
 import { ProgressLine } from './progress-line.ts';
 import { followJob } from './render/follow-job.ts';
 import { type InspectOptions, inspectCommand } from './render/inspect-command.ts';
-import { formatTokens } from './render/parse-options.ts';
+import { formatTokens, nameOf } from './render/parse-options.ts';
 import { findFarm, type RenderOptions, renderCommand, report } from './render/render-command.ts';
 import { processTerminal } from './terminal.ts';
 import { type UpOptions, upCommand } from './up-command.ts';
 import { verifiersCommand } from './verifiers-command.ts';
+import { whyLines } from './why-lines.ts';
 
 type FarmOptions = { farm?: string; data: string };
 
@@ -92,6 +93,11 @@ program
   )
   .option('--quality <percent>', 'of jpeg and webp, 1 to 100 (default: that of the scene)')
   .option('--precision <name>', 'of the raw layers: float, or half for half the bytes (default: float)')
+  .option('--priority <share>', 'among jobs of its account: 80 gets four times the nodes of 20 (default: 50)')
+  .option('--account <name>', 'whose work it is; accounts share the farm evenly (default: default)')
+  .option('--max-nodes <count>', 'nodes that may work on it at once (default: any number)')
+  .option('--pool <name>', 'only nodes of this pool')
+  .option('--preview-first', 'the first, the last and the middle frame before the others')
   .option('--budget <amount>', 'the most it may cost, in TESS (default: the quote)')
   .option('--out <folder>', 'where the frames go (default: NAME-frames)')
   .option('--root <folder>', "folder whose files may be sent with the scene (default: the scene's own)")
@@ -204,6 +210,22 @@ program
   });
 
 program
+  .command('why')
+  .description('say why something of a job waits')
+  .argument('<job>', 'id of the job')
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (text: string, options: { json?: boolean } & FarmOptions) => {
+    const id = jobIdSchema.safeParse(text);
+    if (!id.success) throw new FarmError('NOT_FOUND', `${text} is not the id of a job`);
+    await using found = await openFarm(options);
+    const why = await found.client.why(id.data, terminal.signal);
+    if (options.json) return terminal.result(toJson({ why }));
+    for (const line of whyLines(why)) terminal.result(line);
+  });
+
+program
   .command('nodes')
   .description('list the nodes of a farm: state, work, earnings')
   .option('--json', 'print one JSON object on stdout')
@@ -230,6 +252,37 @@ program
   .action(async (options: { json?: boolean } & FarmOptions) => {
     await using found = await openFarm(options);
     await verifiersCommand(options, found.client, terminal);
+  });
+
+program
+  .command('pools')
+  .description('put a node into pools, for jobs with --pool; no pools: into none')
+  .argument('<node>', 'name of the node')
+  .argument('[pools...]', 'all pools that it is to be in')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (node: string, pools: string[], options: FarmOptions) => {
+    const id = nodeIdSchema.safeParse(node);
+    if (!id.success) throw new FarmError('NOT_FOUND', `${node} is not the name of a node`);
+    const names = pools.map((pool) => nameOf('pool', pool));
+    await using found = await openFarm(options);
+    await found.client.setPools(id.data, names, terminal.signal);
+    terminal.say(names.length === 0 ? `${node} is in no pool` : `${node} is in ${names.join(', ')}`);
+  });
+
+program
+  .command('account')
+  .description('limit how many nodes work for an account at once')
+  .argument('<account>', 'name of the account, as in --account')
+  .option('--max-nodes <count>', 'nodes at once (default: any number)', wholeNumber(1, 1_000_000))
+  .addOption(farm())
+  .addOption(data())
+  .action(async (account: string, options: { maxNodes?: string } & FarmOptions) => {
+    const name = nameOf('account', account);
+    const most = options.maxNodes === undefined ? null : Number(options.maxNodes);
+    await using found = await openFarm(options);
+    await found.client.setAccount(name, most, terminal.signal);
+    terminal.say(`${name} may have ${most ?? 'any number of'} node(s) at once`);
   });
 
 program

@@ -4,8 +4,10 @@ import type { CoordinatorContext } from './context.ts';
 import { clearAway } from './database/clear-away.ts';
 import { endHopelessJobs } from './scheduling/able-nodes.ts';
 import { requeueLostLeases } from './scheduling/lost-leases.ts';
+import { foldNodeTime } from './scheduling/node-time.ts';
 import { publishQueued, republishLost } from './scheduling/publish-queued.ts';
 import { closeBatches } from './settlement/open-batch.ts';
+import { moveWindows } from './splitting/move-windows.ts';
 
 /** How often time alone can change something: leases that run out, batches that grow old. */
 const LOOK_MS = 500;
@@ -33,6 +35,8 @@ export class Housekeeping {
   readonly #context: CoordinatorContext;
   readonly #others: Others;
   #everything = true;
+  #tasks = true;
+  #left = false;
   #batches = true;
   #nudge: (() => void) | undefined;
   #checkedMs: number;
@@ -58,9 +62,17 @@ export class Housekeeping {
     this.#nudge?.();
   }
 
+  /** Tasks were taken: there may be room on the list for those that are left. */
+  taken(): void {
+    if (!this.#left) return;
+    this.#tasks = true;
+    this.#nudge?.();
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     let timedMs = Number.NEGATIVE_INFINITY;
     let hopelessMs = Number.NEGATIVE_INFINITY;
+    let rested = true;
     while (!signal.aborted) {
       const now = this.#context.clock.now();
       // Also after the clock was set back.
@@ -69,20 +81,29 @@ export class Housekeeping {
       const hopeless = this.#everything || Math.abs(now - hopelessMs) >= HOPELESS_CHECK_MS;
       if (hopeless) hopelessMs = now;
       const everything = this.#everything || timed;
+      const tasks = everything || this.#tasks;
+      const batches = everything || (this.#batches && rested);
       this.#everything = false;
-      this.#batches = false;
+      this.#tasks = false;
       try {
         if (timed) await this.#whatTimeBrings();
         if (hopeless && (await endHopelessJobs(this.#context)) > 0) this.#others.onMoney();
-        if (everything && (await publishQueued(this.#context.db, this.#context.queue)) > 0)
-          this.#others.onTasks();
-        await this.#closeBatches();
+        if (tasks) await this.#publish();
+        if (batches) await this.#closeBatches();
       } catch (error) {
         if (signal.aborted) return;
         this.#context.log.warn({ err: error }, 'housekeeping could not go on; trying again');
       }
-      await this.#sleep(signal);
+      rested = await this.#sleep(signal);
     }
+  }
+
+  async #publish(): Promise<void> {
+    const { db, queue, clock } = this.#context;
+    const { more } = await moveWindows(db, new Date(clock.now()));
+    const { published, left } = await publishQueued(db, queue);
+    this.#left = left || more;
+    if (published > 0) this.#others.onTasks();
   }
 
   async #whatTimeBrings(): Promise<void> {
@@ -90,6 +111,7 @@ export class Housekeeping {
     const lost = await requeueLostLeases(this.#context);
     metrics.leasesLost.inc(lost);
     if (lost > 0) this.#others.onTasks();
+    await foldNodeTime(db);
     if (this.#context.ownDatabase && this.#deliveredTasks >= CLEAR_EVERY_TASKS) {
       this.#deliveredTasks = 0;
       await clearAway(db);
@@ -102,18 +124,21 @@ export class Housekeeping {
   async #closeBatches(): Promise<void> {
     const { db, clock, config } = this.#context;
     this.#closedMs = clock.now();
+    this.#batches = false;
     if ((await closeBatches(db, new Date(clock.now()), config.batchMaxAgeMs)) > 0) this.#others.onMoney();
   }
 
-  async #sleep(signal: AbortSignal): Promise<void> {
-    if (!this.#everything && !this.#batches) await this.#pause(LOOK_MS, signal, () => this.#batches);
+  /** Whether batches may be closed again, which only tasks do not wait for. */
+  async #sleep(signal: AbortSignal): Promise<boolean> {
+    if (!this.#batches) await this.#pause(LOOK_MS, signal, () => this.#tasks || this.#batches);
     const restMs = CLOSE_EVERY_MS - Math.abs(this.#context.clock.now() - this.#closedMs);
-    if (restMs > 0) await this.#pause(restMs, signal, () => false);
+    await this.#pause(restMs, signal, () => this.#tasks);
+    return restMs <= 0 || !this.#tasks;
   }
 
   /** Ends early where everything is to be looked at, or `also` holds. */
   async #pause(durationMs: number, signal: AbortSignal, also: () => boolean): Promise<void> {
-    if (this.#everything || also()) return;
+    if (durationMs <= 0 || this.#everything || also()) return;
     const ending = new AbortController();
     this.#nudge = () => {
       if (this.#everything || also()) ending.abort();

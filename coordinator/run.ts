@@ -96,7 +96,9 @@ export async function runCoordinator(
     secrets,
     db: database.db,
     ownDatabase: secrets.databaseUrl === undefined,
-    events: new EventLog(database.db, observeEvents(metrics, log)),
+    events: new EventLog(database.db, observeEvents(metrics, log), {
+      shared: secrets.databaseUrl !== undefined,
+    }),
     blobs,
     scenes: await SceneCache.open(join(config.dataFolder, 'scenes'), (digest, path) =>
       blobs.copyTo(digest, path),
@@ -120,7 +122,7 @@ export async function runCoordinator(
   };
 
   const scenes = new Scenes(context);
-  const dispatcher = new Dispatcher(context);
+  const dispatcher = new Dispatcher(context, () => housekeeping.taken());
   const handOver = new HandOver(context, () => desk.wake());
   const desk = new VerifierDesk(context, handOver, () => wakeAll());
   const settlement = new SettlementLoop(context, () => wakeAll());

@@ -457,6 +457,17 @@ export function isFarmError(error: unknown, code?: ErrorCode): error is FarmErro
   return error instanceof FarmError && (code === undefined || error.code === code);
 }
 
+/** Nothing can be written to the chain now, whatever it is; the same again goes through once somebody has mended that. */
+export function isChainTrouble(error: unknown): error is FarmError {
+  return isFarmError(error) && CHAIN_TROUBLE.has(error.code);
+}
+
+const CHAIN_TROUBLE: ReadonlySet<ErrorCode> = new Set([
+  'CHAIN_UNAVAILABLE',
+  'CHAIN_GAS_MONEY',
+  'CHAIN_WRONG',
+]);
+
 /** Any thrown thing as a FarmError; what is not one already becomes INTERNAL with its cause kept. */
 export function toFarmError(error: unknown): FarmError {
   if (error instanceof FarmError) return error;

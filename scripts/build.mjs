@@ -1,6 +1,6 @@
-/** Compiles the programs into dist/. */
+/** Compiles the programs into dist/, with an empty database to copy beside them. */
 import { spawnSync } from 'node:child_process';
-import { chmodSync } from 'node:fs';
+import { chmodSync, existsSync, renameSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
@@ -13,3 +13,22 @@ const built = spawnSync(
 );
 if (built.status !== 0) process.exit(built.status ?? 1);
 chmodSync('dist/cli/main.js', 0o755);
+
+const { emptyDatabaseFolder } = await import('../dist/platform/database/empty-database.js');
+const { openDatabase } = await import('../dist/platform/database/open.js');
+const migrations = 'coordinator/database/migrations';
+const wanted = await emptyDatabaseFolder(migrations);
+if (!existsSync(wanted)) {
+  // Of other migrations: nobody asks for them any more.
+  rmSync('dist/databases', { recursive: true, force: true });
+  const unfinished = `${wanted}.${process.pid}`;
+  const database = await openDatabase(unfinished, migrations);
+  await database[Symbol.asyncDispose]();
+  try {
+    renameSync(unfinished, wanted);
+  } catch (error) {
+    // Another build was quicker.
+    rmSync(unfinished, { recursive: true });
+    if (!existsSync(wanted)) throw error;
+  }
+}

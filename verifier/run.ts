@@ -29,8 +29,11 @@ import type { VerifierConfig, VerifierSecrets } from './config.ts';
 
 /** The coordinator answers within 15 s even when there is nothing. */
 const NEXT_TIMEOUT_MS = 30_000;
-/** Drawing waits for a block of the chain. */
-const SECRET_TIMEOUT_MS = 120_000;
+/**
+ * Drawing waits for blocks of the chain, perhaps for minutes; a coordinator that is asked again meanwhile goes on with what it
+ * does. One that died in the middle must not keep a verifier waiting as long.
+ */
+const SECRET_TIMEOUT_MS = 20_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 /** Longer than a restart of the farm takes. */
 const PATIENCE_MS = 120_000;

@@ -14,7 +14,7 @@ import { SessionPool } from '../platform/render/session-pool.ts';
 import { Spares } from '../platform/render/spares.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { backoffMs, pause } from '../platform/wait.ts';
-import { isFarmError } from '../protocol/errors.ts';
+import { isChainTrouble, isFarmError } from '../protocol/errors.ts';
 import { NODE_EXCHANGES, nodeSubject, PROTOCOL_VERSION, type Welcome } from '../protocol/messages.ts';
 import type { WorkerConfig, WorkerSecrets } from './config.ts';
 import { Deliveries } from './deliveries.ts';
@@ -139,8 +139,8 @@ async function enrol(
       await ask(nats, NODE_EXCHANGES.register, registering, signed, REGISTER_TIMEOUT_MS);
       return welcome;
     } catch (error) {
-      // A chain that is away comes back; what was registered meanwhile is not asked for again.
-      const away = isFarmError(error, 'FARM_UNREACHABLE') || isFarmError(error, 'CHAIN_UNAVAILABLE');
+      // A chain that is away comes back, and an account gets its gas money; what was registered meanwhile is not asked for again.
+      const away = isFarmError(error, 'FARM_UNREACHABLE') || isChainTrouble(error);
       if (!away) throw error;
       await pause(backoffMs(attempt), signal);
     }

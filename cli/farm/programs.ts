@@ -28,21 +28,26 @@ export function ownEntry(program: 'coordinator' | 'verifier' | 'worker', origin:
     : join(packageRoot(), 'dist', program, 'main.js');
 }
 
-/** Starts one of our programs with its configuration in a file that only its owner can read, and `more` arguments. */
+/** The command that starts a program of this name in its turn; none in most cases. */
+export type Through = (name: string) => readonly string[];
+
+/** Starts one of our programs with its configuration in a file that only its owner can read, and its own arguments. */
 export async function startOwn(
   folder: FarmFolder,
-  name: string,
-  entry: string,
+  program: { name: string; entry: string; arguments?: readonly string[] | undefined },
+  through: Through,
   file: ProgramFile,
-  more: readonly string[] = [],
 ): Promise<Child & { info: Record<string, string> }> {
+  const { name, entry, arguments: more = [] } = program;
   const path = join(folder.run, `${name}.json`);
   await writeFileAtomic(path, JSON.stringify(file));
   const loader = entry.endsWith('.ts') ? ['--import', import.meta.resolve('tsx')] : [];
+  const line = [...loader, '--enable-source-maps', entry, path, ...more];
+  const [command = process.execPath, ...args] = [...through(name), process.execPath, ...line];
   return await startOwnProgram({
     name,
-    command: process.execPath,
-    args: [...loader, '--enable-source-maps', entry, path, ...more],
+    command,
+    args,
     logFile: join(folder.log, `${name}.log`),
     cwd: packageRoot(),
   });

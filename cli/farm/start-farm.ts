@@ -31,7 +31,14 @@ import {
   takeFolder,
   writeDeployment,
 } from './data-folder.ts';
-import { OWN_ORIGIN, ownEntry, type ProgramOrigin, startNatsServer, startOwn } from './programs.ts';
+import {
+  OWN_ORIGIN,
+  ownEntry,
+  type ProgramOrigin,
+  startNatsServer,
+  startOwn,
+  type Through,
+} from './programs.ts';
 import { type Supervised, supervise } from './supervised.ts';
 
 /** A node to start. `entry` puts another program in the place of the honest worker, which may take arguments. */
@@ -77,6 +84,8 @@ export type FarmOptions = {
   natsTls?: NatsTls & { caFile?: string };
   /** Where the message server listens for WebSockets; nowhere when left out. */
   natsWebsocketPort?: number;
+  /** A command that starts this program in its turn (`ip netns exec NAME`, `env A=B`), for tests of what breaks. */
+  through?: Through;
   signal: AbortSignal;
   onNote: (note: string) => void;
 };
@@ -163,7 +172,7 @@ async function startParts(
   processes: Map<string, Supervised>,
 ): Promise<string> {
   const { signal, onNote, restart = true, nodes, programs = OWN_ORIGIN } = options;
-  const { verifiers = DEFAULT_VERIFIERS } = options;
+  const { verifiers = DEFAULT_VERIFIERS, through = () => [] } = options;
   const secrets = await loadSecrets(
     folder,
     nodes.map((node) => node.id),
@@ -213,7 +222,7 @@ async function startParts(
   };
   const { chainId: _ours, ...contracts } = deployment;
   await keep('coordinator', () =>
-    startOwn(folder, 'coordinator', ownEntry('coordinator', programs), {
+    startOwn(folder, { name: 'coordinator', entry: ownEntry('coordinator', programs) }, through, {
       config: {
         ...shared,
         ...contracts,
@@ -249,23 +258,21 @@ async function startParts(
   await Promise.all([
     ...verifiers.map((verifier) =>
       keep(verifier.id, () =>
-        startVerifier(
-          folder,
-          secrets,
-          { entry: ownEntry('verifier', programs), ...verifier },
-          {
-            ...shared,
-            niceness: options.verifierNiceness ?? VERIFIER_NICENESS,
-            ...contracts,
-            apiUrl,
-            chainUrl,
-          },
-        ),
+        startVerifier(folder, secrets, { entry: ownEntry('verifier', programs), ...verifier }, through, {
+          ...shared,
+          niceness: options.verifierNiceness ?? VERIFIER_NICENESS,
+          ...contracts,
+          apiUrl,
+          chainUrl,
+        }),
       ),
     ),
     ...nodes.map((node) =>
       keep(node.id, () =>
-        startNode(folder, secrets, { entry: ownEntry('worker', programs), ...node }, { ...shared, apiUrl }),
+        startNode(folder, secrets, { entry: ownEntry('worker', programs), ...node }, through, {
+          ...shared,
+          apiUrl,
+        }),
       ),
     ),
   ]);
@@ -276,6 +283,7 @@ function startVerifier(
   folder: FarmFolder,
   secrets: FarmSecrets,
   verifier: VerifierSpec & { entry: string },
+  through: Through,
   config: Omit<VerifierConfig, 'verifierId' | 'dataFolder'>,
 ): Promise<Child> {
   const { id, entry } = verifier;
@@ -286,20 +294,21 @@ function startVerifier(
       ...{ verifierKey: key, rootSecret },
     },
   };
-  return startOwn(folder, id, entry, file, verifier.arguments);
+  return startOwn(folder, { name: id, entry, arguments: verifier.arguments }, through, file);
 }
 
 function startNode(
   folder: FarmFolder,
   secrets: FarmSecrets,
   node: NodeSpec & { entry: string },
+  through: Through,
   config: Omit<WorkerConfig, 'nodeId' | 'dataFolder'>,
 ): Promise<Child> {
   const file = {
     config: { ...config, nodeId: node.id as NodeId, dataFolder: join(folder.nodes, node.id) },
     secrets: { nodeKey: requireKey(secrets, node.id) },
   };
-  return startOwn(folder, node.id, node.entry, file, node.arguments);
+  return startOwn(folder, { name: node.id, entry: node.entry, arguments: node.arguments }, through, file);
 }
 
 /** Who this farm starts itself: they are known to it by name and key. */

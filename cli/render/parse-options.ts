@@ -1,6 +1,6 @@
 /** The other options of `tessera render`. Pure. */
 import { FarmError } from '../../protocol/errors.ts';
-import type { TileGrid } from '../../protocol/job.ts';
+import { accountSchema, type JobRequest, type TileGrid } from '../../protocol/job.ts';
 
 const kept = 'nothing was submitted';
 
@@ -36,6 +36,39 @@ export function parseBudget(text: string): bigint {
   if (match === null)
     throw new FarmError('USAGE', `--budget ${text}: an amount of TESS such as 2.5`, { kept });
   return BigInt(match[1] ?? '0') * 1_000_000n + BigInt((match[2] ?? '').padEnd(6, '0'));
+}
+
+/** How a job shares the farm with others. */
+export function parseSharing(options: {
+  priority?: string;
+  account?: string;
+  maxNodes?: string;
+  pool?: string;
+  previewFirst?: boolean;
+}): Pick<JobRequest, 'priority' | 'account' | 'maxNodes' | 'pool' | 'previewFirst'> {
+  const { priority, account, maxNodes, pool, previewFirst } = options;
+  return {
+    ...(priority === undefined ? {} : { priority: wholeNumber('--priority', priority, 100) }),
+    ...(maxNodes === undefined ? {} : { maxNodes: wholeNumber('--max-nodes', maxNodes, 1_000_000) }),
+    ...(account === undefined ? {} : { account: nameOf('--account', account) }),
+    ...(pool === undefined ? {} : { pool: nameOf('--pool', pool) }),
+    ...(previewFirst === undefined ? {} : { previewFirst }),
+  };
+}
+
+function wholeNumber(option: string, text: string, most: number): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= 1 && value <= most) return value;
+  throw new FarmError('USAGE', `${option} ${text}: a whole number from 1 to ${most}`, { kept });
+}
+
+/** A name of an account or a pool. */
+export function nameOf(option: string, text: string): string {
+  const name = accountSchema.safeParse(text);
+  if (name.success) return name.data;
+  throw new FarmError('USAGE', `${option} ${text}: a letter, then letters, digits and dashes, 32 at most`, {
+    kept,
+  });
 }
 
 /** The smallest unit as people read it: 1327000 is 1.327. */

@@ -14,7 +14,7 @@ import type { Terminal } from '../terminal.ts';
 import { requireBlendFile } from './check-blend.ts';
 import { type FrameFiles, followJob } from './follow-job.ts';
 import { parseFrames } from './parse-frames.ts';
-import { formatTokens, parseBudget, parseSamples, parseTiles } from './parse-options.ts';
+import { formatTokens, parseBudget, parseSamples, parseSharing, parseTiles } from './parse-options.ts';
 import { parseOutput } from './parse-output.ts';
 import { submitScene } from './submit-scene.ts';
 
@@ -26,6 +26,11 @@ export type RenderOptions = {
   quality?: string;
   precision?: string;
   budget?: string;
+  priority?: string;
+  account?: string;
+  maxNodes?: string;
+  pool?: string;
+  previewFirst?: boolean;
   engine: string;
   device: 'any' | 'cpu' | 'gpu';
   out?: string;
@@ -51,6 +56,7 @@ export async function renderCommand(
     ...(options.samples === undefined ? {} : { samples: parseSamples(options.samples) }),
     ...(options.budget === undefined ? {} : { budget: parseBudget(options.budget).toString() }),
     ...parseOutput(options),
+    ...parseSharing(options),
     tiles: parseTiles(options.tiles),
     exr: options.exr === true,
     engine: options.engine,

@@ -8,6 +8,7 @@ import { backoffMs, pause } from '../../platform/wait.ts';
 import { ERRORS, FarmError, toFarmError } from '../../protocol/errors.ts';
 import type { JobId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
+import { wholeSpec } from '../splitting/frame-runs.ts';
 import {
   admitJob,
   findingOf,
@@ -84,7 +85,7 @@ export class AdmissionLoop {
     const { db, log } = this.#context;
     const job = await nextPending(db);
     if (job === undefined) return false;
-    const trial = trialOf(this.#context, job.spec);
+    const trial = trialOf(this.#context, wholeSpec(job));
     const known = await findingOf(db, trial);
     const failures = this.#failures.get(job.id) ?? 0;
     const tries = this.#tries();

@@ -12,8 +12,9 @@ import {
 import { packageVersion } from '../../platform/package-root.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import { API_BASE, disputeRequestSchema, type FarmInfo, frameParameterSchema } from '../../protocol/http.ts';
-import { batchIdSchema, digestSchema, jobIdSchema } from '../../protocol/ids.ts';
-import { jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
+import { batchIdSchema, digestSchema, jobIdSchema, nodeIdSchema } from '../../protocol/ids.ts';
+import { accountSchema, jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
+import { accountLimitSchema, poolsSchema } from '../../protocol/sharing.ts';
 import { SIGN_IN_PATH, signInSchema } from '../../protocol/sign-in.ts';
 import type { AdmissionLoop } from '../admission/admission-loop.ts';
 import type { CoordinatorContext } from '../context.ts';
@@ -27,8 +28,10 @@ import { submitJob } from '../submission/jobs.ts';
 import type { Scenes } from '../submission/scenes.ts';
 import { receiptsOfBatch, sceneManifest } from './audit-views.ts';
 import { streamJobEvents } from './job-events.ts';
+import { setAccountLimit, setPools } from './sharing.ts';
 import { verifierViews } from './verifier-views.ts';
 import { batchView, batchViews, frameDetail, frameViews, jobView, jobViews, nodeViews } from './views.ts';
+import { whyView } from './why-view.ts';
 
 /** One file of a scene, or one frame's EXR: far above what is usual, far below what fills a disk unnoticed. */
 const MAX_BLOB_BYTES = 16 * 1024 ** 3;
@@ -103,6 +106,9 @@ export function createApp(
   app.get(`${API_BASE}/jobs/:job`, person, async (request, response) => {
     sendJson(response, await jobView(context, parseParameter(jobIdSchema, request, 'job')));
   });
+  app.get(`${API_BASE}/jobs/:job/why`, person, async (request, response) => {
+    sendJson(response, await whyView(context, parseParameter(jobIdSchema, request, 'job')));
+  });
   app.get(`${API_BASE}/jobs/:job/frames`, person, async (request, response) => {
     sendJson(response, await frameViews(context, parseParameter(jobIdSchema, request, 'job')));
   });
@@ -148,6 +154,18 @@ export function createApp(
   app.get(`${API_BASE}/verifiers`, person, async (_request, response) =>
     sendJson(response, await verifierViews(context)),
   );
+  app.put(`${API_BASE}/nodes/:node/pools`, person, json, async (request, response) => {
+    const { pools } = parseBody(poolsSchema, request);
+    await setPools(context, parseParameter(nodeIdSchema, request, 'node'), pools);
+    onProgress();
+    sendJson(response, { pools });
+  });
+  app.put(`${API_BASE}/accounts/:account`, person, json, async (request, response) => {
+    const name = parseParameter(accountSchema, request, 'account');
+    const { maxNodes } = parseBody(accountLimitSchema, request);
+    sendJson(response, await setAccountLimit(context, name, maxNodes));
+    onProgress();
+  });
 
   app.use((request, _response, next) =>
     next(new FarmError('NOT_FOUND', `there is no ${request.method} ${request.path}`)),

@@ -1,6 +1,5 @@
 /** Rows as the API shows them. */
 import type { Selectable } from 'kysely';
-import { sql } from 'kysely';
 import { FarmError } from '../../protocol/errors.ts';
 import type { FrameDetail } from '../../protocol/http.ts';
 import { addressSchema, type BatchId, type JobId } from '../../protocol/ids.ts';
@@ -12,19 +11,11 @@ import type { FarmTables } from '../database/schema.ts';
 import { onlineSince } from '../scheduling/nodes.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import type { JobRow } from '../settlement/job-escrow.ts';
+import { framesOfRuns, placeOf, wholeSpec } from '../splitting/frame-runs.ts';
 import { nodeState } from '../states/node.ts';
 import { readEvidence } from '../verification/read-evidence.ts';
 import { type Word, wordsOn } from '../verification/words.ts';
-
-type Counts = {
-  frames_done: number;
-  queued: number;
-  leased: number;
-  delivered: number;
-  verified: number;
-  total: number;
-  done: string | number;
-};
+import { openTasks } from './task-counts.ts';
 
 export async function jobView(context: CoordinatorContext, id: JobId): Promise<JobView> {
   const row = await context.db.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirst();
@@ -50,34 +41,25 @@ export async function jobViews(
 }
 
 async function viewOf(context: CoordinatorContext, row: JobRow): Promise<JobView> {
-  // Progress by price: a price is proportional to the pixels and samples of a task, so it is the work's own measure.
-  const { rows } = await sql<Counts>`
-    select count(*) filter (where state in ('queued', 'waiting'))::int as queued,
-           count(*) filter (where state = 'leased')::int as leased,
-           count(*) filter (where state = 'delivered')::int as delivered,
-           count(*) filter (where state = 'verified')::int as verified,
-           count(*)::int as total,
-           (select count(*)::int from frames where job_id = ${row.id} and state = 'done') as frames_done,
-           coalesce(sum(price * case state when 'delivered' then 1 when 'verified' then 1 when 'leased' then progress::numeric
-                                else 0 end) / nullif(sum(price), 0), 0)::float8 as done
-    from tasks where job_id = ${row.id}`.execute(context.db);
-  const counts = rows[0];
+  const open = await openTasks(context.db, row);
+  // By price, which is proportional to the pixels and samples of a task, so it is the work's own measure.
+  const done = BigInt(row.spent) + open.done;
   return {
     id: row.id,
     name: row.spec.name,
     state: row.state,
     reason: row.reason,
-    spec: row.spec,
+    spec: wholeSpec(row),
     warnings: row.warnings,
     tasks: {
-      total: counts?.total ?? 0,
-      queued: counts?.queued ?? 0,
-      leased: counts?.leased ?? 0,
-      delivered: counts?.delivered ?? 0,
-      verified: counts?.verified ?? 0,
+      total: row.tasks_total,
+      queued: open.queued + open.waiting,
+      leased: open.leased,
+      delivered: open.delivered,
+      verified: row.tasks_verified,
     },
-    framesDone: counts?.frames_done ?? 0,
-    progress: row.state === 'completed' ? 1 : Number(counts?.done ?? 0),
+    framesDone: row.frames_done,
+    progress: row.state === 'completed' ? 1 : Number(done) / Number(row.quote),
     escrow: row.escrow,
     admission: row.admission,
     quote: BigInt(row.quote),
@@ -85,9 +67,12 @@ async function viewOf(context: CoordinatorContext, row: JobRow): Promise<JobView
     refunded: BigInt(row.refunded),
     createdAtMs: row.created_at.getTime(),
     finishedAtMs: row.finished_at?.getTime() ?? null,
+    account: row.account,
+    priority: row.priority,
   };
 }
 
+/** Of the whole list, begun or not. */
 export async function frameViews(context: CoordinatorContext, id: JobId): Promise<FrameView[]> {
   const rows = await context.db
     .selectFrom('frames')
@@ -95,7 +80,35 @@ export async function frameViews(context: CoordinatorContext, id: JobId): Promis
     .where('job_id', '=', id)
     .orderBy('position')
     .execute();
-  return rows.map(frameViewOf);
+  const job = await lazyJob(context, id);
+  if (job === undefined || job.frame_runs === null || job.frames_begun >= job.frames_total)
+    return rows.map(frameViewOf);
+  const begun = new Map(rows.map((row) => [row.frame, frameViewOf(row)]));
+  return framesOfRuns(job.frame_runs).map((frame) => begun.get(frame) ?? notBegun(job, frame));
+}
+
+type LazyJob = Pick<JobRow, 'spec' | 'frame_runs' | 'frames_begun' | 'frames_total'>;
+
+async function lazyJob({ db }: CoordinatorContext, id: JobId): Promise<LazyJob | undefined> {
+  return await db
+    .selectFrom('jobs')
+    .select(['spec', 'frame_runs', 'frames_begun', 'frames_total'])
+    .where('id', '=', id)
+    .executeTakeFirst();
+}
+
+/** A frame whose tasks are not written down yet. */
+function notBegun({ spec }: LazyJob, frame: number): FrameView {
+  const tilesTotal = spec.tiles.columns * spec.tiles.rows;
+  return {
+    frame,
+    state: 'pending',
+    tilesTotal,
+    tilesVerified: 0,
+    picture: null,
+    exr: null,
+    extraFiles: null,
+  };
 }
 
 /** One frame with its files of File Output nodes by name. */
@@ -110,7 +123,12 @@ export async function frameDetail(
     .where('job_id', '=', id)
     .where('frame', '=', frame)
     .executeTakeFirst();
-  if (row === undefined) throw new FarmError('NOT_FOUND', `there is no frame ${frame} of a job ${id}`);
+  if (row === undefined) {
+    const job = await lazyJob(context, id);
+    if (job !== undefined && placeOf(job.frame_runs ?? [], frame) !== null)
+      return { ...notBegun(job, frame), files: [] };
+    throw new FarmError('NOT_FOUND', `there is no frame ${frame} of a job ${id}`);
+  }
   const files = row.extra_files === null ? [] : await readExtraFiles(context.blobs, row.extra_files);
   return { ...frameViewOf(row), files };
 }
@@ -208,6 +226,7 @@ export async function nodeViews(context: CoordinatorContext): Promise<NodeView[]
       operator: row.operator,
       stake: row.operator === null ? 0n : (await context.chain.operator(row.operator)).stake,
       slashed: BigInt(row.slashed),
+      pools: row.pools,
     });
   }
   return views;

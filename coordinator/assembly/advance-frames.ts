@@ -36,10 +36,11 @@ async function deliverFrames(context: CoordinatorContext, tx: FarmQuery, batch: 
     .where('id', '=', batch.job_id)
     .executeTakeFirstOrThrow();
   const exr = job.spec.exr === true;
+  let done = 0n;
   const finished = await tx.selectFrom('tasks').selectAll().where('batch_id', '=', batch.id).execute();
   for (const task of finished) {
     const receipt = receiptOf(task);
-    await tx
+    const { numUpdatedRows } = await tx
       .updateTable('frames')
       .set({
         state: 'done',
@@ -50,14 +51,13 @@ async function deliverFrames(context: CoordinatorContext, tx: FarmQuery, batch: 
       })
       .where('job_id', '=', batch.job_id)
       .where('frame', '=', task.frame)
-      .execute();
+      .where('state', '<>', 'done')
+      .executeTakeFirst();
+    done += numUpdatedRows;
     await context.events.add(tx, batch.job_id, { type: 'frame.done', frame: task.frame }, now);
   }
-  const open = await tx
-    .selectFrom('frames')
-    .select('frame')
-    .where('job_id', '=', batch.job_id)
-    .where('state', '<>', 'done')
-    .executeTakeFirst();
-  if (open === undefined) await endJob(context, tx, batch.job_id, 'completed', null);
+  const { rows } = await sql<{ complete: boolean }>`
+    update jobs set frames_done = frames_done + ${Number(done)} where id = ${batch.job_id}
+    returning frames_done >= frames_total as complete`.execute(tx);
+  if (rows[0]?.complete === true) await endJob(context, tx, batch.job_id, 'completed', null);
 }

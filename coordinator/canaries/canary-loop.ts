@@ -13,6 +13,7 @@ import { isFarmError, toFarmError } from '../../protocol/errors.ts';
 import type { Address, BatchId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
+import { wholeSpec } from '../splitting/frame-runs.ts';
 import { batchReceipts } from '../verification/build-challenge.ts';
 import { canaryNode } from './canary-node.ts';
 import { makeCanary } from './make-canary.ts';
@@ -175,7 +176,7 @@ export class CanaryLoop {
       .select('scenes.manifest')
       .where('jobs.id', '=', beside.job_id)
       .executeTakeFirstOrThrow();
-    const tasks = planCanary(receipts, job.spec, bad, this.#random);
+    const tasks = planCanary(receipts, wholeSpec(job), bad, this.#random);
     if (tasks.length === 0) return;
     // Of the same class as the batch beside it, or it would be told by that.
     const runtime = runtimeFor(engines, first);

@@ -52,7 +52,7 @@ export async function plantCanary(
         ...{ id: jobId, scene: job.scene, warnings: '[]', state: 'opening', admission: 'admitted' },
         spec: JSON.stringify({ ...job.spec, frames: [...new Set(tasks.map(({ frame }) => frame))] }),
         ...{ quote: amount.toString(), max_task_price: dearest.toString() },
-        ...{ deadline_at: job.deadline_at, created_at: now, canary: true },
+        ...{ deadline_at: job.deadline_at, created_at: now, canary: true, tasks_total: tasks.length },
       })
       .execute();
     const lane = await freeLane(tx, node.address);

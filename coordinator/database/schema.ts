@@ -17,6 +17,7 @@ import type { Admission, FrameView, JobSpec, JobState, SceneManifest } from '../
 import type { TaskKind } from '../../protocol/receipt.ts';
 import type { BatchState, Outcome, VerifierRole } from '../../protocol/verdict.ts';
 import type { Finding } from '../admission/judge-strips.ts';
+import type { FrameRun } from '../splitting/frame-runs.ts';
 
 /** Receipts are stored as they travel: money as text. */
 export type StoredReceipt = Record<string, unknown>;
@@ -59,8 +60,25 @@ type Tables = {
     finished_at: Date | null;
     /** Of the farm's own, to try verifiers (coordinator/canaries). */
     canary: Generated<boolean>;
+    account: Generated<string>;
+    /** 1 to 100: a share, not a wall. */
+    priority: Generated<number>;
+    max_nodes: number | null;
+    pool: string | null;
+    share_base: number | null;
+    /** Null: its frames are in its spec, and all of its tasks are rows. */
+    frame_runs: JSONColumnType<FrameRun[]> | null;
+    frames_total: Generated<number>;
+    /** How many of its frames are rows. */
+    frames_begun: Generated<number>;
+    preview_first: Generated<boolean>;
+    tasks_total: Generated<number>;
+    tasks_verified: Generated<number>;
+    frames_done: Generated<number>;
   };
   canaries: { batch_id: BatchId; beside: BatchId; bad: boolean; planted_at: Date };
+  accounts: { name: string; max_nodes: number | null; share_base: number | null };
+  node_time: { account: string; job_id: JobId | null; ms: number; tasks: number };
   scene_trials: {
     scene: Digest;
     engine: string;
@@ -91,6 +109,8 @@ type Tables = {
     /** Device class by engine id. */
     engines: ColumnType<Record<string, string>, string | undefined, string>;
     gpus: ColumnType<NodeGpu[], string | undefined, string>;
+    /** Names that the operator gave. */
+    pools: ColumnType<string[], string | undefined, string>;
     last_seen_at: Date;
     quarantined_until: Date | null;
     reason: string | null;

@@ -33,7 +33,8 @@ export async function endHopelessJobs(context: CoordinatorContext): Promise<numb
   const { rows } = await sql<{ id: JobId }>`
     select j.id from jobs j
     where j.state = 'active'
-      and exists (select 1 from tasks t where t.job_id = j.id and t.state = 'queued')
+      and (j.frames_begun < j.frames_total
+           or exists (select 1 from tasks t where t.job_id = j.id and t.state = 'queued'))
       and not exists (select 1 from tasks t where t.job_id = j.id and t.state = 'leased')
       and exists (select 1 from job_exclusions e where e.job_id = j.id)
       and not exists (

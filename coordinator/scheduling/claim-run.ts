@@ -1,8 +1,8 @@
 /** One statement that gives tasks to a node, so that two coordinators can never give one twice. */
 
-import type { Selectable } from 'kysely';
+import type { RawBuilder, Selectable } from 'kysely';
 import { sql } from 'kysely';
-import type { NodeId, TaskId } from '../../protocol/ids.ts';
+import type { JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import { type LeaseRequest, MAX_RUN } from '../../protocol/messages.ts';
 import type { FarmDb, FarmTables } from '../database/schema.ts';
 import { hasEngine } from './able-nodes.ts';
@@ -21,6 +21,14 @@ export const MAX_LEASES = 3 * MAX_RUN;
 /** One that renders, one before it and two after it. */
 export const FIRST_LEASES = 4;
 
+/** Whether task `t` may go to a node as far as its own failures with it go. */
+export function isOfNode(node: RawBuilder<unknown>): RawBuilder<boolean> {
+  return sql<boolean>`(
+    not exists (select 1 from task_failures f
+                where f.task_id = t.id and f.node_id = ${node} and f.failure_class <> 'infrastructure')
+    and (select count(*) from task_failures f where f.task_id = t.id and f.node_id = ${node}) < ${MAX_TRIES})`;
+}
+
 /**
  * So long is a job worked on while nobody knows whether it can be paid for. A trial takes seconds where a machine is idle,
  * so where it takes longer the nodes are what it waits for; and whoever wants pictures for nothing gets no more than these.
@@ -33,14 +41,16 @@ export const mayBeWorkedOn = (now: Date) => sql`(j.state = 'active'
 
 /**
  * Claims the first task of `held` that this node may do, and after it those of the same job and kind up to `run.tasks`
- * where it is what the run is of. Oldest job first; within a job finish tasks before tiles, since a frame that only
- * waits for its finish is the cheapest result to have. A task that this node went silent with is left to others while
+ * where it is what the run is of. Jobs in the order given (matching/match.ts), else oldest first; within a job finish tasks
+ * before tiles, since a frame that only waits for its finish is the cheapest result to have. A task that this node went silent with is left to others while
  * there are any. None for a node that was quarantined while it waited.
  */
 export async function claimRun(
   db: FarmDb,
   claim: {
     held: readonly TaskId[];
+    /** Only of these jobs. */
+    order?: readonly JobId[];
     nodeId: NodeId;
     engines: readonly string[];
     /** As in KnownNode. */
@@ -65,27 +75,27 @@ export async function claimRun(
                          where b.job_id = ranked.job_id and b.node_id = ${claim.nodeId})`;
   const room = sql`least(${MAX_LEASES} * (${devices}) - ${leased},
                          (${FIRST_LEASES} + ${delivered}) * (${devices}) - ${leasedOfJob})`;
+  const turn =
+    claim.order === undefined ? sql`j.seq` : sql`array_position(${claim.order as JobId[]}::text[], j.id)`;
   const { rows } = await sql<TaskRow>`
     with fit as materialized (
-      select t.id, t.job_id, t.kind, j.scene, j.seq, t.position
+      select t.id, t.job_id, t.kind, j.scene, ${turn} as turn, t.position
       from tasks t join jobs j on j.id = t.job_id
       where t.id = any(${claim.held as TaskId[]}::text[])
-        and t.state = 'queued' and ${fits}
+        and t.state = 'queued' and ${fits} and ${turn} is not null
         and ${mayBeWorkedOn(claim.now)}
         and not exists (select 1 from nodes q where q.id = ${claim.nodeId} and q.quarantined_until > ${claim.now})
         and not exists (select 1 from job_exclusions e where e.job_id = t.job_id and e.node_id = ${claim.nodeId})
-        and not exists (select 1 from task_failures f where f.task_id = t.id and f.node_id = ${claim.nodeId}
-                        and f.failure_class <> 'infrastructure')
-        and (select count(*) from task_failures f where f.task_id = t.id and f.node_id = ${claim.nodeId}) < ${MAX_TRIES}
+        and ${isOfNode(sql`${claim.nodeId}`)}
         and not (t.losses > 0 and t.node_id = ${claim.nodeId} and exists (
           select 1 from nodes n where n.id <> ${claim.nodeId} and n.last_seen_at > ${claim.onlineSince}
             and ${hasEngine} and (n.quarantined_until is null or n.quarantined_until < ${claim.now})
             and not exists (select 1 from job_exclusions e where e.job_id = t.job_id and e.node_id = n.id)
             and not exists (select 1 from task_failures f where f.task_id = t.id and f.node_id = n.id)))
-      order by j.seq, (t.kind = 'finish') desc, t.position
+      order by turn, (t.kind = 'finish') desc, t.position
       limit ${tasks}
       for update of t skip locked),
-    ranked as (select *, row_number() over (order by seq, (kind = 'finish') desc, position) as place from fit),
+    ranked as (select *, row_number() over (order by turn, (kind = 'finish') desc, position) as place from fit),
     first as (select *, ${room} as room from ranked where place = 1)
     update tasks set state = 'leased', token = token + 1, node_id = ${claim.nodeId},
                      lease_until = ${claim.leaseUntil}, leased_at = ${claim.now}, progress = 0

@@ -2,33 +2,33 @@
  * Brings waiting nodes and queued tasks together.
  *
  * A node asks and waits here (long poll); pointers arrive from the stream and are held here. Whenever either side has
- * something new, every waiting node is offered the oldest task it may do: many of them in a few statements, since a
- * statement costs about the same for one as for fifty. Nothing here is state that matters: held pointers are redelivered
- * when this process dies, and a node whose question is lost asks again.
+ * something new, every waiting node is offered a task of the job that matching/match.ts names: many nodes in a few
+ * statements, since a statement costs about the same for one as for fifty. Nothing here is state that matters: held
+ * pointers are redelivered when this process dies, and a node whose question is lost asks again.
  */
 
 import { Mutex } from '../../platform/mutex.ts';
-import type { HeldPointer } from '../../platform/nats/task-queue.ts';
-import type { JobId, NodeId, TaskId } from '../../protocol/ids.ts';
+import type { Digest, NodeId, TaskId } from '../../protocol/ids.ts';
 import type { LeaseReply, LeaseRequest } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { type Assignment, type Candidate, Candidates } from './assign-runs.ts';
 import { claimRun, stillQueued, type TaskRow } from './claim-run.ts';
 import { type Choice, claimChosen, pairKey, readCandidates, readRooms } from './claim-runs.ts';
+import { HeldTasks, MAX_HELD, publishWindow } from './held-tasks.ts';
 import { JobTerms, runsOf } from './lease-run.ts';
+import type { FarmFacts, NodeFacts } from './matching/facts.ts';
+import { match, noteLeased } from './matching/match.ts';
 import { type KnownNode, onlineSince } from './nodes.ts';
-
-/**
- * Pointers held at a time: at thousands of tasks a second those of half a second, so that nobody waits for the message
- * server. Each is told every few seconds that it is still held.
- */
-export const MAX_HELD = 1_024;
+import { readFacts } from './read-facts.ts';
 
 /** Nodes that are served together: enough that statements do not count, few enough that the first is not kept waiting. */
 const MAX_GROUP = 64;
 
-/** The length of the list is asked for again after this. */
-const DEPTH_MS = 1_000;
+/** Facts of jobs and accounts are read anew after this; until then what is leased here is added to them. */
+const FACTS_MS = 250;
+
+/** More of a job is published when less than this part of its window is held. */
+const LOW = 0.75;
 
 /** A node asks again after this; shorter than the request timeout of the worker, so that no answer is lost. */
 export const LONG_POLL_MS = 15_000;
@@ -44,44 +44,55 @@ type Waiter = {
   address: string;
   engines: readonly string[];
   gpu: KnownNode['gpu'];
+  facts: NodeFacts;
   run: LeaseRequest['run'];
   answer: (reply: LeaseReply) => void;
   fail: (error: unknown) => void;
 };
 
+/** What a node is to get. `limited`: nothing, and one of the reasons is a limit of nodes. */
+type Chosen = Assignment & { waiter: Waiter; limited: boolean };
+
 export class Dispatcher {
   readonly #context: CoordinatorContext;
-  readonly #held = new Map<TaskId, HeldPointer>();
+  readonly #onTaken: () => void;
+  readonly #held = new HeldTasks();
   readonly #waiters = new Set<Waiter>();
   readonly #serving = new Mutex();
   readonly #askedMs = new Map<string, number>();
   /** Of what is held; of some not yet. */
-  readonly #facts = new Map<TaskId, Candidate>();
+  readonly #candidates = new Map<TaskId, Candidate>();
   readonly #terms: JobTerms;
   #wanted = false;
   #letGoMs = 0;
-  #depth = { atMs: Number.NEGATIVE_INFINITY, tasks: 0 };
+  #farm: FarmFacts | undefined;
+  #stale = true;
 
-  constructor(context: CoordinatorContext) {
+  /** `onTaken`: so much of a job was taken that others of its tasks can be published. */
+  constructor(context: CoordinatorContext, onTaken: () => void = () => undefined) {
     this.#context = context;
+    this.#onTaken = onTaken;
     this.#terms = new JobTerms(context.db);
+  }
+
+  /** Nodes whose question waits here. */
+  get waiting(): NodeId[] {
+    return [...new Set([...this.#waiters].map((waiter) => waiter.nodeId))];
   }
 
   async start(): Promise<void> {
     await this.#context.queue.hold(MAX_HELD, (pointer) => {
-      this.#held.set(pointer.taskId, pointer);
+      this.#held.add(pointer);
       // It came back, perhaps with a failure.
-      this.#facts.delete(pointer.taskId);
+      this.#candidates.delete(pointer.taskId);
+      // A job that nobody has decided about yet. Also while the facts are being read: they may be of just before.
+      if (this.#farm?.jobs.has(pointer.jobId) !== true) this.#stale = true;
       this.wake();
     });
   }
 
   /** Answers with a task, or after {@link LONG_POLL_MS} with none. */
-  lease(
-    node: Pick<KnownNode, 'id' | 'address' | 'gpu'> & { engines: readonly string[] },
-    run: LeaseRequest['run'],
-    signal: AbortSignal,
-  ): Promise<LeaseReply> {
+  lease(node: AskingNode, run: LeaseRequest['run'], signal: AbortSignal): Promise<LeaseReply> {
     return new Promise((resolve, reject) => {
       const settle = (): void => {
         clearTimeout(timer);
@@ -97,6 +108,7 @@ export class Dispatcher {
         address: node.address,
         engines: node.engines,
         gpu: node.gpu,
+        facts: factsOf(node, run),
         run,
         answer: (reply) => {
           settle();
@@ -118,6 +130,11 @@ export class Dispatcher {
       this.#asked(`${node.id} ${node.gpu?.device ?? ''}`);
       this.wake();
     });
+  }
+
+  /** Resolves when everybody was looked for whom there is something now. */
+  async idle(): Promise<void> {
+    await this.#serving.run(async () => undefined);
   }
 
   /** Something may have changed: tries to serve everyone who waits. */
@@ -146,28 +163,71 @@ export class Dispatcher {
 
   /** Whether every one of them got something. */
   async #serveGroup(group: readonly Waiter[]): Promise<boolean> {
-    const { clock } = this.#context;
-    await this.#readFacts();
-    const candidates = new Candidates(this.#facts.values());
-    const order = this.#jobsInOrder();
-    const share = await this.#share();
-    const chosen = group.map((waiter): Assignment & { waiter: Waiter } => {
-      const run = waiter.run && { ...waiter.run, tasks: Math.min(waiter.run.tasks, share) };
-      return { waiter, ...candidates.take({ ...waiter, run }, order) };
-    });
-    const now = clock.now();
+    await this.#readCandidates();
+    const now = this.#context.clock.now();
+    const before = this.#farm;
+    let farm = await this.#factsOf(now);
+    let chosen = this.#choose(group, farm, now);
+    // A limit passes when somebody is done, which only new facts say; nobody would look again before long.
+    if (farm === before && chosen.some(({ limited }) => limited)) {
+      this.#stale = true;
+      farm = await this.#factsOf(now);
+      chosen = this.#choose(group, farm, now);
+    }
+    const share = this.#share(farm);
     const { served, doubtful } = await this.#claim(chosen, now);
+    this.#correct(farm, chosen, served, now);
     for (const waiter of doubtful) {
-      const tasks = this.#waiters.has(waiter) ? await this.#claimAlone(waiter, share) : [];
+      const tasks = this.#waiters.has(waiter) ? await this.#claimAlone(waiter, farm, share) : [];
       if (tasks.length > 0) served.set(waiter, tasks);
     }
     await this.#answer(served, now);
+    this.#lookWhatIsLow(farm, served);
     return served.size === group.length;
+  }
+
+  /** One after the other, since what one is chosen for counts for the next. */
+  #choose(group: readonly Waiter[], farm: FarmFacts, now: number): Chosen[] {
+    const candidates = new Candidates(this.#candidates.values());
+    const jobs = this.#held.jobs;
+    const share = this.#share(farm);
+    return group.map((waiter) => {
+      const run = waiter.run && { ...waiter.run, tasks: Math.min(waiter.run.tasks, share) };
+      const { order, refused } = match(waiter.facts, farm, jobs, now);
+      const taken = candidates.take({ ...waiter, run }, order);
+      const [first] = taken.tasks;
+      if (first !== undefined) noteLeased(farm, first.jobId, waiter.nodeId, taken.tasks.length, now);
+      const reasons = [...refused.values()];
+      const limited = reasons.includes('job-limit') || reasons.includes('account-limit');
+      return { waiter, ...taken, limited: limited && first === undefined };
+    });
+  }
+
+  /** Takes back from the facts what was chosen and not claimed. */
+  #correct(
+    farm: FarmFacts,
+    chosen: readonly Chosen[],
+    served: ReadonlyMap<Waiter, TaskRow[]>,
+    now: number,
+  ): void {
+    for (const { waiter, tasks } of chosen) {
+      const [first] = tasks;
+      const got = served.get(waiter)?.length ?? 0;
+      if (first !== undefined) noteLeased(farm, first.jobId, waiter.nodeId, got - tasks.length, now);
+    }
+  }
+
+  #lookWhatIsLow(farm: FarmFacts, served: ReadonlyMap<Waiter, TaskRow[]>): void {
+    const low = LOW * publishWindow(farm.jobs.size);
+    const taken = new Set(
+      [...served.values()].flatMap(([first]) => (first === undefined ? [] : [first.job_id])),
+    );
+    if ([...taken].some((job) => this.#held.countOf(job) < low)) this.#onTaken();
   }
 
   /** Leases for all that nothing stands against. Who is doubtful has to be looked at alone; for the others there is nothing. */
   async #claim(
-    chosen: readonly (Assignment & { waiter: Waiter })[],
+    chosen: readonly Chosen[],
     now: number,
   ): Promise<{ served: Map<Waiter, TaskRow[]>; doubtful: Set<Waiter> }> {
     const { db, config } = this.#context;
@@ -215,11 +275,14 @@ export class Dispatcher {
   }
 
   /** With all the rules, in one statement for this node: where the first task for it failed before, or was gone. */
-  async #claimAlone(waiter: Waiter, share: number): Promise<TaskRow[]> {
+  async #claimAlone(waiter: Waiter, farm: FarmFacts, share: number): Promise<TaskRow[]> {
     const { db, clock, config } = this.#context;
     const now = clock.now();
-    return await claimRun(db, {
-      held: [...this.#held.keys()],
+    const { order } = match(waiter.facts, farm, this.#held.jobs, now);
+    if (order.length === 0) return [];
+    const tasks = await claimRun(db, {
+      held: this.#held.ids,
+      order,
       nodeId: waiter.nodeId,
       engines: waiter.engines,
       gpu: waiter.gpu,
@@ -228,6 +291,9 @@ export class Dispatcher {
       onlineSince: onlineSince(now, config.leaseMs),
       run: waiter.run && { ...waiter.run, tasks: Math.min(waiter.run.tasks, share) },
     });
+    const [first] = tasks;
+    if (first !== undefined) noteLeased(farm, first.job_id, waiter.nodeId, tasks.length, now);
+    return tasks;
   }
 
   async #answer(served: ReadonlyMap<Waiter, TaskRow[]>, now: number): Promise<void> {
@@ -254,20 +320,22 @@ export class Dispatcher {
   }
 
   /** What there is to know of the pointers that came since the last time. */
-  async #readFacts(): Promise<void> {
-    const unknown = [...this.#held.keys()].filter((id) => !this.#facts.has(id));
+  async #readCandidates(): Promise<void> {
+    const unknown = this.#held.ids.filter((id) => !this.#candidates.has(id));
     if (unknown.length === 0) return;
     const now = new Date(this.#context.clock.now());
     for (const one of await readCandidates(this.#context.db, unknown, now)) {
-      if (this.#held.has(one.id)) this.#facts.set(one.id, one);
+      if (this.#held.has(one.id)) this.#candidates.set(one.id, one);
     }
   }
 
-  /** Jobs that something is held of, the oldest first. */
-  #jobsInOrder(): JobId[] {
-    const jobs = new Map<JobId, number>();
-    for (const { jobId, seq } of this.#facts.values()) jobs.set(jobId, seq);
-    return [...jobs].sort(([, a], [, b]) => a - b).map(([id]) => id);
+  async #factsOf(now: number): Promise<FarmFacts> {
+    // Also after the clock was set back.
+    if (this.#farm !== undefined && !this.#stale && Math.abs(now - this.#farm.atMs) < FACTS_MS)
+      return this.#farm;
+    this.#stale = false;
+    this.#farm = await readFacts(this.#context.db, new Set(this.#held.jobs), now);
+    return this.#farm;
   }
 
   #asked(device: string): void {
@@ -285,24 +353,23 @@ export class Dispatcher {
    * How many tasks one device may take at once: half of its even share of what is there, so that all of them end
    * together (guided self-scheduling, Polychronopoulos and Kuck 1987).
    */
-  async #share(): Promise<number> {
-    const there = Math.max(this.#held.size, await this.#listed());
+  #share(farm: FarmFacts): number {
+    let there = this.#held.size;
+    // Behind a full window there is more; where little is held it is all there is.
+    if (there >= MAX_HELD / 2) {
+      const left = this.#held.jobs.reduce((sum, id) => sum + (farm.jobs.get(id)?.left ?? 0), 0);
+      there = Math.max(there, left);
+    }
     return Math.ceil(there / (2 * Math.max(1, this.#askedMs.size)));
-  }
-
-  /** How long the list is, with what others hold: known to the second. Not worth asking while there is room here. */
-  async #listed(): Promise<number> {
-    if (this.#held.size < MAX_HELD / 2) return 0;
-    const now = this.#context.clock.now();
-    if (Math.abs(now - this.#depth.atMs) >= DEPTH_MS)
-      this.#depth = { atMs: now, tasks: await this.#context.queue.depth() };
-    return this.#depth.tasks;
   }
 
   async #dropStale(): Promise<void> {
     // Pointers that arrive while the question is under way are not in its answer.
-    const asked = new Map(this.#held);
-    const queued = await stillQueued(this.#context.db, [...asked.keys()]);
+    const asked = this.#held.ids.map((id) => [id, this.#held.get(id)] as const);
+    const queued = await stillQueued(
+      this.#context.db,
+      asked.map(([id]) => id),
+    );
     for (const [id, pointer] of asked) {
       if (!queued.has(id) && this.#held.get(id) === pointer) this.#release(id);
     }
@@ -310,14 +377,33 @@ export class Dispatcher {
     if (this.#held.size < MAX_HELD || now - this.#letGoMs < LET_GO_EVERY_MS) return;
     this.#letGoMs = now;
     // All that is held is for nodes that are not waiting; behind it may be work for those that are.
-    for (const pointer of this.#held.values()) pointer.later();
-    this.#held.clear();
-    this.#facts.clear();
+    this.#held.letGo();
+    this.#candidates.clear();
   }
 
   #release(id: TaskId): void {
-    this.#held.get(id)?.done();
-    this.#held.delete(id);
-    this.#facts.delete(id);
+    this.#held.release(id);
+    this.#candidates.delete(id);
   }
+}
+
+type AskingNode = Pick<KnownNode, 'id' | 'address' | 'gpu' | 'pools'> & {
+  engines: readonly string[];
+  /** Scenes that it has open. */
+  warm?: readonly Digest[];
+};
+
+function factsOf(node: AskingNode, run: LeaseRequest['run']): NodeFacts {
+  return {
+    id: node.id,
+    device:
+      node.gpu === undefined
+        ? { kind: 'cpu', engines: node.engines }
+        : { kind: 'gpu', classes: node.gpu.classes },
+    pools: node.pools ?? [],
+    // Who is quarantined does not wait here.
+    quarantinedUntilMs: null,
+    warm: [...(node.warm ?? []), ...(run === undefined ? [] : [run.scene])],
+    ask: null,
+  };
 }

@@ -6,6 +6,7 @@ import { parked } from '../assembly/early-finish.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { leasedTask } from './complete-tasks.ts';
 import { endJob } from './end-job.ts';
+import { leaseMs, noteNodeTime } from './node-time.ts';
 import { whyHopeless } from './why-hopeless.ts';
 
 /**
@@ -21,6 +22,7 @@ export async function failTask(context: CoordinatorContext, nodeId: NodeId, mess
       const event = { type: 'task.requeued' as const, taskId, kind, frame, tile, nodeId, reason };
       return context.events.add(tx, task.job_id, event, now);
     };
+    await noteNodeTime(tx, [{ jobId: task.job_id, ms: leaseMs(task, now), tasks: 1 }]);
     if (await parked(tx, task)) {
       await requeued(`put aside until its tiles are checked: ${message.message}`);
       return;

@@ -7,6 +7,7 @@ import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
 import type { TaskRow } from './claim-run.ts';
 import { endJob } from './end-job.ts';
+import { leaseMs, noteNodeTime } from './node-time.ts';
 
 /**
  * A task that was lost this often takes its node down with it: the farm stops feeding it nodes and fails the job.
@@ -22,6 +23,10 @@ export async function requeueLostLeases(context: CoordinatorContext): Promise<nu
       update tasks set state = 'queued', published = false, progress = 0, losses = losses + 1, lease_until = null
       where state = 'leased' and lease_until < ${now}
       returning *`.execute(tx);
+    await noteNodeTime(
+      tx,
+      rows.map((task) => ({ jobId: task.job_id, ms: leaseMs(task, now), tasks: 1 })),
+    );
     for (const task of rows) {
       const reason = `node ${task.node_id} went silent; its lease ran out`;
       const nodeId = task.node_id;

@@ -21,6 +21,7 @@ export type KnownNode = {
   engines: string[];
   /** The GPU that asks, and what it renders as {@link classKey}s: then it is not the CPU that asks. */
   gpu?: { device: string; classes: string[] };
+  pools?: readonly string[];
 };
 
 /**
@@ -147,7 +148,7 @@ function knownNode(
   if (row.operator === null) {
     throw new FarmError('NODE_NOT_REGISTERED', `${id} (${row.address}) is not registered on chain`);
   }
-  const node = { id: row.id, address: row.address, engines: enginesOf(row) };
+  const node = { id: row.id, address: row.address, engines: enginesOf(row), pools: row.pools };
   if (device === undefined) return node;
   const own = row.gpus.filter((one) => one.device === device);
   if (own.length === 0) {

@@ -3,34 +3,48 @@ import { sql } from 'kysely';
 import type { TaskQueue } from '../../platform/nats/task-queue.ts';
 import type { JobId, TaskId } from '../../protocol/ids.ts';
 import type { FarmDb } from '../database/schema.ts';
+import { publishWindow } from './held-tasks.ts';
 
-/** Pointers published at a time: nodes have the first of a large job while its last are on their way. */
+/** Pointers of a job that are published at a time: nodes have the first of it while its last are on their way. */
 const CHUNK = 500;
 
 /**
- * Publishes what is queued and not yet published. A crash in between publishes a pointer twice, which is harmless:
- * a claim needs the row to be queued. Returns how many were published.
+ * Publishes what is queued and not yet published, of each job no more than a window, so that what a coordinator holds
+ * has something of every job. A crash in between publishes a pointer twice, which is harmless: a claim needs the row to be
+ * queued. Returns how many were published, and whether some are left for when others are taken.
  */
-export async function publishQueued(db: FarmDb, queue: TaskQueue): Promise<number> {
+export async function publishQueued(
+  db: FarmDb,
+  queue: TaskQueue,
+): Promise<{ published: number; left: boolean }> {
   let published = 0;
+  const { rows: active } = await sql<{ jobs: number }>`
+    select count(*)::int as jobs from jobs where state = 'active'`.execute(db);
+  const window = publishWindow(active[0]?.jobs ?? 0);
   for (;;) {
     // Job by job along the index: sorting all that is left, for every part of it, would take the square of a long job.
-    const { rows } = await sql<{ id: TaskId; job_id: JobId; token: number }>`
-      select next.id, j.id as job_id, next.token
+    // One more than fits shows that some are left.
+    const { rows } = await sql<{ id: TaskId; job_id: JobId; token: number; fits: boolean }>`
+      select next.id, j.id as job_id, next.token,
+             row_number() over (partition by j.id order by next.position) + list.tasks <= ${window} as fits
       from (select id, seq from jobs where state = 'active' order by seq) j
+      cross join lateral (
+        select count(*) as tasks from tasks p
+        where p.job_id = j.id and p.state = 'queued' and p.published) list
       cross join lateral (
         select id, token, position from tasks t
         where t.job_id = j.id and t.state = 'queued' and not t.published
-        order by position limit ${CHUNK}) next
-      order by j.seq, next.position limit ${CHUNK}`.execute(db);
-    if (rows.length === 0) return published;
-    await queue.publish(rows.map((row) => ({ taskId: row.id, jobId: row.job_id })));
+        order by position limit least(${CHUNK}, greatest(0, ${window} - list.tasks) + 1)) next
+      order by j.seq, next.position`.execute(db);
+    const fitting = rows.filter((row) => row.fits);
+    if (fitting.length === 0) return { published, left: rows.length > 0 };
+    await queue.publish(fitting.map((row) => ({ taskId: row.id, jobId: row.job_id })));
     // By token: a task that was leased and given back meanwhile is in the queue anew and needs a new pointer.
     await sql`
       update tasks t set published = true
-      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as r(id text, token int)
+      from jsonb_to_recordset(${JSON.stringify(fitting)}::jsonb) as r(id text, token int)
       where t.id = r.id and t.token = r.token and t.state = 'queued'`.execute(db);
-    published += rows.length;
+    published += fitting.length;
   }
 }
 

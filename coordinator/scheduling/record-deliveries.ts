@@ -8,6 +8,7 @@ import { showFrames } from '../assembly/show-frames.ts';
 import type { FarmQuery } from '../database/schema.ts';
 import type { EventLog } from '../event-log.ts';
 import type { TaskRow } from './claim-run.ts';
+import { leaseMs, noteNodeTime, type Use } from './node-time.ts';
 
 /** A result beside the task that it is of. */
 export type Taken = { delivery: Delivery; task: TaskRow; leaf: Bytes32 };
@@ -26,6 +27,10 @@ export async function recordDeliveries(
   await recordTasks(tx, accepted);
   await recordBatches(tx, accepted, now);
   const all = accepted.flatMap(({ nodeId, taken }) => taken.map((one) => ({ ...one, nodeId })));
+  await noteNodeTime(
+    tx,
+    accepted.flatMap(({ taken }) => usedBy(taken, now)),
+  );
   const tiles = all.filter(({ task }) => task.kind === 'render').map(({ task }) => task);
   const queued = await countDelivered(tx, tiles);
   await showFrames(
@@ -43,6 +48,17 @@ export async function recordDeliveries(
     now,
   );
   return queued;
+}
+
+/** The node time of one delivery. */
+function usedBy(taken: readonly Taken[], now: Date): Use[] {
+  const [first] = taken;
+  if (first === undefined) return [];
+  const ms = taken.reduce(
+    (sum, { task, delivery }) => sum + Math.min(delivery.renderMs, leaseMs(task, now)),
+    0,
+  );
+  return [{ jobId: first.task.job_id, ms, tasks: taken.length }];
 }
 
 async function recordTasks(tx: FarmQuery, accepted: readonly Accepted[]): Promise<void> {

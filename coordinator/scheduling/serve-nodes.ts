@@ -59,9 +59,14 @@ export async function serveNodes(
         await registerNode(context, from, message, signal);
         return {};
       },
-      lease: async (from, { device, run }) => {
+      lease: async (from, { device, run, warmScene }) => {
         try {
-          return await dispatcher.lease(await nodes.run({ id: from, device }), run, signal);
+          const node = await nodes.run({ id: from, device });
+          return await dispatcher.lease(
+            { ...node, warm: warmScene === null ? [] : [warmScene] },
+            run,
+            signal,
+          );
         } catch (error) {
           if (!isFarmError(error, 'NODE_QUARANTINED') && !isFarmError(error, 'NODE_NOT_REGISTERED'))
             throw error;

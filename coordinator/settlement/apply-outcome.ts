@@ -90,13 +90,15 @@ async function endCanary(
 }
 
 async function accept(context: CoordinatorContext, tx: FarmQuery, batch: BatchRow): Promise<void> {
-  await tx
+  const { numUpdatedRows } = await tx
     .updateTable('tasks')
     .set({ state: 'verified' })
     .where('batch_id', '=', batch.id)
     .where('state', '=', 'delivered')
-    .execute();
-  await sql`update jobs set spent = spent + ${batch.amount}::numeric where id = ${batch.job_id}`.execute(tx);
+    .executeTakeFirst();
+  await sql`
+    update jobs set spent = spent + ${batch.amount}::numeric, tasks_verified = tasks_verified + ${Number(numUpdatedRows)}
+    where id = ${batch.job_id}`.execute(tx);
   await sql`update nodes set tasks_verified = tasks_verified + ${batch.receipts} where id = ${batch.node_id}`.execute(
     tx,
   );

@@ -118,15 +118,18 @@ export async function batchStates(db: FarmQuery, ids: readonly BatchId[]): Promi
 }
 
 /**
- * Closes batches that are full, old enough, or can grow no further: nothing of their kind is queued in the job and
- * their node works on none. A closed batch goes on chain. Returns how many were closed.
+ * Closes batches that are full, old enough, or can grow no further: nothing of their kind is queued in the job, or
+ * to come in frames that have not begun, and their node works on none. A closed batch goes on chain. Returns how many were closed.
  */
 export async function closeBatches(db: FarmQuery, now: Date, maxAgeMs: number): Promise<number> {
   // What can still be handed out is asked once per job and kind: a farm has far more batches than these.
   const result = await sql`
     with growing as materialized (
       select g.job_id, g.kind, exists (
-        select 1 from tasks t where t.job_id = g.job_id and t.state = 'queued' and t.kind = g.kind) as queued
+        select 1 from tasks t where t.job_id = g.job_id and t.state = 'queued' and t.kind = g.kind)
+        or exists (
+          select 1 from jobs j
+          where j.id = g.job_id and j.state = 'active' and j.frames_begun < j.frames_total) as queued
       from (select distinct job_id, kind from batches where state = 'open' and receipts > 0) g)
     update batches b set state = 'closed'
     from growing g

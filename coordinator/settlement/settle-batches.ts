@@ -1,8 +1,7 @@
 /** Takes every batch further, step by step, until its money has moved. Steps of one kind share a transaction. */
 
 import type { ChainBatch, ChainTerms, ChainWrite, FarmChain } from '../../platform/chain/chain.ts';
-import { assertNever, isFarmError } from '../../protocol/errors.ts';
-import type { Address } from '../../protocol/ids.ts';
+import { assertNever, isChainTrouble, isFarmError } from '../../protocol/errors.ts';
 import { waitsForAdmission } from '../admission/admissions.ts';
 import { waitsForTiles } from '../assembly/early-finish.ts';
 import { waitsForRecheck } from '../canaries/recheck-word.ts';
@@ -39,9 +38,10 @@ export async function settleBatches(context: CoordinatorContext, signal: AbortSi
     .limit(MAX_BATCHES)
     .execute();
   if (batches.length === 0) return false;
-  const [onChain, terms] = await Promise.all([
+  const [onChain, terms, nowS] = await Promise.all([
     chain.batches(batches.map(chainKey), signal),
     termsOf(chain, signal),
+    timeOn(context, signal),
   ]);
   const words = await wordsOn(
     db,
@@ -55,7 +55,7 @@ export async function settleBatches(context: CoordinatorContext, signal: AbortSi
     if (found === undefined) throw new Error(`the chain was asked for ${chainKey(batch)} and left it out`);
     const looked = { batch, onChain: found, words: words.get(batch.id) ?? [] };
     moved = (await noteChain(context, batch, found)) || moved;
-    const step = nextStep(batch, found, known(context, looked, terms, active));
+    const step = nextStep(batch, found, known(looked, { terms, active, nowS }));
     if (step !== null) steps.set(step, [...(steps.get(step) ?? []), looked]);
   }
   for (const [step, taken] of steps) moved = (await take(context, step, taken, signal)) || moved;
@@ -71,14 +71,17 @@ async function termsOf(chain: FarmChain, signal: AbortSignal): Promise<ChainTerm
   return terms;
 }
 
-function known(
-  { clock }: CoordinatorContext,
-  { batch, onChain, words }: Looked,
-  terms: ChainTerms,
-  active: readonly Address[],
-): Known {
+/**
+ * Windows are the chain's, which counts from block to block: its newest may be ahead of the clock here (an embedded chain
+ * that has made many at once), or far behind (one that makes none unless it is asked).
+ */
+async function timeOn({ chain, clock }: CoordinatorContext, signal: AbortSignal): Promise<number> {
+  return Math.max(clock.now() / 1_000, await chain.timeS(signal));
+}
+
+function known({ batch, onChain, words }: Looked, now: Pick<Known, 'terms' | 'active' | 'nowS'>): Known {
   const disputed = batch.doubted !== null && batch.doubted === onChain.outcome ? onChain.seed : null;
-  return { words, disputed, active, nowS: clock.now() / 1_000, terms };
+  return { ...now, words, disputed };
 }
 
 async function take(
@@ -182,7 +185,7 @@ async function findDrawers(
 /** What the contract says when nobody is left to be asked: that changes when somebody joins, or the batch expires. */
 const NOT_NOW = ['NoVerifierLeft', 'CommitteeTooSmall'];
 
-/** One batch's trouble must not stop the others. Returns whether the work was done. */
+/** One batch's trouble must not stop the others, the chain's ends the round. Returns whether the work was done. */
 async function apart(
   context: CoordinatorContext,
   batch: BatchRow,
@@ -193,7 +196,7 @@ async function apart(
     await work();
     return true;
   } catch (error) {
-    if (signal.aborted || isFarmError(error, 'CHAIN_UNAVAILABLE')) throw error;
+    if (signal.aborted || isChainTrouble(error)) throw error;
     const refusal = isFarmError(error, 'CHAIN_REVERTED') ? error.details?.['error'] : undefined;
     if (typeof refusal === 'string' && NOT_NOW.includes(refusal)) return false;
     context.log.error({ err: error, batchId: batch.id }, 'a batch could not be moved on; trying again');

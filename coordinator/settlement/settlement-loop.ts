@@ -1,6 +1,6 @@
 /** The money's own loop: opens escrows, settles batches, closes escrows, until told to stop. */
 import { pause } from '../../platform/wait.ts';
-import { isFarmError } from '../../protocol/errors.ts';
+import { isChainTrouble, isFarmError } from '../../protocol/errors.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { endJob } from '../scheduling/end-job.ts';
 import { closeEscrow, type JobRow, openEscrow } from './job-escrow.ts';
@@ -65,13 +65,13 @@ export class SettlementLoop {
     return moved;
   }
 
-  /** One job's trouble must not stop the money of the others. Returns whether the work was done. */
+  /** One job's trouble must not stop the money of the others, the chain's ends the round. Returns whether the work was done. */
   async #apart(job: JobRow, work: () => Promise<void>, signal: AbortSignal): Promise<boolean> {
     try {
       await work();
       return true;
     } catch (error) {
-      if (signal.aborted || isFarmError(error, 'CHAIN_UNAVAILABLE')) throw error;
+      if (signal.aborted || isChainTrouble(error)) throw error;
       this.#context.log.error(
         { err: error, jobId: job.id },
         "a job's escrow could not be moved on; trying again",

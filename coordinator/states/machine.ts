@@ -1,9 +1,19 @@
 /** A state machine as one table of data, and the one function that says whether it may go somewhere. Pure. */
+import type { EscrowEvent, RegistryEvent } from '../../platform/chain/contracts.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { FarmEvent } from '../../protocol/events.ts';
 
-/** What moves a machine: an event of a job's log, or one that nobody logs because it would drown everything else. */
-export type Happening = FarmEvent['type'] | 'node.seen' | 'node.silent' | 'quarantine.over';
+/**
+ * What moves a machine: an event of a job's log, one of the contracts, or one that nobody logs because it would drown
+ * everything else.
+ */
+export type Happening =
+  | FarmEvent['type']
+  | EscrowEvent['name']
+  | RegistryEvent['name']
+  | 'node.seen'
+  | 'node.silent'
+  | 'quarantine.over';
 
 export type Edge<State extends string> = {
   from: State;
@@ -19,6 +29,8 @@ export type StateMachine<State extends string = string> = {
   name: string;
   /** The table whose column `state` holds it; null: it is not stored, it follows from other columns. */
   table: 'jobs' | 'tasks' | 'frames' | null;
+  /** Where it is, where neither table nor other columns have it. */
+  kept?: string;
   /** Every state and what it means. */
   states: Readonly<Record<State, string>>;
   /** Where one begins. */

@@ -4,7 +4,7 @@ import { type StateMachine, statesOf } from './machine.ts';
 const HEAD = `# States
 
 Made from \`coordinator/states/\` by \`node scripts/write-docs.mjs\`. What is not in these tables cannot happen: the
-coordinator asks them, and triggers made from them at every start refuse it in the database.
+coordinator asks them, and triggers made from them at every start refuse it in the database. The last two are the contracts'.
 `;
 
 export function statesPage(machines: readonly StateMachine[]): string {
@@ -13,8 +13,8 @@ export function statesPage(machines: readonly StateMachine[]): string {
 
 function section(machine: StateMachine): string {
   const { name, table, states, initial, final, edges } = machine;
-  const stored =
-    table === null ? 'Not stored: it follows from other columns.' : `Stored in \`${table}.state\`.`;
+  const elsewhere = machine.kept ?? 'Not stored: it follows from other columns.';
+  const stored = table === null ? elsewhere : `Stored in \`${table}.state\`.`;
   const arrows = [
     ...initial.map((state) => `  [*] --> ${state}`),
     ...edges.map(({ from, to, events }) => `  ${from} --> ${to}: ${events.join(', ')}`),

@@ -2,10 +2,11 @@
 
 import { newIdBody } from '../../platform/new-id.ts';
 import { FarmError } from '../../protocol/errors.ts';
-import type { Digest, JobId, TaskId } from '../../protocol/ids.ts';
+import type { Digest, JobId } from '../../protocol/ids.ts';
 import type { JobRequest } from '../../protocol/job.ts';
 import { admissionAtStart } from '../admission/admissions.ts';
 import type { CoordinatorContext } from '../context.ts';
+import { beginFrames, FIRST_TASKS } from '../splitting/move-windows.ts';
 import { warningsFor } from './judge-inspection.ts';
 import { type JobPlan, planJob } from './plan-job.ts';
 import type { Scenes } from './scenes.ts';
@@ -13,10 +14,7 @@ import type { Scenes } from './scenes.ts';
 /** After this long the escrow lets anybody close the job and send the rest of the money home. */
 const JOB_LIFETIME_MS = 14 * 24 * 3_600_000;
 
-/** Rows per insert: Postgres takes 65,535 parameters a statement and a task has 14. */
-const INSERT_CHUNK = 2_000;
-
-/** Plans the job and writes it down; the escrow is opened afterwards (settlement/job-escrow.ts). */
+/** Plans the job and writes it down with its first tasks; the escrow is opened afterwards (settlement/job-escrow.ts). */
 export async function submitJob(
   context: CoordinatorContext,
   scenes: Scenes,
@@ -28,12 +26,16 @@ export async function submitJob(
   const now = new Date(context.clock.now());
   const id = `job_${newIdBody(now.getTime())}` as JobId;
   await context.db.transaction().execute(async (tx) => {
-    await tx
+    const row = await tx
       .insertInto('jobs')
       .values({
         id,
         scene: plan.spec.scene,
-        spec: JSON.stringify(plan.spec),
+        // Its frames are kept as runs: the list may be longer than all the rest.
+        spec: JSON.stringify({ ...plan.spec, frames: [] }),
+        frame_runs: JSON.stringify(plan.runs),
+        frames_total: plan.grid.framesTotal,
+        tasks_total: plan.tasksTotal,
         warnings: JSON.stringify(warnings),
         state: 'opening',
         admission,
@@ -41,14 +43,19 @@ export async function submitJob(
         max_task_price: plan.maxTaskPrice.toString(),
         deadline_at: new Date(now.getTime() + JOB_LIFETIME_MS),
         created_at: now,
+        account: request.account,
+        priority: request.priority,
+        max_nodes: request.maxNodes,
+        pool: request.pool,
+        preview_first: request.previewFirst,
       })
-      .execute();
-    for (const rows of chunks(frameRows(id, plan))) await tx.insertInto('frames').values(rows).execute();
-    for (const rows of chunks(taskRows(id, plan, now))) await tx.insertInto('tasks').values(rows).execute();
+      .returningAll()
+      .executeTakeFirstOrThrow();
+    await beginFrames(tx, row, 0, now, FIRST_TASKS);
     await context.events.add(
       tx,
       id,
-      { type: 'job.submitted', tasks: plan.tasks.length, quote: plan.quote.toString() },
+      { type: 'job.submitted', tasks: plan.tasksTotal, quote: plan.quote.toString() },
       now,
     );
   });
@@ -72,36 +79,4 @@ export async function planRequest(
   const { engine, inspection } = chosen;
   const plan = planJob(request, inspection, engine);
   return { plan, warnings: [...chosen.warnings, ...warningsFor(inspection)] };
-}
-
-function frameRows(job: JobId, plan: JobPlan) {
-  return plan.spec.frames.map((frame, position) => ({
-    job_id: job,
-    frame,
-    position,
-    tiles_total: plan.tilesPerFrame,
-  }));
-}
-
-function taskRows(job: JobId, plan: JobPlan, now: Date) {
-  return plan.tasks.map((task) => ({
-    id: `task_${newIdBody(now.getTime())}` as TaskId,
-    job_id: job,
-    kind: task.kind,
-    frame: task.frame,
-    position: task.position,
-    tile: task.tile,
-    ...{ x: task.rect.x, y: task.rect.y, width: task.rect.width, height: task.rect.height },
-    samples: task.samples,
-    price: task.price.toString(),
-    // Its finish task waits for the tiles of the frame.
-    state: task.kind === 'finish' ? ('waiting' as const) : ('queued' as const),
-  }));
-}
-
-function chunks<T>(rows: T[]): T[][] {
-  const parts: T[][] = [];
-  for (let start = 0; start < rows.length; start += INSERT_CHUNK)
-    parts.push(rows.slice(start, start + INSERT_CHUNK));
-  return parts;
 }

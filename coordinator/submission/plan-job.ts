@@ -5,33 +5,23 @@ import { isGpuClass } from '../../platform/render/device-choice.ts';
 import type { EngineInfo, SceneInspection } from '../../platform/render/runtime.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { JobRequest, JobSpec } from '../../protocol/job.ts';
-import type { TaskKind } from '../../protocol/receipt.ts';
-import type { Rect } from '../../protocol/rect.ts';
-import { autoGrid, tileRects } from '../splitting/tile-grid.ts';
+import { type FrameRun, runsOfFrames } from '../splitting/frame-runs.ts';
+import { type Grid, gridOf, gridPrice } from '../splitting/grid.ts';
+import { autoGrid } from '../splitting/tile-grid.ts';
 import { chooseOutput } from './choose-output.ts';
-import { taskPrice } from './quote.ts';
 import { requireBaked } from './require-baked.ts';
-
-export type PlannedTask = {
-  kind: TaskKind;
-  frame: number;
-  position: number;
-  tile: number;
-  rect: Rect;
-  samples: number;
-  price: bigint;
-};
 
 export type JobPlan = {
   spec: JobSpec;
-  tasks: PlannedTask[];
-  tilesPerFrame: number;
+  grid: Grid;
+  runs: FrameRun[];
+  tasksTotal: number;
   quote: bigint;
   maxTaskPrice: bigint;
 };
 
-/** Every task is one row here; the limit keeps a slip of the keyboard from filling the database. */
-const MAX_TASKS = 200_000;
+/** A slip of the keyboard: nobody renders so many in the two weeks that a job has. */
+const MAX_TASKS = 10_000_000;
 
 /**
  * Plans a job. Throws FRAMES_OUTSIDE_SCENE, SCENE_NOT_BAKED, SAMPLES_INVALID, TILES_INVALID, BUDGET_TOO_LOW or TOO_LARGE with the value
@@ -49,19 +39,21 @@ export function planJob(
   checkSamples(samples);
   const region = scene.region;
   const output = chooseOutput(request.output, scene);
-  const grid = chooseGrid(request.tiles, scene, samples, frames.length);
-  const rects = tileRects(region, grid);
-  if (frames.length * (rects.length + 1) > MAX_TASKS) {
+  const tiles = chooseGrid(request.tiles, scene, samples, frames.length);
+  const runs = runsOfFrames(frames);
+  const previewFirst = request.previewFirst ?? false;
+  const grid = gridOf({ region, tiles, samples }, { runs, framesTotal: frames.length, previewFirst });
+  const tasksTotal = frames.length * grid.perFrame.length;
+  if (tasksTotal > MAX_TASKS) {
     throw new FarmError(
       'TOO_LARGE',
-      `${frames.length} frames of ${rects.length} tiles are more than ${MAX_TASKS} tasks`,
+      `${frames.length} frames of ${grid.tilesPerFrame} tiles are more than ${MAX_TASKS} tasks`,
       {
         kept: 'nothing was submitted',
       },
     );
   }
-  const tasks = planTasks(frames, rects, region, samples);
-  const quote = tasks.reduce((sum, task) => sum + task.price, 0n);
+  const quote = gridPrice(grid);
   const budget = request.budget === undefined ? quote : BigInt(request.budget);
   if (budget < quote) {
     throw new FarmError('BUDGET_TOO_LOW', `this job costs ${quote} units, the budget is ${budget}`, {
@@ -74,7 +66,7 @@ export function planJob(
       scene: request.scene as JobSpec['scene'],
       name: request.name,
       frames: [...frames],
-      tiles: grid,
+      tiles,
       samples,
       engine: engine.id,
       ...(isGpuClass(engine.deviceClass) ? { deviceClass: engine.deviceClass } : {}),
@@ -86,47 +78,12 @@ export function planJob(
       exr: request.exr ?? false,
       ...(scene.frameRate === undefined ? {} : { frameRate: exactFrameRate(scene.frameRate) }),
     },
-    tasks,
-    tilesPerFrame: rects.length,
+    grid,
+    runs,
+    tasksTotal,
     quote,
-    maxTaskPrice: tasks.reduce((most, task) => (task.price > most ? task.price : most), 0n),
+    maxTaskPrice: grid.perFrame.reduce((most, task) => (task.price > most ? task.price : most), 0n),
   };
-}
-
-function planTasks(frames: readonly number[], rects: Rect[], region: Rect, samples: number): PlannedTask[] {
-  const whole = (frame: number, position: number): PlannedTask => ({
-    kind: 'frame',
-    ...{ frame, position, tile: 0, rect: region, samples },
-    price: taskPrice('frame', region, samples),
-  });
-  // The node that renders a whole frame finishes it too: nothing of it has to travel to be merged.
-  if (rects.length === 1) return frames.map(whole);
-  const tasks: PlannedTask[] = [];
-  let position = 0;
-  for (const frame of frames) {
-    rects.forEach((rect, tile) => {
-      tasks.push({
-        kind: 'render',
-        frame,
-        position: position++,
-        tile,
-        rect,
-        samples,
-        price: taskPrice('render', rect, samples),
-      });
-    });
-    // After all its tiles in order, so that a frame is finished before the next one takes the nodes.
-    tasks.push({
-      kind: 'finish',
-      frame,
-      position: position++,
-      tile: 0,
-      rect: region,
-      samples,
-      price: taskPrice('finish', region, samples),
-    });
-  }
-  return tasks;
 }
 
 /** The grid that was asked for, or one that suits; a frame that cannot be cut stays whole. */

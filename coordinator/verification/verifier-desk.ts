@@ -38,6 +38,8 @@ export class VerifierDesk {
   /** Ends the question that a verifier asked before its newest one. */
   readonly #asking = new Map<VerifierId, () => void>();
   readonly #waiting = new Set<() => void>();
+  /** Draws under way, by verifier, batch and secret. */
+  readonly #drawing = new Map<string, Promise<void>>();
 
   constructor(context: CoordinatorContext, handOver: HandOver, onProgress: () => void) {
     this.#context = context;
@@ -79,8 +81,17 @@ export class VerifierDesk {
     }
   }
 
-  /** The verifier's next secret: with it the seed is drawn on chain. */
+  /** The verifier's next secret: with it the seed is drawn on chain. Given again while that goes on, it waits for the same draw. */
   async secret(from: VerifierId, batchId: BatchId, preimage: Bytes32, signal: AbortSignal): Promise<void> {
+    const same = `${place(from, batchId)} ${preimage}`;
+    const drawing =
+      this.#drawing.get(same) ??
+      this.#draw(from, batchId, preimage, signal).finally(() => this.#drawing.delete(same));
+    this.#drawing.set(same, drawing);
+    await drawing;
+  }
+
+  async #draw(from: VerifierId, batchId: BatchId, preimage: Bytes32, signal: AbortSignal): Promise<void> {
     const { chain } = this.#context;
     const batch = await this.#batch(batchId);
     const key = chainKey(batch);

@@ -286,6 +286,8 @@ export type FarmChain = {
   verifierHead(verifier: Address, signal?: AbortSignal): Promise<Bytes32>;
   /** The newest block. */
   blockNumber(signal?: AbortSignal): Promise<bigint>;
+  /** Unix seconds of the newest block: what contracts count windows by, and never more than the next block's. */
+  timeS(signal?: AbortSignal): Promise<number>;
   /**
    * Resolves when a write can no longer be lost: embedded, when the chain's state file holds its block (about a
    * second); elsewhere, when enough blocks lie on top. Until then a kill -9 of the chain can undo the write.

@@ -7,3 +7,4 @@ export const registry = contractOf(NodeRegistry.abi);
 export const token = contractOf(TestToken.abi);
 
 export type EscrowEvent = EventOf<typeof RenderEscrow.abi>;
+export type RegistryEvent = EventOf<typeof NodeRegistry.abi>;

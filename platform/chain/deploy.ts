@@ -7,7 +7,7 @@ import { escrow, registry } from './contracts.ts';
 import { deployPlan } from './deploy-plan.ts';
 import type { Deployment } from './deployment.ts';
 import { ethersChain } from './ethers-chain.ts';
-import { jsonRpc, quantity, type Rpc, RpcError } from './json-rpc.ts';
+import { jsonRpc, quantity, RpcError } from './json-rpc.ts';
 import {
   addressOf,
   type PrivateKey,
@@ -123,7 +123,7 @@ async function addVerifier(
       ...{ owner: operator, spender: registryAddress, value: amount },
       nonce: await chain.permitNonce(operator, signal),
       // The chain's clock can be days ahead of the machine's: it is moved when batches are aged.
-      deadline: (await timeOf(jsonRpc(url), signal)) + DAY_S,
+      deadline: (await chain.timeS(signal)) + DAY_S,
     },
     operatorKey,
   );
@@ -133,12 +133,6 @@ async function addVerifier(
   const joining = { verifier: addressOf(verifierKey), operator, head, nonce: nonce + 1n };
   await chain.joinVerifier(joining, signVerifierTerms(domain, joining, operatorKey), signal);
   if (joinDelayS === 0) await chain.activateVerifier(joining.verifier, signal);
-}
-
-/** Unix seconds of the newest block. */
-async function timeOf(rpc: Rpc, signal: AbortSignal): Promise<number> {
-  const block = (await rpc.call('eth_getBlockByNumber', ['latest', false], signal)) as { timestamp: string };
-  return Number(quantity(block.timestamp));
 }
 
 /** True when the chain at `url` is that chain and carries those contracts. */

@@ -5,15 +5,11 @@
 import { ZeroAddress } from 'ethers';
 import type { Address, Bytes32 } from '../../protocol/ids.ts';
 import type { Outcome } from '../../protocol/verdict.ts';
-import type { EventOf } from './abi.ts';
-import type { NodeRegistry } from './artifacts.ts';
 import { type BatchEvent, chainBatchOf, emptyFold, type FoldedBatch, nextFold } from './batch-fold.ts';
 import type { BatchState, JobState } from './chain.ts';
-import { type EscrowEvent, escrow, registry } from './contracts.ts';
+import { type EscrowEvent, escrow, type RegistryEvent, registry } from './contracts.ts';
 import type { FollowedLog } from './followed-events.ts';
 import { OUTCOME_NUMBERS } from './signing.ts';
-
-type RegistryEvent = EventOf<typeof NodeRegistry.abi>;
 
 /** funded = released + refunded + free + reserved, after every event. */
 export type JobBooks = {

@@ -17,7 +17,7 @@ import { jsonRpc, quantity } from './json-rpc.ts';
 import { OUTCOME_NUMBERS, type PrivateKey } from './signing.ts';
 import { waitUntilCopied } from './state-file.ts';
 import { transactionQueue } from './transaction-queue.ts';
-import { type Receipt, transactionSender } from './transactions.ts';
+import { type Receipt, timeOf, transactionSender } from './transactions.ts';
 
 const never = new AbortController().signal;
 
@@ -287,6 +287,9 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
     },
 
     blockNumber,
+    async timeS(signal) {
+      return timeOf(await rpc.call('eth_getBlockByNumber', ['latest', false], signal));
+    },
     waitUntilDurable,
     async waitUntilFunded(block, signal = never) {
       if (embedded === null) await waitUntilDurable(block, signal);

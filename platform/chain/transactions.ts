@@ -121,6 +121,11 @@ export function baseFeeOf(block: unknown): bigint {
   return quantity(z.object({ baseFeePerGas: z.string() }).parse(block).baseFeePerGas);
 }
 
+/** Unix seconds of a block. */
+export function timeOf(block: unknown): number {
+  return Number(quantity(z.object({ timestamp: z.string() }).parse(block).timestamp));
+}
+
 /** The bytes that go out. */
 export function signedTransaction(
   key: PrivateKey,

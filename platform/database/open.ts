@@ -1,8 +1,10 @@
 /** Opens the database: a Postgres server where there is one, else PGlite in a folder. */
 import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import { Kysely } from 'kysely';
 import { diskError } from '../files.ts';
+import { placeEmptyDatabase } from './empty-database.ts';
 import { migrate } from './migrate.ts';
 import { PgliteDialect } from './pglite-dialect.ts';
 import { openPostgres } from './postgres.ts';
@@ -23,7 +25,7 @@ export async function openDatabase<Schema>(
   const { db, close } =
     place !== null && typeof place === 'object'
       ? await openPostgres<Schema>(place.url)
-      : await openPglite<Schema>(place);
+      : await openPglite<Schema>(place, migrationsFolder);
   try {
     await migrate(db as unknown as Kysely<never>, migrationsFolder);
   } catch (error) {
@@ -42,9 +44,14 @@ export async function openDatabase<Schema>(
 
 async function openPglite<Schema>(
   folder: string | null,
+  migrationsFolder: string,
 ): Promise<{ db: Kysely<Schema>; close(): Promise<void> }> {
   try {
-    if (folder !== null) await mkdir(folder, { recursive: true, mode: 0o700 });
+    if (folder !== null) {
+      await mkdir(dirname(folder), { recursive: true, mode: 0o700 });
+      await placeEmptyDatabase(folder, migrationsFolder);
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+    }
     const pglite = await PGlite.create(folder ?? 'memory://');
     return { db: new Kysely<Schema>({ dialect: new PgliteDialect(pglite) }), close: () => pglite.close() };
   } catch (error) {

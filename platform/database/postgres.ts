@@ -1,7 +1,14 @@
 /** A Postgres server that several programs may share. The only file that knows its client library. */
-import { Kysely, PostgresDialect } from 'kysely';
+import {
+  Kysely,
+  type PostgresCursor,
+  PostgresDialect,
+  type PostgresPool,
+  type PostgresQueryResult,
+} from 'kysely';
 import pg from 'pg';
 import { FarmError } from '../../protocol/errors.ts';
+import { errorCode } from '../files.ts';
 
 /**
  * A coordinator asks few questions about many rows: more connections would only wait for each other's rows, and a server
@@ -40,8 +47,10 @@ export async function openPostgres<Schema>(
       application_name: 'tessera',
       types,
     });
-    // A connection that breaks while nobody uses it is replaced when somebody does; unheard it would end this process.
+    // A connection that breaks while nobody uses it is replaced when somebody does; unheard it would end this process. One
+    // that is in use and between two questions, as a leader's is, says so itself; the next question fails then.
     pool.on('error', () => undefined);
+    pool.on('connect', (client) => client.on('error', () => undefined));
     (await pool.connect()).release();
   } catch (error) {
     const why = error instanceof Error ? error.message : 'no answer';
@@ -50,5 +59,48 @@ export async function openPostgres<Schema>(
     });
   }
   // Kysely ends the pool when it is destroyed.
-  return { db: new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) }), close: async () => undefined };
+  return {
+    db: new Kysely<Schema>({ dialect: new PostgresDialect({ pool: saysWhenAway(pool) }) }),
+    close: async () => undefined,
+  };
+}
+
+/**
+ * A server that goes away in the middle is not this program's mistake, and comes back: whoever asked is told that the farm
+ * cannot be reached, and asks again as after any restart.
+ */
+function saysWhenAway(pool: pg.Pool): PostgresPool {
+  const guard = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      throw new FarmError('FARM_UNREACHABLE', 'the database of this farm does not answer', { cause: error });
+    }
+  };
+  return {
+    async connect() {
+      const client = await guard(pool.connect());
+      function query<R>(text: string, values: readonly unknown[]): Promise<PostgresQueryResult<R>>;
+      function query<R>(cursor: PostgresCursor<R>): PostgresCursor<R>;
+      function query<R>(text: string | PostgresCursor<R>, values: readonly unknown[] = []): unknown {
+        if (typeof text !== 'string') throw new Error('nobody here reads through a cursor');
+        return guard(client.query(text, [...values]));
+      }
+      return { query, release: () => client.release() };
+    },
+    end: () => pool.end(),
+  };
+}
+
+/** Of the server (appendix A of its manual: connections, shutdown, start) and of the way to it. */
+const AWAY_CODES =
+  /^(08...|57P0[1-3]|53300|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/;
+/** What the client library itself says has no code. */
+const AWAY_WORDS =
+  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
+
+function isAway(error: unknown): boolean {
+  if (AWAY_CODES.test(errorCode(error) ?? '')) return true;
+  return error instanceof Error && AWAY_WORDS.test(error.message);
 }

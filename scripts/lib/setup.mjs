@@ -25,12 +25,23 @@ const NEEDED_FOR_TESTS = [
   { debianPackage: 'postgresql', isThere: () => hasProgram('initdb') || hasPostgres() },
 ];
 
+/** What only `npm run test:faults` needs. */
+const NEEDED_FOR_FAULTS = [
+  { debianPackage: 'postgresql', isThere: () => hasProgram('initdb') || hasPostgres() },
+  { debianPackage: 'iproute2', isThere: () => hasProgram('ip') },
+  { debianPackage: 'libfaketime', isThere: () => hasFakeTime() },
+];
+
 /** Exit code for "this machine lacks something", as in the error table (protocol/errors.ts). */
 const EXIT_MACHINE = 4;
 
-export async function setUp({ forTests = false } = {}) {
+export async function setUp({ forTests = false, forFaults = false } = {}) {
   requireNode();
-  await installSystemPackages(forTests ? [...NEEDED, ...NEEDED_FOR_TESTS] : NEEDED);
+  await installSystemPackages([
+    ...NEEDED,
+    ...(forTests ? NEEDED_FOR_TESTS : []),
+    ...(forFaults ? NEEDED_FOR_FAULTS : []),
+  ]);
   await installNpmPackages();
   await step('building', process.execPath, [join(ROOT, 'scripts/build.mjs')]);
 }
@@ -132,6 +143,11 @@ function hasPostgres() {
     existsSync(folder) &&
     readdirSync(folder).some((version) => existsSync(join(folder, version, 'bin', 'initdb')))
   );
+}
+
+function hasFakeTime() {
+  const folder = '/usr/lib';
+  return readdirSync(folder).some((name) => existsSync(join(folder, name, 'faketime', 'libfaketime.so.1')));
 }
 
 /** Debian's Blender uses Debian's Python: a module that imports there can be imported in Blender. */

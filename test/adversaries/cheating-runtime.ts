@@ -72,6 +72,7 @@ function cheatingSession(session: RenderSession, cheat: Cheat): RenderSession {
     return readRawPixels(await readFile(rawPath));
   };
   const render = async (command: RenderCommand, options: CommandOptions): Promise<RenderedTile> => {
+    if (cheat.only?.(command) === false) return await session.render(command, options);
     const tile = await session.render(asCheated(command), options);
     if (cheat.pixels === undefined && cheat.share === undefined) return tile;
     const rendered = await pixelsOf(tile.exrPath, options);

@@ -3,7 +3,9 @@
  * `npm run bench -- proof` play the same ones. Samples are what most renderers save on; the others were tried against
  * earlier versions of the check (perceptual hash, structural similarity), which let them pass.
  */
+import { createHash } from 'node:crypto';
 import type { PixelImage } from '../../proof/pixels.ts';
+import type { Rect } from '../../protocol/rect.ts';
 import {
   blackened,
   boxFiltered,
@@ -29,7 +31,21 @@ export type Cheat = {
   pixels?: (rendered: PixelImage) => PixelImage;
   /** Share of every tile that is rendered so; the rest of its rows is honest. All of it where left out. */
   share?: number;
+  /** Whether it cheats on this one; on all where left out. */
+  only?: (task: RenderedTask) => boolean;
 };
+
+/** What a cheat decides by whether to do it honestly. */
+export type RenderedTask = { frame: number; rect: Rect };
+
+/** Whether a node that cheats now and then fakes this: `seed` decides, so that a test knows it as well as the node. */
+export function isFaked(
+  { frame, rect }: RenderedTask,
+  { seed, share }: { seed: string; share: number },
+): boolean {
+  const digest = createHash('sha256').update(`${seed} ${frame} ${rect.x},${rect.y}`).digest();
+  return digest.readUInt32LE(0) < share * 2 ** 32;
+}
 
 const part = (share: number) => (asked: number) => Math.max(1, Math.floor(asked * share));
 

@@ -1,47 +1,35 @@
 /**
- * A verifier that lies, by the name of one of {@link LYING_VERIFIERS}, with the addresses of its friends (colluder) or
- * rivals (accuser). Where its word does not hang on what is there it renders nothing: it commits to made-up pixels, and
- * signs evidence that it made up, too. About everybody else it is honest.
+ * A verifier that lies, by the name of one of {@link LYING_VERIFIERS}, with the names of its friends (colluder) or rivals
+ * (accuser) among the nodes of this machine. Where its word does not hang on what is there it looks at nothing; about
+ * everybody else it is honest.
  */
-import { digestBytes } from '../../platform/blobs/digest-file.ts';
+import { join } from 'node:path';
+import { farmFolder, loadSecrets } from '../../cli/farm/data-folder.ts';
+import { addressOf, type PrivateKey } from '../../platform/chain/signing.ts';
 import { readConfigFile, runProgram } from '../../platform/process/run-program.ts';
-import { addressSchema } from '../../protocol/ids.ts';
-import type { Claim, Comparison, Outcome } from '../../protocol/verdict.ts';
+import type { Address } from '../../protocol/ids.ts';
 import { checkChallenge } from '../../verifier/check-challenge.ts';
 import { verifierFileSchema } from '../../verifier/config.ts';
-import { storeEvidence } from '../../verifier/evidence.ts';
 import { runVerifier } from '../../verifier/run.ts';
+import { sayUnlooked } from './unlooked.ts';
 import { lyingVerifierNamed } from './verifiers.ts';
 
 await runProgram(async (life) => {
   const { config, secrets } = await readConfigFile(verifierFileSchema, process.argv[2]);
   const { word, relation } = lyingVerifierNamed(process.argv[3] ?? '');
-  const meant = process.argv.slice(4).map((address) => addressSchema.parse(address));
+  const meant = await addressesOf(process.argv.slice(4), join(config.dataFolder, '..', '..'));
   await runVerifier(config, secrets, life, async (challenge, ports) => {
     const node = meant.includes(ports.onChain.node) ? relation : 'stranger';
-    // What it says whatever is there, it need not look for.
     const outcome = word('pass', node);
-    if (outcome !== word('fail', node)) return await checkChallenge(challenge, ports);
-    const { receipts } = await ports.commit(challenge.items.map(({ crop }) => digestBytes(String(crop.x))));
-    const comparisons = challenge.items.map((item) => madeUp(item, receipts, outcome));
-    const evidence = await storeEvidence(challenge, ports, { outcome, comparisons, thresholds: 'sameClass' });
-    return { outcome, evidence };
+    if (outcome !== word('fail', node) || outcome === 'inconclusive')
+      return await checkChallenge(challenge, ports);
+    return await sayUnlooked(outcome, challenge, ports);
   });
 });
 
-type Item = Parameters<typeof checkChallenge>[0]['items'][number];
-
-function madeUp(item: Item, receipts: Claim['receipts'], outcome: Outcome): Comparison {
-  const { index, kind, frame, rect, crop, samples } = item;
-  const claimed = receipts[index]?.pixelDigest ?? digestBytes('');
-  const pixels = kind === 'finish' ? null : { pixelDigest: claimed, blob: null };
-  const passed = outcome === 'pass';
-  return {
-    ...{ index, kind, frame, rect, crop, samples, outcome },
-    decidedBy: passed ? 'digest' : 'pixelMatch',
-    reason: passed ? 'every pixel is equal' : 'most pixels differ, 12.00 % match',
-    pixelMatchFraction: passed ? 1 : 0.12,
-    ...{ perceptualHashDistance: 0, perceptualHashAloneWouldPay: true },
-    ...{ steps: [], reference: pixels, claim: pixels, heatMap: null, renderMs: 100, compareMs: 5 },
-  };
+/** Who they are on chain, where anybody could read it; here from the folder of the farm. */
+async function addressesOf(nodes: readonly string[], farm: string): Promise<Address[]> {
+  if (nodes.length === 0) return [];
+  const { nodeKeys } = await loadSecrets(farmFolder(farm), nodes, []);
+  return nodes.map((id) => addressOf(nodeKeys[id] as string as PrivateKey));
 }

@@ -2,10 +2,13 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EMBEDDED_STAKE, EMBEDDED_TERMS } from '../../platform/chain/deploy.ts';
 import { BURN_ADDRESS } from '../../platform/chain/escrow-books.ts';
+import { followEvents } from '../../platform/chain/follow-events.ts';
+import { jsonRpc } from '../../platform/chain/json-rpc.ts';
 import { batchKeyOf, partsOfBatchKey } from '../../platform/chain/keys.ts';
 import { escrowBooks } from '../../platform/chain/read-books.ts';
 import { isFarmError } from '../../protocol/errors.ts';
 import type { Address } from '../../protocol/ids.ts';
+import { requireKnownMoves } from '../support/known-moves.ts';
 import { EscrowModel, type ModelBatch, type ModelJob } from './escrow-model.ts';
 import { type ChainFixture, type Party, party, startChainFixture } from './fixture.ts';
 
@@ -311,5 +314,11 @@ describe('the escrow, whatever is done to it in whatever order', () => {
       { numRuns: 15 },
     );
     console.info(Object.fromEntries(done));
+    const follower = followEvents({
+      ...{ rpc: jsonRpc(farm.anvil.url), chainId: farm.deployment.chainId, file: null, depth: 12 },
+      ...{ addresses: [farm.deployment.escrowAddress], fromBlock: farm.deployment.deployedBlock },
+    });
+    await follower.advance();
+    expect(requireKnownMoves(follower.logs()).size).toBeGreaterThan(3);
   });
 });

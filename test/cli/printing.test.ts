@@ -145,6 +145,8 @@ describe('what the progress line says', () => {
       warnings: [],
       tasks: { total: 10, queued: 2, leased: 2, delivered: 2, verified: 4 },
       framesDone: 1,
+      account: 'default',
+      priority: 50,
       progress: 0.5,
       escrow: 'open',
       quote: '2100000',

@@ -33,15 +33,19 @@ const run = (tasks: number): Asking['run'] => ({ scene: SCENE, kind: 'render', t
 const anyCandidates = fc
   .array(
     fc.record({
-      jobId: fc.constantFrom(job(1), job(2), job(3)),
+      // All tasks of a job are for one engine.
+      of: fc.constantFrom(
+        { jobId: job(1), engine: 'blender-a' },
+        { jobId: job(2), engine: 'blender-b' },
+        { jobId: job(3), engine: 'blender-a' },
+      ),
       kind: fc.constantFrom('render' as const, 'finish' as const),
-      engine: fc.constantFrom('blender-a', 'blender-b'),
       troubled: fc.boolean(),
       position: fc.nat(20),
     }),
     { maxLength: 40 },
   )
-  .map((all) => all.map((fields, index) => candidate(index, fields)));
+  .map((all) => all.map(({ of, ...fields }, index) => candidate(index, { ...of, ...fields })));
 const anyNodes = fc.array(
   fc.record({
     engines: fc.subarray(['blender-a', 'blender-b']),

@@ -56,7 +56,7 @@ describe('a scene whose frames cannot be cut', () => {
     expect(plan('auto').spec.tiles).toEqual({ columns: 1, rows: 1 });
     expect(plan({ columns: 1, rows: 1 }).spec.tiles).toEqual({ columns: 1, rows: 1 });
     const other = planJob({ scene: SCENE, name: 'a.blend' }, inspection({ samples: 4096 }), engine);
-    expect(other.tilesPerFrame).toBeGreaterThan(1);
+    expect(other.grid.tilesPerFrame).toBeGreaterThan(1);
   });
 
   it('is refused with the reason where tiles were asked for', () => {

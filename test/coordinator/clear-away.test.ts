@@ -31,9 +31,9 @@ test('clearing away counts the rows, and gives the room of old versions to new o
   const first = await changeAll();
   await clearAway(farm.db);
   expect(await rowsCounted()).toBe(501);
-  // Each time there would be five more versions of every row.
+  // Each time there would be five more versions of every row, as many as there are after the first time.
   for (let time = 0; time < 3; time++) {
-    expect(await changeAll()).toBeLessThan(1.3 * first);
+    expect(await changeAll()).toBeLessThan(1.5 * first);
     await clearAway(farm.db);
   }
 });

@@ -1,6 +1,7 @@
 import type { KyselyPlugin } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Dispatcher, MAX_HELD } from '../../coordinator/scheduling/dispatcher.ts';
+import { Dispatcher } from '../../coordinator/scheduling/dispatcher.ts';
+import { MAX_HELD } from '../../coordinator/scheduling/held-tasks.ts';
 import { publishQueued } from '../../coordinator/scheduling/publish-queued.ts';
 import type { nodeIdSchema, TaskId } from '../../protocol/ids.ts';
 import { leaseRunSchema, MAX_RUN } from '../../protocol/messages.ts';
@@ -154,19 +155,21 @@ describe('the dispatcher', () => {
     const freshId = fresh.tiles[0]?.id as TaskId;
     const leased = await leaseTo(farm, other, stale.tiles[0] as TaskRow);
     let arrived = false;
+    const asking = new WeakSet<object>();
     const arrival: KyselyPlugin = {
-      transformQuery: ({ node: query }) => query,
-      // The first question that finds nothing is the claim; the answer to the next is what is still queued.
-      transformResult: async ({ result }) => {
-        questions += 1;
-        if (questions === 2) {
+      transformQuery: ({ node: query, queryId }) => {
+        // The question what is still queued.
+        if (JSON.stringify(query).includes("j.state in ('opening', 'active')")) asking.add(queryId);
+        return query;
+      },
+      transformResult: async ({ result, queryId }) => {
+        if (asking.has(queryId) && !arrived) {
           arrived = true;
           farm.queue.deliver({ taskId: freshId, jobId: fresh.id });
         }
         return result;
       },
     };
-    let questions = 0;
     const dispatch = new Dispatcher({ ...farm.context, db: farm.db.withPlugin(arrival) });
     await dispatch.start();
     const waiting = dispatch.lease(known(node), undefined, idle);
@@ -175,6 +178,47 @@ describe('the dispatcher', () => {
     expect(arrived).toBe(true);
     // Taken off the list in this order: the stale one after the question, the fresh one with its lease.
     expect(farm.queue.taken).toEqual([leased.id, freshId]);
+  });
+
+  it('serves a job that begins while it reads which jobs there are', async () => {
+    const node = await farm.addNode();
+    const earlier = await farm.addJob({ tilesPerFrame: 1, engine: 'blender-4.3.2' });
+    const { id: jobId, tiles } = await farm.addJob({ tilesPerFrame: 1 });
+    const taskId = tiles[0]?.id as TaskId;
+    const reading = new WeakSet<object>();
+    let reads = 0;
+    const tooEarly: KyselyPlugin = {
+      transformQuery: ({ node: query, queryId }) => {
+        if (JSON.stringify(query).includes('share_base as account_base')) reading.add(queryId);
+        return query;
+      },
+      transformResult: async ({ result, queryId }) => {
+        if (!reading.has(queryId) || reads++ > 0) return result;
+        farm.queue.deliver({ taskId, jobId });
+        return { ...result, rows: result.rows.filter((row) => row['id'] !== jobId) };
+      },
+    };
+    const dispatch = new Dispatcher({ ...farm.context, db: farm.db.withPlugin(tooEarly) });
+    await dispatch.start();
+    const waiting = dispatch.lease(known(node), undefined, idle);
+    farm.queue.deliver({ taskId: earlier.tiles[0]?.id as TaskId, jobId: earlier.id });
+    expect((await waiting).run?.tasks[0]?.taskId).toBe(taskId);
+    expect(reads).toBeGreaterThan(1);
+  });
+
+  it('gives the place of a node that is done to the next one at once', async () => {
+    const [one, two] = [await farm.addNode(), await farm.addNode()];
+    const { id: jobId, tiles } = await farm.addJob({ tilesPerFrame: 2, maxNodes: 1 });
+    const dispatch = await dispatcher();
+    const first = dispatch.lease(known(one), undefined, idle);
+    for (const { id: taskId } of tiles) farm.queue.deliver({ taskId, jobId });
+    const leased = (await first).run?.tasks[0]?.taskId as TaskId;
+    const second = dispatch.lease(known(two), undefined, idle);
+    await dispatch.idle();
+    expect(dispatch.waiting).toEqual([two.id]);
+    await completeTask(farm.context, one.id, await completionOf(farm, one, await farm.task(leased)));
+    dispatch.wake();
+    expect((await second).run?.tasks).toHaveLength(1);
   });
 
   it('lets go of its pointers when it holds as many as it may and none is for those who wait', async () => {

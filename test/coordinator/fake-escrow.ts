@@ -81,6 +81,10 @@ export class FakeEscrow {
   clashes = 0;
   /** The next write is lost on its way, or its answer is. */
   trouble: 'none' | 'before' | 'after' = 'none';
+  /** Nobody pays for gas: nothing can be written. */
+  poor = false;
+  /** Writes that were asked for. */
+  asked = 0;
   #ledger: Ledger;
   #durable: Ledger;
   readonly #options: FakeEscrowOptions;
@@ -124,6 +128,8 @@ export class FakeEscrow {
           this.leave(verifier);
         }),
       blockNumber: async () => this.#ledger.block,
+      // No block since long: the coordinator's own clock tells.
+      timeS: async () => 0,
       waitUntilDrawable: async () => undefined,
       waitUntilDurable: async () => {
         this.#durable = structuredClone(this.#ledger);
@@ -436,6 +442,8 @@ export class FakeEscrow {
   async #write(change: () => void): Promise<ChainWrite> {
     const { trouble } = this;
     this.trouble = 'none';
+    this.asked += 1;
+    if (this.poor) throw new FarmError('CHAIN_GAS_MONEY', 'the account has too little for gas');
     if (trouble === 'before') throw new FarmError('CHAIN_UNAVAILABLE', 'nobody answered');
     change();
     this.#ledger.block += 1n;

@@ -99,6 +99,7 @@ describe('nodes', () => {
     expect(await requireWorkingNode(farm.context, node.id)).toEqual({
       id: node.id,
       address: node.address,
+      pools: [],
       engines: [ENGINE],
     });
   });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { planJob } from '../../coordinator/submission/plan-job.ts';
+import { frameOf, type PlannedTask } from '../../coordinator/splitting/grid.ts';
+import { type JobPlan, planJob } from '../../coordinator/submission/plan-job.ts';
 import { taskPrice } from '../../coordinator/submission/quote.ts';
 import { type ErrorCode, FarmError } from '../../protocol/errors.ts';
 import { type JobRequest, jobSpecSchema } from '../../protocol/job.ts';
@@ -11,6 +12,10 @@ const request = (changes: Partial<JobRequest> = {}): JobRequest => ({
   name: 'scene.blend',
   ...changes,
 });
+
+/** All of them, as the windows of a job make them. */
+const tasksOf = ({ grid }: JobPlan): PlannedTask[] =>
+  Array.from({ length: grid.framesTotal }, (_, turn) => frameOf(grid, turn).tasks).flat();
 
 function refusal(work: () => unknown): FarmError {
   try {
@@ -51,16 +56,16 @@ describe('planning a job', () => {
 
   it('chooses a grid for auto, and takes the one that was asked for', () => {
     const tiles = { columns: 3, rows: 2 };
-    expect(planJob(request({ tiles, frames: [1] }), inspection(), engine).tilesPerFrame).toBe(6);
+    expect(planJob(request({ tiles, frames: [1] }), inspection(), engine).grid.tilesPerFrame).toBe(6);
     expect(
-      planJob(request({ tiles: 'auto', frames: [1] }), inspection(), engine).tilesPerFrame,
+      planJob(request({ tiles: 'auto', frames: [1] }), inspection(), engine).grid.tilesPerFrame,
     ).toBeGreaterThan(1);
   });
 
   it('plans for each frame its tiles in order and then one finish task over the whole region', () => {
     const scene = inspection();
     const plan = planJob(request({ frames: [4, 2], tiles: { columns: 2, rows: 1 } }), scene, engine);
-    expect(plan.tasks.map(({ kind, frame, tile }) => `${kind} ${frame} ${tile}`)).toEqual([
+    expect(tasksOf(plan).map(({ kind, frame, tile }) => `${kind} ${frame} ${tile}`)).toEqual([
       'render 4 0',
       'render 4 1',
       'finish 4 0',
@@ -68,8 +73,8 @@ describe('planning a job', () => {
       'render 2 1',
       'finish 2 0',
     ]);
-    expect(plan.tasks.map((task) => task.position)).toEqual([0, 1, 2, 3, 4, 5]);
-    for (const task of plan.tasks) if (task.kind === 'finish') expect(task.rect).toEqual(scene.region);
+    expect(tasksOf(plan).map((task) => task.position)).toEqual([0, 1, 2, 3, 4, 5]);
+    for (const task of tasksOf(plan)) if (task.kind === 'finish') expect(task.rect).toEqual(scene.region);
   });
 
   it('plans one task for each frame that is not tiled, at the price of rendering and finishing it', () => {
@@ -79,13 +84,13 @@ describe('planning a job', () => {
       scene,
       engine,
     );
-    expect(plan.tasks.map(({ kind, frame, tile, position }) => [kind, frame, tile, position])).toEqual([
+    expect(tasksOf(plan).map(({ kind, frame, tile, position }) => [kind, frame, tile, position])).toEqual([
       ['frame', 4, 0, 0],
       ['frame', 2, 0, 1],
     ]);
     const price = taskPrice('render', scene.region, 64) + taskPrice('finish', scene.region, 64);
-    for (const task of plan.tasks) expect(task).toMatchObject({ rect: scene.region, samples: 64, price });
-    expect(plan).toMatchObject({ tilesPerFrame: 1, quote: 2n * price, maxTaskPrice: price });
+    for (const task of tasksOf(plan)) expect(task).toMatchObject({ rect: scene.region, samples: 64, price });
+    expect(plan).toMatchObject({ grid: { tilesPerFrame: 1 }, quote: 2n * price, maxTaskPrice: price });
   });
 
   it('asks for EXRs only where the artist did', () => {
@@ -140,9 +145,9 @@ describe('planning a job', () => {
     expect(error.details).toEqual({ quote: quote.toString(), budget: (quote - 1n).toString() });
   });
 
-  it('refuses a job of more tasks than the farm keeps', () => {
+  it('refuses a job of more tasks than anybody means', () => {
     const scene = inspection({ frameEnd: 50_000 });
-    const error = refusal(() => planJob(request({ tiles: { columns: 8, rows: 8 } }), scene, engine));
+    const error = refusal(() => planJob(request({ tiles: { columns: 32, rows: 32 } }), scene, engine));
     expect(error.code).toBe('TOO_LARGE');
   });
 });

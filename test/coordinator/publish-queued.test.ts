@@ -31,9 +31,9 @@ describe('publishing what is queued', () => {
     const older = await farm.addJob({ frames: [1, 2], tilesPerFrame: 1 });
     const newer = await farm.addJob({ tilesPerFrame: 1 });
     await farm.addJob({ state: 'opening' });
-    expect(await publishQueued(farm.db, farm.queue)).toBe(3);
+    expect((await publishQueued(farm.db, farm.queue)).published).toBe(3);
     expect(publishedIds()).toEqual([...older.tiles, ...newer.tiles].map((task) => task.id));
-    expect(await publishQueued(farm.db, farm.queue)).toBe(0);
+    expect((await publishQueued(farm.db, farm.queue)).published).toBe(0);
   });
 
   it('publishes a task again for its next stay in the queue', async () => {
@@ -99,11 +99,11 @@ describe('publishing what is queued', () => {
     depth.mockResolvedValueOnce(Number(onTheList));
     expect(await republishLost(farm.db, farm.queue)).toBe(false);
     farm.queue.published.length = 0;
-    expect(await publishQueued(farm.db, farm.queue)).toBe(0);
+    expect((await publishQueued(farm.db, farm.queue)).published).toBe(0);
 
     depth.mockResolvedValueOnce(Number(onTheList) - 1);
     expect(await republishLost(farm.db, farm.queue)).toBe(true);
-    expect(await publishQueued(farm.db, farm.queue)).toBe(Number(onTheList));
+    expect((await publishQueued(farm.db, farm.queue)).published).toBe(Number(onTheList));
     expect(publishedIds()).toEqual(expect.arrayContaining(tiles.map((tile) => tile.id)));
     depth.mockRestore();
   });

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { frameOf } from '../../coordinator/splitting/grid.ts';
 import { planJob } from '../../coordinator/submission/plan-job.ts';
 import { taskPrice } from '../../coordinator/submission/quote.ts';
 import { ENGINE, inspection, SCENE } from '../support/coordinator-context.ts';
@@ -68,8 +69,12 @@ describe('the quote of a job', () => {
             frames: Array.from({ length: frames }, (_, i) => i + 1),
           };
           const plan = planJob(request, inspection(), { id: ENGINE, version: '3.4.1', deviceClass: 'cpu' });
-          const prices = plan.tasks.map((task) => taskPrice(task.kind, task.rect, task.samples));
-          expect(plan.tasks.map((task) => task.price)).toEqual(prices);
+          const tasks = Array.from(
+            { length: plan.grid.framesTotal },
+            (_, turn) => frameOf(plan.grid, turn).tasks,
+          ).flat();
+          const prices = tasks.map((task) => taskPrice(task.kind, task.rect, task.samples));
+          expect(tasks.map((task) => task.price)).toEqual(prices);
           expect(plan.quote).toBe(prices.reduce((sum, price) => sum + price, 0n));
           expect(prices).toContain(plan.maxTaskPrice);
           expect(prices.filter((price) => price > plan.maxTaskPrice)).toEqual([]);

@@ -55,6 +55,8 @@ const job = jobViewSchema.parse({
     reason: null,
     warnings: [],
     framesDone: 1,
+    account: 'default',
+    priority: 50,
     progress: 1,
   },
   spec: {
@@ -82,6 +84,7 @@ const job = jobViewSchema.parse({
 const node = (id: string, over: object) =>
   nodeViewSchema.parse({
     ...{
+      pools: [],
       id,
       address: '0x0',
       engine: 'blender-3.4.1',

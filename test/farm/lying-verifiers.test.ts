@@ -42,8 +42,7 @@ describe('a farm with lying verifiers', { timeout: 600_000 }, () => {
     const description: SyntheticScene = { resolution: size, frameEnd: 12, durationMs: 50 };
     await writeFile(scene, JSON.stringify(description));
     const dataFolder = join(folder, 'farm');
-    const keys = await ownKeys(dataFolder);
-    accounts = keys;
+    accounts = await ownKeys(dataFolder);
     const lying = { entry: adversary('lying-verifier') };
     farm = await startTestFarm({
       dataFolder,
@@ -52,9 +51,9 @@ describe('a farm with lying verifiers', { timeout: 600_000 }, () => {
       quarantineMs: 0,
       nodes: [{ id: 'cheat', entry: adversary('picture-cheat'), arguments: ['samples-25'] }, { id: 'rival' }],
       verifiers: [
-        { id: 'accuser', ...lying, arguments: ['accuser', keys['rival'] ?? ''] },
-        { id: 'colluder', ...lying, arguments: ['colluder', keys['cheat'] ?? ''] },
-        { id: 'own', ...lying, arguments: ['colluder', keys['cheat'] ?? ''] },
+        { id: 'accuser', ...lying, arguments: ['accuser', 'rival'] },
+        { id: 'colluder', ...lying, arguments: ['colluder', 'cheat'] },
+        { id: 'own', ...lying, arguments: ['colluder', 'cheat'] },
         { id: 'vanished', entry: adversary('vanished-verifier') },
         ...VERIFIERS.filter((id) => id.startsWith('honest')).map((id) => ({ id })),
       ],

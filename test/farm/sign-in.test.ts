@@ -56,7 +56,7 @@ test('a job that outlasts every token loses no lease, and the keys are in no log
     .split('\n')
     .filter((line) => line.includes('signed in'))
     .map((line) => z.object({ id: z.string() }).parse(JSON.parse(line)).id);
-  for (const id of ['node-1', 'node-2', 'verifier'])
+  for (const id of ['node-1', 'node-2', 'verifier-1', 'verifier-2'])
     expect(signIns.filter((one) => one === id).length).toBeGreaterThan(2);
 
   const keys = join(farm.folder.root, 'nats-keys.json');

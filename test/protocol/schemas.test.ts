@@ -214,7 +214,10 @@ describe('requests', () => {
     ['a grid too fine', { tiles: { columns: 65, rows: 1 } }],
     ['a word for a grid', { tiles: 'many' }],
     ['a negative budget', { budget: '-1' }],
-    ['an unknown field', { priority: 1 }],
+    ['an unknown field', { urgency: 1 }],
+    ['no share at all', { priority: 0 }],
+    ['an account that is no name', { account: 'a b' }],
+    ['no nodes', { maxNodes: 0 }],
   ])('refuse a job with %s', (_what, changes) => {
     expect(ok(jobRequestSchema, { ...request, ...changes })).toBe(false);
   });

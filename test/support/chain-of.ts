@@ -12,12 +12,17 @@ import type { TestFarm } from './farm.ts';
 export async function chainOf(farm: TestFarm): Promise<FarmChain> {
   const deployment = await readDeployment(farm.folder);
   if (deployment === null) throw new Error('the farm has no contracts');
-  const file: unknown = JSON.parse(await readFile(join(farm.folder.run, 'coordinator.json'), 'utf8'));
-  const { config } = z.object({ config: z.object({ chainUrl: z.string() }) }).parse(file);
   return ethersChain({
     ...deployment,
-    url: config.chainUrl,
+    url: await chainUrlOf(farm),
     coordinatorKey: newPrivateKey(),
     embedded: null,
   });
+}
+
+/** Where the farm's chain answers. */
+export async function chainUrlOf(farm: TestFarm): Promise<string> {
+  const file: unknown = JSON.parse(await readFile(join(farm.folder.run, 'coordinator.json'), 'utf8'));
+  const { config } = z.object({ config: z.object({ chainUrl: z.string() }) }).parse(file);
+  return config.chainUrl;
 }

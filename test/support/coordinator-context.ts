@@ -1,5 +1,5 @@
 /**
- * A coordinator without sockets: real SQL in memory, real blobs in a temporary folder, everything else a fake that a
+ * A coordinator without sockets: real SQL, real blobs in a temporary folder, everything else a fake that a
  * test can look into. One per test file (the database takes seconds to create); every test makes jobs of its own.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -127,6 +127,10 @@ export type JobOptions = {
   /** A class of GPUs; left out: the CPU. */
   deviceClass?: string;
   price?: bigint;
+  account?: string;
+  priority?: number;
+  maxNodes?: number;
+  pool?: string;
 };
 
 export type TestCoordinator = AsyncDisposable & {
@@ -153,10 +157,10 @@ const MANIFEST: SceneManifest = {
 export const SCENE = sceneDigest(MANIFEST);
 export const TILE = { width: 32, height: 32 };
 
-/** On a database in memory, or on a server. */
-export async function testCoordinator(place: DatabasePlace = null): Promise<TestCoordinator> {
+/** On a database of its own, or on a server. */
+export async function testCoordinator(place?: DatabasePlace): Promise<TestCoordinator> {
   const folder = await mkdtemp(join(tmpdir(), 'tessera-coordinator-'));
-  const database = await openDatabase<FarmTables>(place, MIGRATIONS);
+  const database = await openDatabase<FarmTables>(place ?? join(folder, 'database'), MIGRATIONS);
   const { db } = database;
   await guardStates(db);
   const clock = new FakeClock();
@@ -254,6 +258,10 @@ export async function testCoordinator(place: DatabasePlace = null): Promise<Test
       engine: jobEngine = ENGINE,
       deviceClass,
       price = 1_000n,
+      account,
+      priority,
+      maxNodes,
+      pool,
     } = {}) {
       const id = jobIdSchema.parse(`job_${fresh()}`);
       const region = { x: 0, y: 0, width: TILE.width * tilesPerFrame, height: TILE.height };
@@ -287,14 +295,16 @@ export async function testCoordinator(place: DatabasePlace = null): Promise<Test
           max_task_price: price.toString(),
           deadline_at: new Date(clock.now() + 86_400_000),
           created_at: now,
+          ...{ account, priority, max_nodes: maxNodes, pool },
+          tasks_total: frames.length * (whole ? 1 : tilesPerFrame + 1),
+          frames_total: frames.length,
+          frames_begun: frames.length,
         })
         .execute();
-      await db
-        .insertInto('frames')
-        .values(
-          frames.map((frame, position) => ({ job_id: id, frame, position, tiles_total: tilesPerFrame })),
-        )
-        .execute();
+      const pictures = frames.map((frame, position) => {
+        return { job_id: id, frame, position, tiles_total: tilesPerFrame };
+      });
+      await db.insertInto('frames').values(pictures).execute();
       const rows: Insertable<FarmTables['tasks']>[] = [];
       for (const frame of frames) {
         for (let tile = 0; tile <= (whole ? 0 : tilesPerFrame); tile++) {
@@ -316,7 +326,12 @@ export async function testCoordinator(place: DatabasePlace = null): Promise<Test
           });
         }
       }
-      const tasks = await db.insertInto('tasks').values(rows).returningAll().execute();
+      const tasks: TaskRow[] = [];
+      // A statement takes 65,535 parameters.
+      for (let start = 0; start < rows.length; start += 2_000) {
+        const part = rows.slice(start, start + 2_000);
+        tasks.push(...(await db.insertInto('tasks').values(part).returningAll().execute()));
+      }
       tasks.sort((a, b) => a.position - b.position);
       return {
         id,

@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { loadSecrets } from '../../cli/farm/data-folder.ts';
 import { type Farm, type FarmOptions, startFarm } from '../../cli/farm/start-farm.ts';
 import { FarmClient } from '../../cli/farm-client.ts';
 import { ProgressLine } from '../../cli/progress-line.ts';
@@ -10,7 +11,7 @@ import { submitScene } from '../../cli/render/submit-scene.ts';
 import { packageRoot } from '../../platform/package-root.ts';
 import { isFarmError } from '../../protocol/errors.ts';
 import type { LoggedEvent } from '../../protocol/events.ts';
-import type { JobId } from '../../protocol/ids.ts';
+import type { Bytes32, Digest, JobId } from '../../protocol/ids.ts';
 import type { JobRequest, JobView } from '../../protocol/job.ts';
 
 /** The entry of a cheating node. */
@@ -21,10 +22,14 @@ export type TestFarm = Farm & {
   client: FarmClient;
   /** Notes of the supervisor: what died, what came back. */
   notes: string[];
+  /** Everything that the scene needs, sent; its name for jobs. */
+  submitScene(scene: string): Promise<Digest>;
   submit(scene: string, request?: Partial<Omit<JobRequest, 'scene'>>): Promise<JobView>;
   finish(id: JobId): Promise<{ job: JobView; files: FrameFiles[] }>;
   /** Resolves with the first event of the job that fits; waits for it where it has not happened yet. */
   event(id: JobId, fits: (event: LoggedEvent['event']) => boolean): Promise<LoggedEvent>;
+  /** The keys of the accounts whose stake answers for the verifiers, by the verifiers' names. */
+  operatorKeys(): Promise<Record<string, Bytes32>>;
   /** Everything that has happened to the job so far. */
   events(id: JobId): Promise<LoggedEvent[]>;
 };
@@ -69,10 +74,12 @@ export async function startTestFarm(options: Partial<FarmOptions> = {}): Promise
     processes: farm.processes,
     client,
     notes,
+    async submitScene(scene) {
+      return (await submitScene(client, scene, undefined, never)).scene;
+    },
     async submit(scene, request = {}) {
-      const submitted = await submitScene(client, scene, undefined, never);
       return await client.submitJob(
-        { name: 'test', tiles: 'auto', ...request, scene: submitted.scene },
+        { name: 'test', tiles: 'auto', ...request, scene: await testFarm.submitScene(scene) },
         never,
       );
     },
@@ -93,6 +100,10 @@ export async function startTestFarm(options: Partial<FarmOptions> = {}): Promise
         closing.abort();
       }
       throw new Error(`the events of ${id} ended without the one that was waited for`);
+    },
+    async operatorKeys() {
+      const { verifiers } = await loadSecrets(farm.folder, [], []);
+      return Object.fromEntries(Object.entries(verifiers).map(([id, { operatorKey }]) => [id, operatorKey]));
     },
     async events(id) {
       const { seq } = await testFarm.event(id, (event) => event.type === 'job.closed');

@@ -14,11 +14,16 @@ import { pause } from '../../platform/wait.ts';
 const USERS = ['postgres', 'nobody'];
 /** A busy machine needs seconds for the first start; after this something is wrong. */
 const START_MS = 60_000;
+const RESTART_MS = 100;
+const MAX_RESTARTS = 100;
 
 export type PostgresServer = AsyncDisposable & {
   readonly pid: number;
   /** Makes an empty database and says how to reach it. */
   createDatabase(): Promise<string>;
+  /** Ends the server at once, as a crash would; {@link PostgresServer.startAgain} starts it on the same port and folder. */
+  kill(): Promise<void>;
+  startAgain(): Promise<void>;
 };
 
 /** Starts a server with the settings of production: what is committed is on the disk. */
@@ -30,14 +35,16 @@ export async function startPostgres(): Promise<PostgresServer> {
   const initdb = ['-D', data, '-U', 'tessera', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'];
   await promisify(execFile)(program('initdb'), initdb, { ...as, cwd: folder });
   const port = await freePort();
-  const server = await startProgram({
-    name: 'postgres',
-    command: program('postgres'),
-    args: ['-D', data, '-p', String(port), '-h', '127.0.0.1', '-k', ''],
-    logFile: join(folder, 'postgres.log'),
-    cwd: folder,
-    ...as,
-  });
+  const start = (): Promise<Child> =>
+    startProgram({
+      name: 'postgres',
+      command: program('postgres'),
+      args: ['-D', data, '-p', String(port), '-h', '127.0.0.1', '-k', ''],
+      logFile: join(folder, 'postgres.log'),
+      cwd: folder,
+      ...as,
+    });
+  let server = await start();
   const url = (database: string): string => `postgres://tessera@127.0.0.1:${port}/${database}`;
   const stop = async (): Promise<void> => {
     await endFast(server);
@@ -51,7 +58,26 @@ export async function startPostgres(): Promise<PostgresServer> {
   }
   let made = 0;
   return {
-    pid: server.pid,
+    get pid() {
+      return server.pid;
+    },
+    async kill() {
+      process.kill(server.pid, 'SIGKILL');
+      await server.exited;
+    },
+    async startAgain() {
+      // Until the last of its processes has noticed and gone, a new server refuses their folder.
+      for (let tries = 0; ; tries++) {
+        server = await start();
+        const up = untilItAnswers(url('postgres')).then(
+          () => true,
+          () => false,
+        );
+        if (await Promise.race([up, server.exited.then(() => false)])) return;
+        if (tries > MAX_RESTARTS) throw new Error('Postgres did not start again');
+        await pause(RESTART_MS, new AbortController().signal);
+      }
+    },
     async createDatabase() {
       const name = `farm_${++made}`;
       await withClient(url('postgres'), (client) => client.query(`create database ${name}`));

@@ -1,0 +1,82 @@
+/** `GET /jobs/:id/why`: the situation of a job, read once, and what the matching says about it. */
+import { sql } from 'kysely';
+import { classKey, isGpuClass } from '../../platform/render/device-choice.ts';
+import { FarmError } from '../../protocol/errors.ts';
+import type { JobId, NodeId } from '../../protocol/ids.ts';
+import type { JobWhy } from '../../protocol/why.ts';
+import type { CoordinatorContext } from '../context.ts';
+import type { NodeGpu } from '../database/schema.ts';
+import { isOfNode } from '../scheduling/claim-run.ts';
+import { explain, type SeenNode } from '../scheduling/matching/explain.ts';
+import type { NodeFacts } from '../scheduling/matching/facts.ts';
+import { onlineSince } from '../scheduling/nodes.ts';
+import { readUnchanged } from '../scheduling/read-facts.ts';
+import { openTasks } from './task-counts.ts';
+
+export async function whyView(context: CoordinatorContext, id: JobId): Promise<JobWhy> {
+  const { db, clock, config } = context;
+  const nowMs = clock.now();
+  const job = await db.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirst();
+  if (job === undefined) throw new FarmError('NOT_FOUND', `there is no job ${id}`);
+  const { queued, waiting, leased, delivered } = await openTasks(db, job);
+  const tasks = { queued, waiting, leased, delivered };
+  const farm = await readUnchanged(db, nowMs);
+  const { engine, deviceClass = null } = job.spec;
+  const said = explain({
+    job: { state: job.state, reason: job.reason, engine, deviceClass, ...tasks },
+    facts: farm.jobs.get(id) ?? null,
+    farm,
+    nodes: await seenNodes(context, id, onlineSince(nowMs, config.leaseMs)),
+    nowMs,
+  });
+  return { id, state: job.state, tasks, ...said };
+}
+
+type NodeLine = {
+  id: NodeId;
+  engine: string;
+  device_class: string;
+  engines: Record<string, string>;
+  gpus: NodeGpu[];
+  pools: string[];
+  quarantined_until: Date | null;
+  online: boolean;
+  may_take: number;
+};
+
+async function seenNodes({ db }: CoordinatorContext, jobId: JobId, since: Date): Promise<SeenNode[]> {
+  const { rows } = await sql<NodeLine>`
+    select n.id, n.engine, n.device_class, n.engines, n.gpus, n.pools, n.quarantined_until,
+           n.last_seen_at > ${since} as online,
+           (select count(*)::int from tasks t
+            where t.job_id = ${jobId} and t.state = 'queued' and ${isOfNode(sql`n.id`)}) as may_take
+    from nodes n order by n.id`.execute(db);
+  return rows.map((row) => ({
+    id: row.id,
+    online: row.online,
+    devices: devicesOf(row),
+    mayTake: row.may_take,
+  }));
+}
+
+/** A node as each of its devices would ask. */
+function devicesOf(row: NodeLine): NodeFacts[] {
+  const common = {
+    id: row.id,
+    pools: row.pools,
+    quarantinedUntilMs: row.quarantined_until?.getTime() ?? null,
+    warm: [],
+    ask: null,
+  };
+  const first = isGpuClass(row.device_class) ? [] : [row.engine];
+  const engines = [...new Set([...first, ...Object.keys(row.engines)])];
+  const cpu: NodeFacts[] = engines.length === 0 ? [] : [{ ...common, device: { kind: 'cpu', engines } }];
+  const cards = [...new Set(row.gpus.map(({ device }) => device))];
+  return cpu.concat(
+    cards.map((card) => {
+      const own = row.gpus.filter(({ device }) => device === card);
+      const classes = own.map((one) => classKey(one.engine, one.deviceClass));
+      return { ...common, device: { kind: 'gpu', classes } };
+    }),
+  );
+}
