@@ -35,6 +35,7 @@ import {
 import type { Receipt } from '../protocol/receipt.ts';
 import { type AccountView, accountViewSchema, type Pools, poolsSchema } from '../protocol/sharing.ts';
 import { type BatchView, batchViewSchema } from '../protocol/verdict.ts';
+import { type VerifierView, verifierViewSchema } from '../protocol/verifier.ts';
 import { type JobWhy, jobWhySchema } from '../protocol/why.ts';
 
 /** A coordinator that is started again answers within seconds; reading is repeated that long. */
@@ -66,6 +67,11 @@ export class FarmClient {
 
   jobs(signal: AbortSignal): Promise<JobView[]> {
     return this.#read('/jobs', z.array(jobViewSchema), signal);
+  }
+
+  /** With those of the farm's own that try verifiers: their money is in the books like any other. */
+  allJobs(signal: AbortSignal): Promise<JobView[]> {
+    return this.#read('/jobs?canaries=true', z.array(jobViewSchema), signal);
   }
 
   job(id: JobId, signal: AbortSignal): Promise<JobView> {
@@ -119,6 +125,10 @@ export class FarmClient {
 
   cancel(id: JobId, signal: AbortSignal): Promise<JobView> {
     return this.#call('POST', `/jobs/${id}/cancel`, jobViewSchema, {}, signal);
+  }
+
+  verifiers(signal: AbortSignal): Promise<VerifierView[]> {
+    return this.#read('/verifiers', z.array(verifierViewSchema), signal);
   }
 
   nodes(signal: AbortSignal): Promise<NodeView[]> {

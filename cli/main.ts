@@ -23,6 +23,7 @@ import { formatTokens, nameOf } from './render/parse-options.ts';
 import { findFarm, type RenderOptions, renderCommand, report } from './render/render-command.ts';
 import { processTerminal } from './terminal.ts';
 import { type UpOptions, upCommand } from './up-command.ts';
+import { verifiersCommand } from './verifiers-command.ts';
 import { whyLines } from './why-lines.ts';
 
 type FarmOptions = { farm?: string; data: string };
@@ -65,6 +66,11 @@ program
     '--port <port>',
     'port of the API; 0 takes any free one (default: 7733, or a free one)',
     wholeNumber(0, 65_535),
+  )
+  .option(
+    '--canaries <share>',
+    'beside which share of the batches one of known answer is planted, 0 to 1 (default: 0.02)',
+    share,
   )
   .option(
     '--database-url <url>',
@@ -235,6 +241,17 @@ program
         `${node.id.padEnd(12)} ${node.state.padEnd(11)} ${node.engine} ${node.deviceClass}  tasks paid ${node.tasksVerified}, forfeited ${node.tasksForfeited}  earned ${formatTokens(node.earned)} TESS, stake ${formatTokens(node.stake)}, lost ${formatTokens(node.slashed)}${why}`,
       );
     }
+  });
+
+program
+  .command('verifiers')
+  .description('list the verifiers of a farm: stake, verdicts, and who was caught by a canary')
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (options: { json?: boolean } & FarmOptions) => {
+    await using found = await openFarm(options);
+    await verifiersCommand(options, found.client, terminal);
   });
 
 program
@@ -420,6 +437,12 @@ async function openFarm(options: FarmOptions) {
     client: new FarmClient(found),
     [Symbol.asyncDispose]: () => found[Symbol.asyncDispose](),
   };
+}
+
+function share(text: string): string {
+  const value = Number(text);
+  if (text.trim() !== '' && value >= 0 && value <= 1) return text;
+  throw new InvalidArgumentError('a number from 0 to 1');
 }
 
 function wholeNumber(least: number, most: number): (text: string) => string {

@@ -9,7 +9,13 @@ import { verifierNiceness } from './farm/verifier-niceness.ts';
 import { nodeNames } from './render/render-command.ts';
 import type { Terminal } from './terminal.ts';
 
-export type UpOptions = { data: string; nodes: string; port?: string; databaseUrl?: string };
+export type UpOptions = {
+  data: string;
+  nodes: string;
+  port?: string;
+  databaseUrl?: string;
+  canaries?: string;
+};
 
 /** Where people look for the API; another one where this is taken, unless they chose it themselves. */
 const USUAL_PORT = 7733;
@@ -24,6 +30,7 @@ export async function upCommand(options: UpOptions, terminal: Terminal): Promise
     databaseUrl: databaseUrl(options.databaseUrl, terminal.environment),
     runtime: runtimeChoice(terminal.environment),
     verifierNiceness: verifierNiceness(terminal.environment),
+    ...(options.canaries !== undefined && { canaryShare: Number(options.canaries) }),
     signal: terminal.signal,
     onNote: (note) => terminal.say(note),
   });

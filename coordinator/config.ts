@@ -42,8 +42,10 @@ export const coordinatorConfigSchema = z.strictObject({
   handOverMs: z.number().int().min(1_000),
   /** How long trying a new scene gives way to what this machine renders; 0: not at all. */
   trialGivesWayMs: z.number().int().min(0),
-  /** How long a node that failed a verdict gets no work. */
+  /** How long a node that failed a verdict gets no work; a verifier that was caught, too. */
   quarantineMs: z.number().int().min(0),
+  /** Beside which share of the batches a canary is planted. */
+  canaryShare: z.number().min(0).max(1),
 });
 export type CoordinatorConfig = z.infer<typeof coordinatorConfigSchema>;
 

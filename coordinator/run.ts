@@ -24,6 +24,7 @@ import { FarmError } from '../protocol/errors.ts';
 import type { JobState } from '../protocol/job.ts';
 import { AdmissionLoop } from './admission/admission-loop.ts';
 import { createApp } from './api/app.ts';
+import { CanaryLoop } from './canaries/canary-loop.ts';
 import type { CoordinatorConfig, CoordinatorSecrets } from './config.ts';
 import type { CoordinatorContext } from './context.ts';
 import type { FarmDb, FarmTables } from './database/schema.ts';
@@ -126,6 +127,7 @@ export async function runCoordinator(
   const desk = new VerifierDesk(context, handOver, () => wakeAll());
   const settlement = new SettlementLoop(context, () => wakeAll());
   const admissions = new AdmissionLoop(context, () => wakeAll());
+  const canaries = new CanaryLoop(context, () => wakeAll());
   const housekeeping = new Housekeeping(context, {
     onTasks: () => dispatcher.wake(),
     onMoney: () => settlement.wake(),
@@ -134,6 +136,7 @@ export async function runCoordinator(
     housekeeping.wake();
     settlement.wake();
     admissions.wake();
+    canaries.wake();
     desk.wake();
     handOver.wake();
     dispatcher.wake();
@@ -155,14 +158,16 @@ export async function runCoordinator(
     (stop) => leadWhereShared(context, HOUSEKEEPING_LOCK, (signal) => housekeeping.run(signal), stop),
     (stop) => leadWhereShared(context, SETTLEMENT_LOCK, (signal) => settlement.run(signal), stop),
     (stop) => admissions.run(stop),
+    (stop) => leadWhereShared(context, CANARIES_LOCK, (signal) => canaries.run(signal), stop),
     (stop) => serveNodes(context, nats, dispatcher, handOver, housekeeping, wakeAll, stop),
     (stop) => serveVerifiers(context, nats, desk, stop),
   ]);
 }
 
-/** Any numbers, as long as they are two and stay: coordinators of one farm mean the same by them. */
+/** Any numbers, as long as they differ and stay: coordinators of one farm mean the same by them. */
 const HOUSEKEEPING_LOCK = 0x74650001;
 const SETTLEMENT_LOCK = 0x74650002;
+const CANARIES_LOCK = 0x74650003;
 
 /** On a server that other coordinators share one of them does it, and another one when that one is gone. */
 async function leadWhereShared(

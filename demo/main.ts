@@ -17,10 +17,8 @@ import { processTerminal, type Terminal } from '../cli/terminal.ts';
 import { packageRoot } from '../platform/package-root.ts';
 import { FarmError, isFarmError, toFarmError } from '../protocol/errors.ts';
 import type { JobRequest } from '../protocol/job.ts';
-import { CHEATS, type Cheat } from '../test/adversaries/cheats.ts';
+import { type Adversary, adversaries, CHEAT } from './adversaries.ts';
 import { catches, type DemoResult, summary } from './summary.ts';
-
-const CHEAT = 'node-3';
 
 /** Pays best for its effort, and a perceptual hash does not see it. */
 const USUAL_CHEAT = 'samples-25';
@@ -62,11 +60,12 @@ try {
   );
 }
 
-function cheatAsked(): Cheat {
+function cheatAsked(): Adversary {
   const { values } = parseArgs({ options: { cheat: { type: 'string', default: USUAL_CHEAT } } });
-  const cheat = CHEATS.find(({ name }) => name === values.cheat);
+  const all = adversaries(join(packageRoot(), 'dist/test/adversaries'));
+  const cheat = all.find(({ name }) => name === values.cheat);
   if (cheat !== undefined) return cheat;
-  const lines = CHEATS.map(({ name, says }) => `  ${name.padEnd(14)} a node that ${says}`);
+  const lines = all.map(({ name, says }) => `  ${name.padEnd(14)} ${says}`);
   throw new FarmError('USAGE', `--cheat ${values.cheat} is none of these:\n${lines.join('\n')}`);
 }
 
@@ -87,26 +86,20 @@ async function looks({ name, folder, frames, rate }: Found, terminal: Terminal):
   return made;
 }
 
-async function demo(cheat: Cheat, terminal: Terminal): Promise<DemoResult> {
+async function demo(cheat: Adversary, terminal: Terminal): Promise<DemoResult> {
   const root = packageRoot();
   const outFolder = join(root, 'demo-out');
   const dataFolder = join(root, '.tessera', 'demo');
   // Every run shows the whole story, so it starts with an empty farm; pictures of an earlier run are replaced.
   await rm(dataFolder, { recursive: true, force: true });
   await mkdir(dataFolder, { recursive: true });
-  terminal.say('starting a farm: nats-server, chain with escrow, coordinator, two verifiers, three nodes');
-  terminal.say(`  node-1 and node-2 are honest; ${CHEAT} ${cheat.says}, and claims what was asked for`);
+  const { nodes, verifiers } = cheat.farm;
+  const parts = `nats-server, chain with escrow, coordinator, ${verifiers?.length ?? 'two'} verifiers, three nodes`;
+  terminal.say(`starting a farm: ${parts}`);
+  terminal.say(`  all are honest but one: ${cheat.says}`);
   await using farm = await startFarm({
     dataFolder,
-    nodes: [
-      { id: 'node-1' },
-      { id: 'node-2' },
-      {
-        id: CHEAT,
-        entry: join(root, 'dist/test/adversaries/picture-cheat.js'),
-        arguments: [cheat.name],
-      },
-    ],
+    ...cheat.farm,
     httpPort: 0,
     blenderPath: terminal.environment['TESSERA_BLENDER'],
     // Its pictures are compared with the local Blender's, and it needs no Docker.
@@ -136,5 +129,9 @@ async function demo(cheat: Cheat, terminal: Terminal): Promise<DemoResult> {
     jobs.push({ job, pictures, batches: await client.batches(job.id, terminal.signal) });
   }
   const seconds = (terminal.now() - startedMs) / 1_000;
-  return { jobs, nodes: await client.nodes(terminal.signal), cheat: CHEAT, seconds };
+  const cheatId = nodes.some(({ id, entry }) => id === CHEAT && entry !== undefined) ? CHEAT : '';
+  return {
+    ...{ jobs, nodes: await client.nodes(terminal.signal), cheat: cheatId, seconds },
+    verifiers: await client.verifiers(terminal.signal),
+  };
 }

@@ -3,11 +3,14 @@ import { formatTokens } from '../cli/render/parse-options.ts';
 import { THRESHOLDS } from '../proof/thresholds.ts';
 import type { JobView, NodeView } from '../protocol/job.ts';
 import type { BatchView, Comparison } from '../protocol/verdict.ts';
+import type { VerifierView } from '../protocol/verifier.ts';
 
 export type DemoResult = {
   jobs: { job: JobView; pictures: string[]; batches: BatchView[] }[];
   nodes: NodeView[];
+  /** The node that cheats; empty where it is none. */
   cheat: string;
+  verifiers: VerifierView[];
   seconds: number;
 };
 
@@ -60,7 +63,11 @@ export function summary(result: DemoResult): string {
   lines.push('', 'Caught');
   const caught = catches(result);
   for (const one of caught) lines.push(...describeCatch(one));
-  if (caught.length === 0)
+  const liars = result.verifiers.flatMap(({ id, canaries, caught: last }) =>
+    last === null ? [] : [`  ${id} at ${canaries.caught} of ${canaries.answered} canaries: ${last.reason}`],
+  );
+  lines.push(...liars);
+  if (caught.length + liars.length === 0)
     lines.push(
       '  nobody: of what was drawn no crop was wrong. A cheat that changes no pixel saves nothing, either',
     );

@@ -71,6 +71,14 @@ export const farmEventSchema = z.discriminatedUnion('type', [
     slashed: z.string().optional(),
   }),
   z.strictObject({ type: z.literal('node.quarantined'), nodeId: nodeIdSchema, reason: z.string() }),
+  /** A verifier said of a canary what is not so; the job is that of the batch beside it, the batch the canary. */
+  z.strictObject({
+    type: z.literal('verifier.caught'),
+    batchId: batchIdSchema,
+    verifier: z.string(),
+    outcome: outcomeSchema,
+    reason: z.string(),
+  }),
   z.strictObject({ type: z.literal('frame.done'), frame: frameNumberSchema }),
   z.strictObject({ type: z.literal('job.completed') }),
   z.strictObject({ type: z.literal('job.failed'), reason: z.string() }),

@@ -44,7 +44,6 @@ export const challengeSchema = z.strictObject({
   /** The batch's name on chain. */
   batchKey: bytes32Schema,
   jobId: jobIdSchema,
-  nodeId: nodeIdSchema,
   scene: digestSchema,
   manifest: sceneManifestSchema,
   engine: z.string(),

@@ -227,7 +227,7 @@ async function answer(verifier: Verifier, challenge: Challenge, signal: AbortSig
       PATIENCE_MS,
     );
     verifier.failures.delete(batchId);
-    log.info({ batchId, nodeId: challenge.nodeId, outcome }, 'verified');
+    log.info({ batchId, outcome }, 'verified');
   } catch (error) {
     if (signal.aborted) return;
     const failure = toFarmError(error);

@@ -9,6 +9,7 @@ import { makeReference, type Reference } from '../platform/checking/reference.ts
 import type { VerifyTools } from '../platform/checking/tools.ts';
 import { sceneDigest } from '../platform/scenes/manifest.ts';
 import { requireHonestDraw } from '../proof/check-draw.ts';
+import { overall } from '../proof/overall.ts';
 import { FarmError, toFarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { Receipt } from '../protocol/receipt.ts';
@@ -155,12 +156,6 @@ function without(withheld: readonly Digest[], blobs: VerifyTools['blobs']): Veri
       await blobs.fetchTo(digest, path, signal, maxBytes);
     },
   };
-}
-
-/** One failed receipt fails the batch; one that is not clear leaves it unclear. */
-export function overall(comparisons: readonly Pick<Comparison, 'outcome'>[]): Outcome {
-  if (comparisons.some((comparison) => comparison.outcome === 'fail')) return 'fail';
-  return comparisons.every((comparison) => comparison.outcome === 'pass') ? 'pass' : 'inconclusive';
 }
 
 /** What was rendered on several classes is not one batch: its node would be judged by pixels that it never had. */

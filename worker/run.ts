@@ -1,6 +1,7 @@
 /** A node: asks for a task, does it, delivers, asks again. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { signEnrolment } from '../platform/chain/sign-enrolment.ts';
 import { addressOf, escrowDomain, type PrivateKey } from '../platform/chain/signing.ts';
 import { createLog } from '../platform/log.ts';
 import { ask } from '../platform/nats/exchange.ts';
@@ -18,7 +19,6 @@ import { NODE_EXCHANGES, nodeSubject, PROTOCOL_VERSION, type Welcome } from '../
 import type { WorkerConfig, WorkerSecrets } from './config.ts';
 import { Deliveries } from './deliveries.ts';
 import { deviceName, devicesOf, workUntilStopped } from './devices.ts';
-import { signEnrolment } from './enrol.ts';
 import { handOverUntilStopped } from './hand-over.ts';
 import { HeldLeases } from './held-leases.ts';
 import { KeptFiles } from './kept-files.ts';

@@ -104,6 +104,7 @@ export async function startDispatchFarm(options: DispatchFarmOptions): Promise<D
       handOverMs: 3_600_000,
       trialGivesWayMs: 0,
       quarantineMs: 1_000,
+      canaryShare: 0,
     };
     const coordinator = await startCoordinator(folder, options.profileFolder, {
       config,

@@ -15,7 +15,7 @@ import { drawChallenge } from '../../proof/draw.ts';
 import { type PixelImage, readRawPixels } from '../../proof/pixels.ts';
 import { RECEIPTS_PER_CHALLENGE } from '../../proof/policy.ts';
 import { receiptLeaf, receiptRoot, sortByLeaf } from '../../proof/receipts.ts';
-import type { BatchId, Bytes32, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
+import type { BatchId, Bytes32, JobId, TaskId } from '../../protocol/ids.ts';
 import type { SceneManifest } from '../../protocol/job.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
 import type { Rect } from '../../protocol/rect.ts';
@@ -109,7 +109,7 @@ async function drawAndVerify(
   const startedMs = performance.now();
   const { comparisons, outcome } = await verifyBatch(
     {
-      ...{ batchId: `batch_${newIdBody(Date.now())}` as BatchId, jobId, nodeId: 'node-1' as NodeId },
+      ...{ batchId: `batch_${newIdBody(Date.now())}` as BatchId, jobId },
       batchKey: newPrivateKey() as string as Bytes32,
       ...{ scene: sceneDigest(manifest), manifest, engine: engine.id, deviceClass: engine.deviceClass },
       ...{ seed, exr: true, items },

@@ -89,6 +89,7 @@ async function measure(
         runtime: choice,
         blenderPath: choice === 'process' ? process.env['TESSERA_BLENDER'] : undefined,
         logLevel: 'warn',
+        canaryShare: 0,
         signal,
         onNote: say,
       });

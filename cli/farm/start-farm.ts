@@ -74,6 +74,8 @@ export type FarmOptions = {
   /** 0 to 19; left out, checks give way to everything else on this machine. */
   verifierNiceness?: number | undefined;
   trialGivesWayMs?: number;
+  /** Beside which share of the batches a canary is planted. */
+  canaryShare?: number;
   /** Who may work for this farm: the nodes that it starts itself (when left out), or anyone with a key. */
   join?: 'known' | 'anyone';
   /** How long nodes and verifiers work with one sign-in. */
@@ -110,6 +112,11 @@ const DEFAULT_QUARANTINE_MS = 3_600_000;
 
 /** A trial takes two seconds of a processor: most are over long before, in what rendering leaves. */
 const DEFAULT_TRIAL_GIVES_WAY_MS = 30_000;
+/**
+ * One batch in fifty: at most four more tiles to render and check for every fifty batches, and a verifier that passes
+ * everything meets a wrong one after a hundred batches on average (docs/decisions/canaries.md).
+ */
+const DEFAULT_CANARY_SHARE = 0.02;
 /** Short enough that a token which got lost is soon worth nothing; signing in costs two requests. */
 const DEFAULT_PASS_MS = 900_000;
 
@@ -236,6 +243,7 @@ async function startParts(
         handOverMs: options.handOverMs ?? DEFAULT_HAND_OVER_MS,
         quarantineMs: options.quarantineMs ?? DEFAULT_QUARANTINE_MS,
         trialGivesWayMs: options.trialGivesWayMs ?? DEFAULT_TRIAL_GIVES_WAY_MS,
+        canaryShare: options.canaryShare ?? DEFAULT_CANARY_SHARE,
       },
       secrets: {
         natsAccountSeed: authority.account,

@@ -48,7 +48,7 @@ async function readLedger(
     ...{ chainId: info.chainId, tokenAddress: info.token, escrowAddress: info.escrow },
     ...{ registryAddress: info.registry, deployedBlock: info.deployedBlock },
   };
-  const jobs = await client.jobs(signal);
+  const jobs = await client.allJobs(signal);
   const batches = (await Promise.all(jobs.map((job) => client.batches(job.id, signal)))).flat();
   for (let read = 0; read < MAX_READS; read++) {
     const books = await escrowBooks(chainUrlOf(info, url), deployment, { signal });

@@ -170,6 +170,8 @@ export async function findFarm(
       blenderPath: terminal.environment['TESSERA_BLENDER'],
       verifierNiceness: verifierNiceness(terminal.environment),
       runtime: runtimeChoice(terminal.environment),
+      // For one job of one's own there is nobody to be tried.
+      canaryShare: 0,
       signal: terminal.signal,
       onNote: (note) => terminal.say(note),
     });

@@ -29,6 +29,7 @@ import type { Scenes } from '../submission/scenes.ts';
 import { receiptsOfBatch, sceneManifest } from './audit-views.ts';
 import { streamJobEvents } from './job-events.ts';
 import { setAccountLimit, setPools } from './sharing.ts';
+import { verifierViews } from './verifier-views.ts';
 import { batchView, batchViews, frameDetail, frameViews, jobView, jobViews, nodeViews } from './views.ts';
 import { whyView } from './why-view.ts';
 
@@ -98,9 +99,10 @@ export function createApp(
     onProgress();
     sendJson(response, await jobView(context, id), 201);
   });
-  app.get(`${API_BASE}/jobs`, person, async (_request, response) =>
-    sendJson(response, await jobViews(context)),
-  );
+  app.get(`${API_BASE}/jobs`, person, async (request, response) => {
+    const canaries = request.query['canaries'] === 'true';
+    sendJson(response, await jobViews(context, { canaries }));
+  });
   app.get(`${API_BASE}/jobs/:job`, person, async (request, response) => {
     sendJson(response, await jobView(context, parseParameter(jobIdSchema, request, 'job')));
   });
@@ -148,6 +150,9 @@ export function createApp(
   });
   app.get(`${API_BASE}/nodes`, person, async (_request, response) =>
     sendJson(response, await nodeViews(context)),
+  );
+  app.get(`${API_BASE}/verifiers`, person, async (_request, response) =>
+    sendJson(response, await verifierViews(context)),
   );
   app.put(`${API_BASE}/nodes/:node/pools`, person, json, async (request, response) => {
     const { pools } = parseBody(poolsSchema, request);

@@ -23,8 +23,18 @@ export async function jobView(context: CoordinatorContext, id: JobId): Promise<J
   return await viewOf(context, row);
 }
 
-export async function jobViews(context: CoordinatorContext): Promise<JobView[]> {
-  const rows = await context.db.selectFrom('jobs').selectAll().orderBy('seq', 'desc').limit(100).execute();
+/** The newest jobs; the farm's own ones, which try verifiers, only where they are asked for. */
+export async function jobViews(
+  context: CoordinatorContext,
+  { canaries }: { canaries: boolean } = { canaries: false },
+): Promise<JobView[]> {
+  const rows = await context.db
+    .selectFrom('jobs')
+    .selectAll()
+    .where('canary', 'in', canaries ? [true, false] : [false])
+    .orderBy('seq', 'desc')
+    .limit(100)
+    .execute();
   const views: JobView[] = [];
   for (const row of rows) views.push(await viewOf(context, row));
   return views;
@@ -194,7 +204,12 @@ async function evidenceOf(context: CoordinatorContext, row: BatchRow): Promise<E
 export async function nodeViews(context: CoordinatorContext): Promise<NodeView[]> {
   const now = context.clock.now();
   const since = onlineSince(now, context.config.leaseMs);
-  const rows = await context.db.selectFrom('nodes').selectAll().orderBy('id').execute();
+  const rows = await context.db
+    .selectFrom('nodes')
+    .selectAll()
+    .where('canary', '=', false)
+    .orderBy('id')
+    .execute();
   const views: NodeView[] = [];
   for (const row of rows) {
     views.push({

@@ -58,6 +58,8 @@ type Tables = {
     refunded: Generated<string>;
     created_at: Date;
     finished_at: Date | null;
+    /** Of the farm's own, to try verifiers (coordinator/canaries). */
+    canary: Generated<boolean>;
     account: Generated<string>;
     /** 1 to 100: a share, not a wall. */
     priority: Generated<number>;
@@ -74,6 +76,7 @@ type Tables = {
     tasks_verified: Generated<number>;
     frames_done: Generated<number>;
   };
+  canaries: { batch_id: BatchId; beside: BatchId; bad: boolean; planted_at: Date };
   accounts: { name: string; max_nodes: number | null; share_base: number | null };
   node_time: { account: string; job_id: JobId | null; ms: number; tasks: number };
   scene_trials: {
@@ -118,6 +121,7 @@ type Tables = {
     /** What was signed for the registry, as it travelled. */
     enrolment: JSONColumnType<Record<string, unknown>> | null;
     slashed: Generated<string>;
+    canary: Generated<boolean>;
   };
   batches: {
     id: BatchId;
@@ -150,6 +154,8 @@ type Tables = {
     evidence: Digest | null;
     agreed: Generated<boolean>;
     slashed: Generated<string>;
+    /** Whether it was drawn if a canary is planted beside it. */
+    rolled: Generated<boolean>;
   };
   verdicts: {
     seq: Generated<string>;
@@ -164,6 +170,11 @@ type Tables = {
     evidence: Digest | null;
     reason: Generated<string>;
     signature: Signature | null;
+    /** Against what is known of a canary, and looked at again. */
+    rechecked: Generated<boolean>;
+    /** Why it is wrong, where it is. */
+    caught: string | null;
+    caught_at: Date | null;
   };
   tasks: {
     id: TaskId;

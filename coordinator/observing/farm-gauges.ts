@@ -57,7 +57,11 @@ export async function readGauges(context: CoordinatorContext, parts: Parts): Pro
 async function readNodes({ db, clock, config, metrics }: CoordinatorContext): Promise<void> {
   const now = clock.now();
   const since = onlineSince(now, config.leaseMs);
-  const rows = await db.selectFrom('nodes').select(['last_seen_at', 'quarantined_until']).execute();
+  const rows = await db
+    .selectFrom('nodes')
+    .select(['last_seen_at', 'quarantined_until'])
+    .where('canary', '=', false)
+    .execute();
   const counts = new Map(nodeStateSchema.options.map((state) => [state, 0]));
   for (const row of rows) {
     const state = nodeState(row, now, since);

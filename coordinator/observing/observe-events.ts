@@ -25,7 +25,8 @@ export function observeEvents(metrics: CoordinatorMetrics, log: Log) {
 /** Hundreds of tasks a second would bury what happens to jobs and money. */
 function levelOf(type: FarmEvent['type']): 'debug' | 'info' | 'warn' {
   if (type.startsWith('task.')) return 'debug';
-  return type === 'node.quarantined' || type === 'job.failed' ? 'warn' : 'info';
+  const bad: FarmEvent['type'][] = ['node.quarantined', 'verifier.caught', 'job.failed'];
+  return bad.includes(type) ? 'warn' : 'info';
 }
 
 function count(metrics: CoordinatorMetrics, event: FarmEvent): void {

@@ -49,7 +49,8 @@ export async function applyOutcome(
       .returning('id')
       .executeTakeFirst();
     if (settled === undefined) return;
-    if (outcome === 'pass') await accept(context, tx, batch);
+    if (await isCanary(tx, batch)) await endCanary(context, tx, batch, outcome);
+    else if (outcome === 'pass') await accept(context, tx, batch);
     else await requeue(context, tx, batch, ending, now);
     const amount = outcome === 'pass' ? batch.amount : '0';
     await context.events.add(
@@ -63,6 +64,29 @@ export async function applyOutcome(
       now,
     );
   });
+}
+
+async function isCanary(tx: FarmQuery, { id }: BatchRow): Promise<boolean> {
+  const found = await tx.selectFrom('canaries').select('bad').where('batch_id', '=', id).executeTakeFirst();
+  return found !== undefined;
+}
+
+/** Nothing of it is anybody's picture, and nobody renders it again: its job is over, however it was judged. */
+async function endCanary(
+  context: CoordinatorContext,
+  tx: FarmQuery,
+  batch: BatchRow,
+  outcome: Outcome,
+): Promise<void> {
+  await tx
+    .updateTable('tasks')
+    .set({ state: outcome === 'pass' ? 'verified' : 'dropped' })
+    .where('batch_id', '=', batch.id)
+    .where('state', '=', 'delivered')
+    .execute();
+  if (await endJob(context, tx, batch.job_id, 'completed', null)) return;
+  // Its opening is on chain, and was not noted yet.
+  await endJob(context, tx, batch.job_id, 'cancelled', 'what it was made for is over');
 }
 
 async function accept(context: CoordinatorContext, tx: FarmQuery, batch: BatchRow): Promise<void> {

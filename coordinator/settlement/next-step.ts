@@ -58,12 +58,13 @@ type OnChain = Pick<
   'state' | 'seed' | 'asked' | 'members' | 'since' | 'committedAt' | 'outcome' | 'last'
 >;
 
-/** Clocks differ: asked too early the contract refuses, and a minute is nothing against its windows. */
+/** Clocks differ: asked too early the contract refuses, and a minute is nothing against its windows. Of a short one no more than itself. */
 export const CLOCK_SLACK_S = 60;
 
 export function nextStep(row: { state: BatchState }, chain: OnChain, known: Known): BatchStep | null {
   if (row.state === 'open' || row.state === 'settled') return null;
-  const over = (sinceS: number, windowS: number): boolean => known.nowS > sinceS + windowS + CLOCK_SLACK_S;
+  const over = (sinceS: number, windowS: number): boolean =>
+    known.nowS > sinceS + windowS + Math.min(CLOCK_SLACK_S, windowS);
   const { verdictWindowS, committeeWindowS, expireWindowS, disputeWindowS } = known.terms;
   const expired = over(chain.committedAt, expireWindowS);
   const words = known.words.filter(({ seed }) => seed === chain.seed);

@@ -10,6 +10,7 @@ import {
 import { assertNever, isChainTrouble, isFarmError } from '../../protocol/errors.ts';
 import { waitsForAdmission } from '../admission/admissions.ts';
 import { waitsForTiles } from '../assembly/early-finish.ts';
+import { waitsForRecheck } from '../canaries/recheck-word.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { type Word, wordsOn } from '../verification/words.ts';
 import { applyOutcome, type BatchRow, UNJUDGED } from './apply-outcome.ts';
@@ -38,6 +39,7 @@ export async function settleBatches(context: CoordinatorContext, signal: AbortSi
     .where('state', 'in', ['closed', 'committed', 'drawn', 'second', 'committee', 'judged'])
     .where((is) => is.not(waitsForTiles))
     .where((is) => is.not(waitsForAdmission))
+    .where((is) => is.not(waitsForRecheck))
     .orderBy('seq')
     .limit(MAX_BATCHES)
     .execute();

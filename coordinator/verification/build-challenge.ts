@@ -69,7 +69,6 @@ export async function buildChallenge(context: CoordinatorContext, batch: BatchRo
     batchId: batch.id,
     batchKey: chainKey(batch),
     jobId: batch.job_id,
-    nodeId: batch.node_id,
     scene: job.digest,
     manifest: job.manifest,
     engine: job.spec.engine,

@@ -15,6 +15,7 @@ import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import type { Address, BatchId, Bytes32, Digest, VerifierId } from '../../protocol/ids.ts';
 import { MAX_SECRETS, type NextWork, type Secrets } from '../../protocol/messages.ts';
 import type { Claim, Verdict, VerifierRole } from '../../protocol/verdict.ts';
+import { caughtSince } from '../canaries/recheck-word.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import { chainKey } from '../settlement/lanes.ts';
@@ -239,6 +240,7 @@ export class VerifierDesk {
       .orderBy('seq')
       .execute();
     const now = clock.now();
+    const silenced = await this.#isSilenced(verifier);
     const ready = ({ id }: BatchRow): boolean => (this.#restUntil.get(place(from, id)) ?? 0) <= now;
     for (const batch of rows.filter(ready)) {
       if (batch.state === 'committed') {
@@ -248,12 +250,22 @@ export class VerifierDesk {
         const batches = undrawn.map((row) => ({ batchId: row.id, batchKey: chainKey(row) }));
         return { kind: 'secrets', batches };
       }
-      if (batch.seed === null) continue;
+      if (batch.seed === null || silenced) continue;
       // Not to be waited for: a node that is gone would hold up the checks of all others.
       if (!(await this.#handOver.isOver(batch))) continue;
       return { kind: 'challenge', challenge: await buildChallenge(this.#context, batch) };
     }
     return null;
+  }
+
+  /**
+   * Caught by a canary not long ago: the chain replaces it where its word is due. Its secrets are asked for all the same,
+   * since it fixed them beforehand. A farm that has no other verifier is left with this one, and with disputes.
+   */
+  async #isSilenced(verifier: Address): Promise<boolean> {
+    const { db, clock, config } = this.#context;
+    const caught = await caughtSince(db, clock.now() - config.quarantineMs);
+    return caught.has(verifier) && config.verifiers.some(({ address }) => !caught.has(address));
   }
 
   #addressOf(from: VerifierId): Address {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { FarmError } from '../../protocol/errors.ts';
 import type { Address } from '../../protocol/ids.ts';
 import type { Abi, Arguments, Contract, FunctionName, Result } from './abi.ts';
-import type { Rpc, RpcRequest } from './json-rpc.ts';
+import { type Rpc, RpcError, type RpcRequest } from './json-rpc.ts';
 import { refusals } from './refusals.ts';
 
 /** The request that asks a contract on the newest block. */
@@ -25,6 +25,24 @@ export function answerOf<A extends Abi, const Name extends FunctionName<A>>(
   return contract.decode(name, z.string().parse(raw));
 }
 
+/** How often a question is asked again that fell between two blocks; each time it takes a millisecond. */
+const MAX_ASKS = 5;
+
+/**
+ * anvil answers a question about the newest block, while it makes the next one, with an error: the state that it looked for
+ * is not kept any more. Reading can be repeated.
+ */
+async function betweenBlocks<Value>(question: () => Promise<Value>): Promise<Value> {
+  for (let asked = 1; ; asked++) {
+    try {
+      return await question();
+    } catch (error) {
+      const between = error instanceof RpcError && error.message.includes('BlockOutOfRange');
+      if (!between || asked === MAX_ASKS) throw error;
+    }
+  }
+}
+
 /** Asks one contract one thing. */
 export async function ask<A extends Abi, const Name extends FunctionName<A>>(
   rpc: Rpc,
@@ -35,6 +53,6 @@ export async function ask<A extends Abi, const Name extends FunctionName<A>>(
   signal?: AbortSignal,
 ): Promise<Result<A, Name>> {
   const { method, params } = callRequest(to, contract.encode(name, args));
-  const raw = await refusals(name, () => rpc.call(method, params, signal));
+  const raw = await refusals(name, () => betweenBlocks(() => rpc.call(method, params, signal)));
   return answerOf(contract, to, name, raw);
 }

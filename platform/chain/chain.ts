@@ -276,6 +276,8 @@ export type FarmChain = {
   ): Promise<ChainWrite>;
   joinVerifier(terms: VerifierTerms, signature: Signature, signal?: AbortSignal): Promise<ChainWrite>;
   activateVerifier(verifier: Address, signal?: AbortSignal): Promise<ChainWrite>;
+  /** Takes a verifier off the list whose operator's stake no longer reaches for it; of any other CHAIN_REVERTED. */
+  removeVerifier(verifier: Address, signal?: AbortSignal): Promise<ChainWrite>;
 
   job(jobKey: Bytes32, signal?: AbortSignal): Promise<ChainJob>;
   batch(batchKey: Bytes32, signal?: AbortSignal): Promise<ChainBatch>;
@@ -284,6 +286,8 @@ export type FarmChain = {
   /** Null when it is not registered. */
   node(address: Address, signal?: AbortSignal): Promise<ChainNode | null>;
   operator(address: Address, signal?: AbortSignal): Promise<ChainOperator>;
+  /** Whose a verifier is, also after it left; null where it never joined. */
+  verifierOperator(verifier: Address, signal?: AbortSignal): Promise<Address | null>;
   /** Those that draws are made from, in the order of the list. */
   verifiers(signal?: AbortSignal): Promise<Address[]>;
   terms(signal?: AbortSignal): Promise<ChainTerms>;

@@ -1,5 +1,5 @@
 /** FarmChain on an EVM chain: ABI coding by ethers, transport and transactions our own. */
-import { Signature as EthersSignature, ZeroHash } from 'ethers';
+import { Signature as EthersSignature, ZeroAddress, ZeroHash } from 'ethers';
 import { FarmError } from '../../protocol/errors.ts';
 import type { Address, Bytes32 } from '../../protocol/ids.ts';
 import type { Arguments, FunctionName } from './abi.ts';
@@ -263,6 +263,10 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
       return register('activateVerifier', [verifier], signal);
     },
 
+    removeVerifier(verifier, signal) {
+      return register('leaveVerifier', [verifier], signal);
+    },
+
     async job(key, signal) {
       return decodeJob(await ask(rpc, escrow, escrowAddress, 'job', [key], signal));
     },
@@ -281,6 +285,11 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
 
     async operator(address, signal) {
       return decodeOperator(await ask(rpc, registry, registryAddress, 'operatorInfo', [address], signal));
+    },
+
+    async verifierOperator(verifier, signal) {
+      const found = await ask(rpc, registry, registryAddress, 'operatorOf', [verifier], signal);
+      return found === ZeroAddress ? null : found;
     },
 
     async verifiers(signal) {

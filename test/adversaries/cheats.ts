@@ -6,7 +6,16 @@
 import { createHash } from 'node:crypto';
 import type { PixelImage } from '../../proof/pixels.ts';
 import type { Rect } from '../../protocol/rect.ts';
-import { blackened, boxFiltered, brightened, halved, medianFiltered, noisy, notANumber } from './pixels.ts';
+import {
+  blackened,
+  boxFiltered,
+  brightened,
+  halved,
+  medianFiltered,
+  narrowed,
+  noisy,
+  notANumber,
+} from './pixels.ts';
 
 export type Cheat = {
   name: string;
@@ -98,6 +107,13 @@ export const CHEATS: readonly Cheat[] = [
     samples: part(0.25),
     share: 0.5,
   },
+  {
+    name: 'tenth-faked',
+    says: 'renders a tenth of every tile with a quarter of the samples',
+    samples: part(0.25),
+    share: 0.1,
+  },
+  { name: 'wrong-size', says: 'delivers tiles that lack a column', pixels: narrowed },
 ];
 
 /** Throws for a name that is none. */

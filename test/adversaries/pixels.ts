@@ -1,5 +1,5 @@
 /** What cheats do to pixels, on every colour channel of an image alike. */
-import type { PixelImage } from '../../proof/pixels.ts';
+import { crop, type PixelImage } from '../../proof/pixels.ts';
 
 type Plane = { data: Float32Array; width: number; height: number };
 type At = (x: number, y: number) => number;
@@ -69,6 +69,11 @@ export function blackened(image: PixelImage): PixelImage {
 
 export function notANumber(image: PixelImage): PixelImage {
   return mapped(image, () => Number.NaN);
+}
+
+/** Without its last column: what a node that mixes up its tiles, or hopes that nobody counts, would hand in. */
+export function narrowed(image: PixelImage): PixelImage {
+  return crop(image, { x: 0, y: 0, width: image.width - 1, height: image.height });
 }
 
 /** Looks like 3 % of noise; the same every time, as a cheat with a seed of its own would have it. */

@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { registerNode, relayEnrolment, whatToSign } from '../../coordinator/scheduling/enrolment.ts';
 import { requireWorkingNode } from '../../coordinator/scheduling/nodes.ts';
 import { deviceClassKey } from '../../platform/chain/keys.ts';
+import { signEnrolment } from '../../platform/chain/sign-enrolment.ts';
 import { addressOf, newPrivateKey, type PrivateKey } from '../../platform/chain/signing.ts';
 import type { Enrol, Register } from '../../protocol/messages.ts';
-import { signEnrolment } from '../../worker/enrol.ts';
 import {
   DEVICE_CLASS,
   type TestCoordinator,

@@ -117,6 +117,16 @@ export class FakeEscrow {
       permitNonce: async () => 0n,
       credit: async () => 0n,
       tokenBalance: async () => 0n,
+      verifierOperator: async (verifier) => {
+        const operator = this.#operatorOf(verifier);
+        return operator === ZERO20 ? null : operator;
+      },
+      removeVerifier: (verifier) =>
+        this.#write(() => {
+          const { stake } = this.#operator(this.#operatorOf(verifier));
+          if (stake >= this.terms.minVerifierStake) throw reverted('NotOperator');
+          this.leave(verifier);
+        }),
       blockNumber: async () => this.#ledger.block,
       // No block since long: the coordinator's own clock tells.
       timeS: async () => 0,

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { catches, type DemoResult, summary } from '../../demo/summary.ts';
 import { jobViewSchema, nodeViewSchema } from '../../protocol/job.ts';
 import { batchViewSchema, type Comparison } from '../../protocol/verdict.ts';
+import { verifierViewSchema } from '../../protocol/verifier.ts';
 
 const rect = { x: 0, y: 0, width: 240, height: 180 };
 const hex = (digit: string): string => `0x${digit.repeat(64)}`;
@@ -104,6 +105,7 @@ function result(comparisons: Comparison[]): DemoResult {
       node('node-3', { tasksVerified: 0, tasksForfeited: 6, earned: '0', slashed: '15000000' }),
     ],
     cheat: 'node-3',
+    verifiers: [],
     seconds: 42,
   };
 }
@@ -144,6 +146,14 @@ describe("the demo's summary", () => {
     expect(summary(result([broken]))).toContain('the file is 1x1  <- caught by sanity');
     const nothing = result([comparison({ outcome: 'pass' })]);
     expect(catches(nothing)).toEqual([]);
+    const verifier = verifierViewSchema.parse({
+      ...{ id: 'verifier-1', address: `0x${'1'.repeat(40)}`, operator: null, stake: '0', state: 'caught' },
+      ...{ words: { pass: 4, fail: 0, inconclusive: 0 }, canaries: { answered: 3, caught: 2 } },
+      caught: { batch: 'batch_c', beside: 'job_a', reason: 'the farm finds fail', atMs: 0 },
+    });
+    expect(summary({ ...nothing, verifiers: [verifier] })).toContain(
+      'verifier-1 at 2 of 3 canaries: the farm finds fail',
+    );
     expect(summary(nothing)).toContain('nobody: of what was drawn no crop was wrong');
   });
 });

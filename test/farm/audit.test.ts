@@ -95,7 +95,7 @@ describe('on a farm whose verifier does not look', () => {
   beforeAll(async () => {
     farm = await startTestFarm({
       nodes: [{ id: 'cheat', entry: adversary('picture-cheat'), arguments: ['samples-25'] }],
-      verifiers: [{ id: 'lazy', entry: adversary('lazy-verifier') }],
+      verifiers: [{ id: 'lazy', entry: adversary('lying-verifier'), arguments: ['lazy'] }],
       leaseMs: 30_000,
     });
     const request = { frames: [1], tiles: { columns: 2, rows: 2 }, samples: 16 };

@@ -85,9 +85,9 @@ export async function startStorm(edition: Edition, seed: number, dataFolder: str
     ],
     verifiers: [
       ...names('looking', edition.honestVerifiers).map((id) => ({ id })),
-      { id: LAZY, entry: adversary('lazy-verifier') },
+      { id: LAZY, entry: adversary('lying-verifier'), arguments: ['lazy'] },
       ...(edition.accuser
-        ? [{ id: ACCUSER, entry: adversary('accusing-verifier'), arguments: [rival] }]
+        ? [{ id: ACCUSER, entry: adversary('lying-verifier'), arguments: ['accuser', rival] }]
         : []),
       { id: ABSENT },
     ],

@@ -48,7 +48,7 @@ describe('a cheat', { timeout: 600_000 }, () => {
     const claim = await pixelsOf(output);
     expect(pixelDigest(claim)).toBe(tile.pixelDigest);
     const { channels, width, height } = reference;
-    expect(claim).toMatchObject({ channels, width, height });
+    expect(claim).toMatchObject({ channels, width: cheat.name === 'wrong-size' ? width - 1 : width, height });
     const { outcome, decidedBy } = compareCrops(reference, claim);
     // What leaves every pixel as it is saves nothing here: no light bounces off the turntable twice.
     if (decidedBy === 'digest') expect(['adaptive', 'one-bounce', 'clamp']).toContain(cheat.name);

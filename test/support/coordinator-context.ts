@@ -200,6 +200,7 @@ export async function testCoordinator(place?: DatabasePlace): Promise<TestCoordi
       batchMaxAgeMs: 15_000,
       handOverMs: 600_000,
       quarantineMs: 3_600_000,
+      canaryShare: 0,
       trialGivesWayMs: 30_000,
     },
     secrets: {

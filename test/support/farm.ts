@@ -53,6 +53,8 @@ export async function startTestFarm(options: Partial<FarmOptions> = {}): Promise
     // Beside other tests there is no idle moment to wait for.
     trialGivesWayMs: 0,
     verifierNiceness: 0,
+    // None by chance: the tests that are about them say so.
+    canaryShare: 0,
     signal: never,
     onNote: (note) => notes.push(note),
     ...options,

@@ -17,7 +17,6 @@ import {
   type Digest,
   digestSchema,
   jobIdSchema,
-  nodeIdSchema,
   taskIdSchema,
 } from '../../protocol/ids.ts';
 import { type SceneManifest, sceneManifestSchema } from '../../protocol/job.ts';
@@ -156,7 +155,6 @@ export function drawFrom(
     batchId: batchIdSchema.parse('batch_a'),
     batchKey: bytes32Schema.parse(`0x${'b1'.repeat(32)}`),
     jobId: jobIdSchema.parse('job_a'),
-    nodeId: nodeIdSchema.parse('node-1'),
     scene: sceneDigest(MANIFEST),
     manifest: MANIFEST,
     engine: ENGINE.id,

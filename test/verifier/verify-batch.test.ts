@@ -2,12 +2,13 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { overall } from '../../proof/overall.ts';
 import { crop, imageFromPlanes, type PixelImage, plane } from '../../proof/pixels.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { Digest } from '../../protocol/ids.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
 import { type Comparison, evidenceSchema, type Outcome } from '../../protocol/verdict.ts';
-import { overall, type VerifyPorts, verifyBatch } from '../../verifier/verify-batch.ts';
+import { type VerifyPorts, verifyBatch } from '../../verifier/verify-batch.ts';
 import {
   type Delivery,
   delivery,

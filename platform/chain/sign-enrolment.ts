@@ -1,6 +1,8 @@
 /** What a node signs so that the escrow knows it: that it belongs to its operator, and what the operator stakes. */
-import { EMBEDDED_CHAIN_ID } from '../platform/chain/embedded.ts';
-import { deviceClassKey } from '../platform/chain/keys.ts';
+import { FarmError } from '../../protocol/errors.ts';
+import type { Enrol, Register, Welcome } from '../../protocol/messages.ts';
+import { EMBEDDED_CHAIN_ID } from './embedded.ts';
+import { deviceClassKey } from './keys.ts';
 import {
   addressOf,
   type PrivateKey,
@@ -9,9 +11,7 @@ import {
   signPermit,
   signStakeTerms,
   tokenDomain,
-} from '../platform/chain/signing.ts';
-import { FarmError } from '../protocol/errors.ts';
-import type { Enrol, Register, Welcome } from '../protocol/messages.ts';
+} from './signing.ts';
 
 export type EnrolKeys = {
   nodeKey: PrivateKey;
