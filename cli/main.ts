@@ -76,7 +76,27 @@ program
     '--database-url <url>',
     'Postgres in place of the database in the folder; with a password better in TESSERA_DATABASE_URL, which no process list shows',
   )
+  .option(
+    '--nats-url <urls>',
+    'message servers of your own, with commas between them; what they have to say of this farm: tessera nats-config',
+  )
+  .option(
+    '--nats-replicas <count>',
+    'on how many of them the to-do list is kept (default: 3 of three or more, else 1)',
+    wholeNumber(1, 5),
+  )
   .action((options: UpOptions) => upCommand(options, terminal));
+
+program
+  .command('nats-config')
+  .description(
+    'what message servers of your own have to say alike to work for this farm; nothing of it is secret',
+  )
+  .addOption(data())
+  .action(async (options: { data: string }) => {
+    const { natsConfig } = await import('./farm/nats-servers.ts');
+    terminal.result(await natsConfig(options.data));
+  });
 
 program
   .command('render')

@@ -2,7 +2,9 @@
 
 import { portIsFree } from '../platform/process/ports.ts';
 import { aborted } from '../platform/wait.ts';
+import { blobsUrl } from './farm/blobs-url.ts';
 import { databaseUrl } from './farm/database-url.ts';
+import { natsServers } from './farm/nats-servers.ts';
 import { runtimeChoice } from './farm/runtime-choice.ts';
 import { startFarm } from './farm/start-farm.ts';
 import { verifierNiceness } from './farm/verifier-niceness.ts';
@@ -15,6 +17,8 @@ export type UpOptions = {
   port?: string;
   databaseUrl?: string;
   canaries?: string;
+  natsUrl?: string;
+  natsReplicas?: string;
 };
 
 /** Where people look for the API; another one where this is taken, unless they chose it themselves. */
@@ -28,6 +32,8 @@ export async function upCommand(options: UpOptions, terminal: Terminal): Promise
       options.port === undefined ? ((await portIsFree(USUAL_PORT)) ? USUAL_PORT : 0) : Number(options.port),
     blenderPath: terminal.environment['TESSERA_BLENDER'],
     databaseUrl: databaseUrl(options.databaseUrl, terminal.environment),
+    blobsUrl: blobsUrl(terminal.environment),
+    ...natsServers(options),
     runtime: runtimeChoice(terminal.environment),
     verifierNiceness: verifierNiceness(terminal.environment),
     ...(options.canaries !== undefined && { canaryShare: Number(options.canaries) }),

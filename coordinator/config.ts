@@ -9,9 +9,14 @@ export const coordinatorConfigSchema = z.strictObject({
   dataFolder: z.string(),
   /** 0 takes any free port. */
   httpPort: z.number().int().min(0).max(65_535),
+  /** The address to listen on; this machine alone when left out. */
+  httpHost: z.string().optional(),
   /** What nodes call this farm by: it stands in what they sign, so that no other farm can use it. */
   publicUrl: z.url(),
+  /** Of one server or, with commas between them, of those of a cluster. */
   natsUrl: z.string(),
+  /** On how many servers of a cluster the to-do list is kept; one when left out. */
+  natsReplicas: z.number().int().min(1).max(5).optional(),
   /** The certificate to trust on the way to the message server, where no public authority vouches for it (PEM). */
   natsCaFile: z.string().optional(),
   join: joinSchema,
@@ -60,5 +65,7 @@ export const coordinatorSecretsSchema = z.strictObject({
   apiKey: z.string().min(16),
   /** A Postgres server in place of the database in the data folder. It may hold a password, so it is one of the secrets. */
   databaseUrl: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
+  /** A bucket in place of the folder of blobs, with its key (platform/blobs/s3-blob-store.ts). */
+  blobsUrl: z.url({ protocol: /^https?$/ }).optional(),
 });
 export type CoordinatorSecrets = z.infer<typeof coordinatorSecretsSchema>;

@@ -3,7 +3,9 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Kysely } from 'kysely';
 import { collectDefaultMetrics } from 'prom-client';
+import type { BlobStore } from '../platform/blobs/blob-store.ts';
 import { FolderBlobStore } from '../platform/blobs/folder-blob-store.ts';
+import { S3BlobStore } from '../platform/blobs/s3-blob-store.ts';
 import { EMBEDDED_CHAIN_ID } from '../platform/chain/embedded.ts';
 import { ethersChain } from '../platform/chain/ethers-chain.ts';
 import type { PrivateKey } from '../platform/chain/signing.ts';
@@ -66,7 +68,7 @@ export async function runCoordinator(
   const nats = await connectNats(server, 'coordinator', () => credential);
   // Whatever fails from here on, an open connection would keep the process from ending.
   await using _connection = { [Symbol.asyncDispose]: () => nats.close() };
-  await using queue = await openTaskQueue(nats);
+  await using queue = await openTaskQueue(nats, { replicas: config.natsReplicas });
   const found = await findEngines({
     signal,
     choice: config.runtime,
@@ -90,7 +92,10 @@ export async function runCoordinator(
   );
   const metrics = createMetrics();
   collectDefaultMetrics({ register: metrics.registry });
-  const blobs = await FolderBlobStore.open(join(config.dataFolder, 'blobs'));
+  const blobs: BlobStore =
+    secrets.blobsUrl === undefined
+      ? await FolderBlobStore.open(join(config.dataFolder, 'blobs'))
+      : await S3BlobStore.open(secrets.blobsUrl, join(config.dataFolder, 'incoming'));
   const context: CoordinatorContext = {
     config,
     secrets,
@@ -149,6 +154,7 @@ export async function runCoordinator(
   await using http = await listen(
     createApp(context, scenes, admissions, readinessOf(context, nats), wakeAll, signal),
     config.httpPort,
+    config.httpHost,
   );
   log.info({ url: http.url, engines: engines.map((one) => one.engine.id) }, 'the coordinator works');
   life.ready({ url: http.url });

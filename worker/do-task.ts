@@ -7,7 +7,7 @@ import { runtimeOf } from '../platform/render/engines.ts';
 import type { RenderSession, ExtraFile as WrittenFile } from '../platform/render/runtime.ts';
 import { sessionKey } from '../platform/render/session-pool.ts';
 import { whileUnreachable } from '../platform/retry.ts';
-import { assertNever, FarmError } from '../protocol/errors.ts';
+import { assertNever, FarmError, isFarmError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
 import type { LeaseGrant } from '../protocol/messages.ts';
 import { deliverExtraFiles } from './extra-files.ts';
@@ -134,6 +134,12 @@ async function make(
   }
 }
 
+/** Sending only reads here: a disk that is full is the farm's. It is waited for, and no fault of this node. */
+function notOurDisk(error: unknown): never {
+  if (!isFarmError(error, 'DISK_FULL')) throw error;
+  throw new FarmError('FARM_UNREACHABLE', 'the farm has no room for what was rendered', { cause: error });
+}
+
 async function handIn(
   grant: LeaseGrant,
   node: Node,
@@ -141,7 +147,8 @@ async function handIn(
   signal: AbortSignal,
 ): Promise<TaskResult> {
   const { exrPath, picturePath, pixelDigest, renderMs, peakMemoryBytes, extraFiles } = rendered;
-  const patiently = <T>(send: () => Promise<T>): Promise<T> => whileUnreachable(send, signal, PATIENCE_MS);
+  const patiently = <T>(send: () => Promise<T>): Promise<T> =>
+    whileUnreachable(() => send().catch(notOurDisk), signal, PATIENCE_MS);
   const put = async (path: string): Promise<Digest> =>
     (await patiently(() => node.blobs.putFile(path, signal))).digest;
   const extraFilesDigest = await deliverExtraFiles(extraFiles, {

@@ -54,9 +54,17 @@ export type FarmOptions = {
   verifiers?: VerifierSpec[];
   /** 0 takes any free port. */
   httpPort: number;
+  /** The address that coordinator and message server listen on, and that all programs know them by; this machine alone when left out. */
+  host?: string;
+  /** The message servers of somebody else, with commas between them, in place of one of the farm's own. */
+  natsUrl?: string | undefined;
+  /** On how many of them the to-do list is kept. */
+  natsReplicas?: number | undefined;
   blenderPath?: string | undefined;
   /** A Postgres server in place of the database in the data folder. */
   databaseUrl?: string | undefined;
+  /** A bucket with its key in place of the folder of blobs. */
+  blobsUrl?: string | undefined;
   /** Which of the machine's engines are used; both kinds when left out. */
   runtime?: RuntimeChoice | undefined;
   /** Lets `runtime: 'synthetic'` work, for load tests; a farm of people never sets it. */
@@ -183,19 +191,22 @@ async function startParts(
     processes.set(name, await supervise({ name, start, record, restart, onNote }));
   };
 
-  const natsPort = await freePort();
-  const natsUrl = `nats://127.0.0.1:${natsPort}`;
-  const { natsTls, natsWebsocketPort } = options;
+  const { natsTls, natsWebsocketPort, host = '127.0.0.1' } = options;
   const natsCaFile = natsTls?.caFile;
   const authority = await loadAuthority(natsKeysFile(folder));
-  const config = natsServerConfig({
-    port: natsPort,
-    storeFolder: folder.nats,
-    trust: await serverTrust(authority),
-    tls: natsTls,
-    websocketPort: natsWebsocketPort,
-  });
-  await keep('nats-server', () => startNatsServer(folder, config));
+  const natsPort = await freePort();
+  const natsUrl = options.natsUrl ?? `nats://${host}:${natsPort}`;
+  if (options.natsUrl === undefined) {
+    const config = natsServerConfig({
+      port: natsPort,
+      storeFolder: folder.nats,
+      trust: await serverTrust(authority),
+      tls: natsTls,
+      websocketPort: natsWebsocketPort,
+      host,
+    });
+    await keep('nats-server', () => startNatsServer(folder, config));
+  }
 
   const chainPort = await freePort();
   const chainUrl = `http://127.0.0.1:${chainPort}`;
@@ -211,7 +222,7 @@ async function startParts(
 
   // Chosen here, not by the coordinator: started again it must answer where everybody knows it.
   const httpPort = options.httpPort === 0 ? await freePort() : options.httpPort;
-  const apiUrl = `http://127.0.0.1:${httpPort}`;
+  const apiUrl = `http://${host}:${httpPort}`;
   const shared = {
     natsUrl,
     natsCaFile,
@@ -229,6 +240,8 @@ async function startParts(
         allowSynthetic: options.allowSynthetic ?? false,
         dataFolder: folder.coordinator,
         httpPort,
+        httpHost: host,
+        natsReplicas: options.natsReplicas,
         publicUrl: apiUrl,
         join: { who: options.join ?? 'known', known: ownMembers(secrets, nodes, verifiers) },
         passMs: options.passMs ?? DEFAULT_PASS_MS,
@@ -251,6 +264,7 @@ async function startParts(
         requesterKey: secrets.requesterKey,
         apiKey: secrets.apiKey,
         databaseUrl: options.databaseUrl,
+        blobsUrl: options.blobsUrl,
       },
     }),
   );

@@ -7,10 +7,11 @@ import { errorCode } from '../files.ts';
 /** A client that keeps a stream open must not keep the program from ending. */
 const CLOSE_AFTER_MS = 1_000;
 
-/** Listens on the loopback address. `port` 0 takes any free one. Throws PORT_TAKEN. */
+/** Listens on the loopback address, or on `host`. `port` 0 takes any free one. Throws PORT_TAKEN. */
 export async function listen(
   handler: RequestListener,
   port: number,
+  host = '127.0.0.1',
 ): Promise<{ url: string } & AsyncDisposable> {
   const server = createServer(handler);
   // Uploads of large scenes take as long as they take; the default of five minutes cuts them off.
@@ -24,11 +25,11 @@ export async function listen(
           : error,
       );
     });
-    server.listen(port, '127.0.0.1', resolve);
+    server.listen(port, host, resolve);
   });
   const address = server.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${address.port}`,
+    url: `http://${host}:${address.port}`,
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();

@@ -11,7 +11,10 @@ import { FarmError } from '../../protocol/errors.ts';
 import { pause } from '../wait.ts';
 import { inboxPrefix, type NatsCredential } from './authority.ts';
 
-/** Where the message server is. `caFile`: the certificate to trust, where no public authority vouches for it (PEM). */
+/**
+ * Where the message server is; of a cluster the addresses of its servers with commas between them. `caFile`: the certificate to trust, where no public authority vouches for
+ * it (PEM).
+ */
 export type NatsServer = { url: string; caFile?: string | undefined };
 
 /** The server itself refuses more. A lease carries its scene's file list, which submission holds below half of this. */
@@ -23,7 +26,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** What every connection has in common. The credential is looked at anew at each try to come back. */
 function optionsFor(server: NatsServer, credential: () => NatsCredential): ConnectionOptions {
   return {
-    servers: server.url,
+    servers: server.url.split(','),
     timeout: CONNECT_TIMEOUT_MS,
     authenticator: jwtAuthenticator(
       () => credential().jwt,

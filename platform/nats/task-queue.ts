@@ -2,14 +2,17 @@
 import {
   AckPolicy,
   DiscardPolicy,
+  ErrorCode,
   type JsMsg,
   type NatsConnection,
+  NatsError,
   nanos,
   RetentionPolicy,
   StorageType,
 } from 'nats';
 import { TASKS_STREAM, type TaskPointer, taskPointerSchema, taskSubject } from '../../protocol/messages.ts';
 import { toJson } from '../json.ts';
+import { pause } from '../wait.ts';
 
 const CONSUMER = 'dispatch';
 
@@ -37,17 +40,41 @@ export interface TaskQueue extends AsyncDisposable {
   depth(): Promise<number>;
 }
 
-/** Opens the stream and its consumer, making them where needed. */
-export async function openTaskQueue(nats: NatsConnection): Promise<TaskQueue> {
-  const manager = await nats.jetstreamManager();
+/**
+ * A question for pointers is asked anew after this, and an answer is missed after half of it: the server that gives them
+ * out may have died while another one of its cluster keeps this connection.
+ */
+const PULL_MS = 4_000;
+
+/** How long servers that start together may take to agree on who leads. */
+const CLUSTER_START_MS = 60_000;
+const ASK_AGAIN_MS = 250;
+
+/**
+ * Opens the stream and its consumer, making them where needed. `replicas`: on how many servers of a cluster they are kept;
+ * a list that is there already is moved to as many.
+ */
+export async function openTaskQueue(
+  nats: NatsConnection,
+  { replicas = 1 }: { replicas?: number | undefined } = {},
+): Promise<TaskQueue> {
+  const manager = await untilClusterAgrees(() => nats.jetstreamManager());
   const config = {
     name: TASKS_STREAM,
     subjects: ['task.>'],
     retention: RetentionPolicy.Workqueue,
     storage: StorageType.File,
     discard: DiscardPolicy.New,
+    num_replicas: replicas,
   };
-  await manager.streams.add(config);
+  await untilClusterAgrees(async () => {
+    const known = await manager.streams.info(TASKS_STREAM).catch((error: unknown) => {
+      if (error instanceof NatsError && error.api_error?.code === NO_SUCH_STREAM) return null;
+      throw error;
+    });
+    if (known === null) await manager.streams.add(config);
+    else if (known.config.num_replicas !== replicas) await manager.streams.update(TASKS_STREAM, config);
+  });
   const jetstream = nats.jetstream();
   const held = new Map<string, JsMsg>();
   const pulse = setInterval(() => {
@@ -66,15 +93,18 @@ export async function openTaskQueue(nats: NatsConnection): Promise<TaskQueue> {
     },
 
     async hold(maxHeld, onPointer) {
-      await manager.consumers.add(TASKS_STREAM, {
-        durable_name: CONSUMER,
-        ack_policy: AckPolicy.Explicit,
-        ack_wait: nanos(ACK_WAIT_MS),
-        max_ack_pending: maxHeld,
-      });
+      await untilClusterAgrees(() =>
+        manager.consumers.add(TASKS_STREAM, {
+          durable_name: CONSUMER,
+          ack_policy: AckPolicy.Explicit,
+          ack_wait: nanos(ACK_WAIT_MS),
+          max_ack_pending: maxHeld,
+        }),
+      );
       const consumer = await jetstream.consumers.get(TASKS_STREAM, CONSUMER);
       const messages = await consumer.consume({
         max_messages: maxHeld,
+        expires: PULL_MS,
         callback: (message) => {
           const pointer = taskPointerSchema.safeParse(parse(message));
           // Acknowledged, since a 2.9 server keeps terminated messages of a work queue.
@@ -117,6 +147,28 @@ export async function openTaskQueue(nats: NatsConnection): Promise<TaskQueue> {
       held.clear();
     },
   };
+}
+
+const NO_SUCH_STREAM = 404;
+/** Without a leader a cluster answers so, or not at all. */
+const NOT_YET = 503;
+
+async function untilClusterAgrees<T>(work: () => Promise<T>): Promise<T> {
+  const patience = AbortSignal.timeout(CLUSTER_START_MS);
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      const notYet =
+        error instanceof NatsError &&
+        (error.api_error?.code === NOT_YET ||
+          error.code === ErrorCode.Timeout ||
+          error.code === ErrorCode.NoResponders ||
+          error.code === ErrorCode.JetStreamNotEnabled);
+      if (!notYet || patience.aborted) throw error;
+      await pause(ASK_AGAIN_MS, patience);
+    }
+  }
 }
 
 function parse(message: JsMsg): unknown {

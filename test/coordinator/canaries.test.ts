@@ -226,7 +226,7 @@ describe('a canary', () => {
     async #answer(verifier: TestVerifier, batch: BatchRow, says: Says): Promise<void> {
       const { id, address, key } = verifier;
       if (batch.state === 'committed')
-        return await this.#desk.secret(id, batch.id, secretOf(address), signal);
+        return await this.#desk.secrets(id, [{ batchId: batch.id, preimage: secretOf(address) }], signal);
       const said = await this.words(batch.id);
       if (said.some((word) => word.verifier === address && word.seed === batch.seed)) return;
       const challenge = await buildChallenge(this.context, batch);

@@ -114,7 +114,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** Debian installs servers where a user's PATH may not lead. */
-function program(name: string): string {
+export function program(name: string): string {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
   const found = folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
   if (found === undefined) throw new Error(`${name} is not installed`);

@@ -3,6 +3,7 @@ import { endJob } from '../../coordinator/scheduling/end-job.ts';
 import { applyOutcome, UNJUDGED } from '../../coordinator/settlement/apply-outcome.ts';
 import { closeBatches } from '../../coordinator/settlement/open-batch.ts';
 import { receiptOf } from '../../coordinator/settlement/receipts.ts';
+import { FarmError } from '../../protocol/errors.ts';
 import type { JobId } from '../../protocol/ids.ts';
 import type { LeaseGrant } from '../../protocol/messages.ts';
 import { workOn } from '../../worker/work-on-lease.ts';
@@ -133,6 +134,19 @@ describe('a coordinator that goes away while a frame is delivered', () => {
     await work(second);
     expect(await statesOf(job.wholes)).toEqual({ states: ['delivered', 'delivered'], batches: 1 });
     expect(fake.asked).not.toContain('fail');
+  });
+});
+
+describe('a farm whose disk is full', () => {
+  it('is waited for: it is no fault of the node, which keeps what it has rendered', async () => {
+    const refused = new FarmError('DISK_FULL', 'no space left');
+    const sending = vi.spyOn(fake.node.blobs, 'putFile').mockRejectedValueOnce(refused);
+    const job = await frames(1);
+    await work(await fake.grant(job.wholes[0] as TaskRow));
+    expect(sending).toHaveBeenCalledTimes(2);
+    expect((await statesOf(job.wholes)).states).toEqual(['delivered']);
+    expect(fake.asked).not.toContain('fail');
+    expect(fake.renderer.begun).toHaveLength(1);
   });
 });
 
