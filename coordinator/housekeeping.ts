@@ -21,6 +21,9 @@ const REPUBLISH_CHECK_MS = 10_000;
 /** Results come by the hundred: which batches can grow no further is asked about all of them, and not after each. */
 const CLOSE_EVERY_MS = 100;
 
+/** Looking at every job for what can be published costs the same for one task as for a hundred, and the list is long enough for this. */
+const PUBLISH_EVERY_MS = 50;
+
 /** Tasks that are delivered between two clearings of an embedded database: each leaves some old versions of its row. */
 const CLEAR_EVERY_TASKS = 20_000;
 
@@ -42,6 +45,7 @@ export class Housekeeping {
   #checkedMs: number;
   #deliveredTasks = 0;
   #closedMs = Number.NEGATIVE_INFINITY;
+  #publishedMs = Number.NEGATIVE_INFINITY;
 
   constructor(context: CoordinatorContext, others: Others) {
     this.#context = context;
@@ -100,6 +104,7 @@ export class Housekeeping {
 
   async #publish(): Promise<void> {
     const { db, queue, clock } = this.#context;
+    this.#publishedMs = clock.now();
     const { more } = await moveWindows(db, new Date(clock.now()));
     const { published, left } = await publishQueued(db, queue);
     this.#left = left || more;
@@ -133,6 +138,10 @@ export class Housekeeping {
     if (!this.#batches) await this.#pause(LOOK_MS, signal, () => this.#tasks || this.#batches);
     const restMs = CLOSE_EVERY_MS - Math.abs(this.#context.clock.now() - this.#closedMs);
     await this.#pause(restMs, signal, () => this.#tasks);
+    if (this.#tasks) {
+      const untilMs = PUBLISH_EVERY_MS - Math.abs(this.#context.clock.now() - this.#publishedMs);
+      await this.#pause(untilMs, signal, () => false);
+    }
     return restMs <= 0 || !this.#tasks;
   }
 

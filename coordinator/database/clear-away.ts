@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import type { FarmDb } from './schema.ts';
 
 /** Tables whose rows change; the largest last, so that the others do not wait for it. */
-const CHANGING = ['jobs', 'nodes', 'batches', 'frames', 'tasks'] as const;
+const CHANGING = ['jobs', 'nodes', 'node_time', 'batches', 'frames', 'tasks'] as const;
 
 /**
  * Clears old versions of rows away and counts what there is. Without it an index on what is leased now keeps an entry for
