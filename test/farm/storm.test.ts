@@ -12,7 +12,7 @@ const EDITION: Edition = {
   honestNodes: 2,
   honestVerifiers: 3,
   accuser: false,
-  handOverMs: 8_000,
+  handOverMs: 45_000,
 };
 /** Any number; printed with whatever fails. */
 const SEED = 6;

@@ -18,7 +18,7 @@ const EDITION: Edition = {
   honestNodes: 3,
   honestVerifiers: 4,
   accuser: true,
-  handOverMs: 15_000,
+  handOverMs: 45_000,
 };
 
 test('money and stake after a hundred jobs are right to the unit', { timeout: 3_600_000 }, async () => {

@@ -26,7 +26,10 @@ export type Edition = {
   honestVerifiers: number;
   /** Whether one fails whatever the first honest node delivers. */
   accuser: boolean;
-  /** What a node has to hand over a drawn frame; longer than any pause, or an honest one looks like one that withholds. */
+  /**
+   * What a node has to hand over a drawn frame. Longer than the 30 s after which it asks again what a killed coordinator
+   * did not answer, or an honest one looks like one that withholds.
+   */
   handOverMs: number;
 };
 
