@@ -128,7 +128,7 @@ export async function runCoordinator(
 
   const scenes = new Scenes(context);
   const dispatcher = new Dispatcher(context, () => housekeeping.taken());
-  const handOver = new HandOver(context, () => desk.wake());
+  const handOver = new HandOver(context, () => desk.wake(), await graceHandOvers(context));
   const desk = new VerifierDesk(context, handOver, () => wakeAll());
   const settlement = new SettlementLoop(context, () => wakeAll());
   const admissions = new AdmissionLoop(context, () => wakeAll());
@@ -148,7 +148,6 @@ export async function runCoordinator(
   };
 
   await graceLeases(context);
-  await graceHandOvers(context);
   await forgetPublished(context.db);
   await dispatcher.start();
   await using http = await listen(

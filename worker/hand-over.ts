@@ -3,11 +3,8 @@ import { errorCode } from '../platform/files.ts';
 import { ask } from '../platform/nats/exchange.ts';
 import { backoffMs, pause, stoppable } from '../platform/wait.ts';
 import type { Digest } from '../protocol/ids.ts';
-import { MAX_KEPT, NODE_EXCHANGES, nodeSubject } from '../protocol/messages.ts';
+import { KEPT_ANSWER_MS, MAX_KEPT, NODE_EXCHANGES, nodeSubject } from '../protocol/messages.ts';
 import type { Node } from './node.ts';
-
-/** The coordinator answers within 15 s even when there is nothing. */
-const KEPT_TIMEOUT_MS = 30_000;
 
 /** A file that is wanted and is not here does not appear by asking again at once. */
 const LOST_PAUSE_MS = 5_000;
@@ -25,10 +22,7 @@ export async function handOverUntilStopped(node: HandOverNode, signal: AbortSign
     try {
       const asOf = kept.keeps;
       const request = { kept: kept.confirmed(MAX_KEPT) };
-      const reply = await stoppable(
-        ask(nats, NODE_EXCHANGES.kept, subject, request, KEPT_TIMEOUT_MS),
-        signal,
-      );
+      const reply = await stoppable(ask(nats, NODE_EXCHANGES.kept, subject, request, KEPT_ANSWER_MS), signal);
       if (reply === null) return;
       for (const digest of reply.settled) await kept.drop(digest, asOf);
       const lost = await deliverAll(node, reply.wanted, signal);

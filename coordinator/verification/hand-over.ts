@@ -5,7 +5,7 @@
 import { pause } from '../../platform/wait.ts';
 import { assertNever } from '../../protocol/errors.ts';
 import type { Digest, NodeId } from '../../protocol/ids.ts';
-import type { KeptReply } from '../../protocol/messages.ts';
+import { KEPT_ANSWER_MS, type KeptReply } from '../../protocol/messages.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
@@ -18,12 +18,17 @@ const LONG_POLL_MS = 15_000;
 export class HandOver {
   readonly #context: CoordinatorContext;
   readonly #onArrival: () => void;
+  readonly #deafUntil: number;
   readonly #waiting = new Set<() => void>();
 
-  /** `onArrival`: a node may have delivered what a check waits for. */
-  constructor(context: CoordinatorContext, onArrival: () => void) {
+  /**
+   * `onArrival`: a node may have delivered what a check waits for. `deafUntil`: what {@link graceHandOvers} gave at the
+   * start.
+   */
+  constructor(context: CoordinatorContext, onArrival: () => void, deafUntil = 0) {
     this.#context = context;
     this.#onArrival = onArrival;
+    this.#deafUntil = deafUntil;
   }
 
   /** Something may have been drawn, settled or delivered: everyone who waits looks again. */
@@ -112,12 +117,18 @@ export class HandOver {
 
   #isLate(batch: BatchRow): boolean {
     const { clock, config } = this.#context;
-    return batch.drawn_at !== null && clock.now() - batch.drawn_at.getTime() > config.handOverMs;
+    if (batch.drawn_at === null) return false;
+    return clock.now() - Math.max(batch.drawn_at.getTime(), this.#deafUntil) > config.handOverMs;
   }
 }
 
-/** After a start: no node could hand anything over while the coordinator was away. Each has its full time once more. */
-export async function graceHandOvers({ db, clock }: CoordinatorContext): Promise<void> {
+/**
+ * After a start: no node could hand anything over while the coordinator was away. Each has its full time once more, and it
+ * begins when the node can have heard: one that asked the coordinator of before waits for an answer that never comes.
+ * Returns until when that may be; 0 where nobody can have asked.
+ */
+export async function graceHandOvers({ db, clock }: CoordinatorContext): Promise<number> {
+  const before = await db.selectFrom('batches').select('id').limit(1).executeTakeFirst();
   await db
     .updateTable('batches')
     .set({ drawn_at: new Date(clock.now()), withheld: null })
@@ -135,6 +146,7 @@ export async function graceHandOvers({ db, clock }: CoordinatorContext): Promise
       ),
     )
     .execute();
+  return before === undefined ? 0 : clock.now() + KEPT_ANSWER_MS;
 }
 
 /** The files that must have arrived before a task counts as done. */

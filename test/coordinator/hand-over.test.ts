@@ -8,6 +8,7 @@ import { digestBytes } from '../../platform/blobs/digest-file.ts';
 import { RECEIPTS_PER_CHALLENGE } from '../../proof/policy.ts';
 import { receiptLeaf } from '../../proof/receipts.ts';
 import type { Digest, JobId } from '../../protocol/ids.ts';
+import { KEPT_ANSWER_MS } from '../../protocol/messages.ts';
 import {
   type BatchRow,
   someBytes32,
@@ -212,6 +213,16 @@ describe('a hand-over', () => {
     expect(await handOver.isOver(await farm.batchOf(job.id))).toBe(false);
     farm.clock.advance(farm.context.config.handOverMs + 1);
     expect(await handOver.isOver(await farm.batchOf(job.id))).toBe(true);
+  });
+
+  it('begins, after a start, when a node that had asked before can have asked again', async () => {
+    const { job } = await delivered();
+    await draw(job.id);
+    const restarted = new HandOver(farm.context, () => undefined, await graceHandOvers(farm.context));
+    farm.clock.advance(KEPT_ANSWER_MS + farm.context.config.handOverMs);
+    expect(await restarted.isOver(await farm.batchOf(job.id))).toBe(false);
+    farm.clock.advance(1);
+    expect(await restarted.isOver(await farm.batchOf(job.id))).toBe(true);
   });
 
   it('is nothing that tiles wait for', async () => {
