@@ -222,13 +222,13 @@ export const emptySchema = z.strictObject({});
 
 /** So many digests fit a message twice over; a node that keeps more names the oldest. */
 export const MAX_KEPT = 4_096;
+/** A node that asks what it is to hand over asks again when no answer came in this time. */
+export const KEPT_ANSWER_MS = 30_000;
+
 /**
  * EXRs of frames that a node was not asked to deliver and keeps until they are settled. The answer comes as soon as
  * one of them is wanted or can go, or after a while with nothing.
  */
-/** A node that asks what it is to hand over asks again when no answer came in this time. */
-export const KEPT_ANSWER_MS = 30_000;
-
 export const keptSchema = z.strictObject({ kept: z.array(digestSchema).max(MAX_KEPT) });
 export const keptReplySchema = z.strictObject({
   /** Drawn for a check: to be delivered now. */
