@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import type { z } from 'zod';
 import { ERRORS, FarmError, toFarmError } from '../../protocol/errors.ts';
+import { sayIfPossible } from '../log-destination.ts';
 
 /** Told by a program to the one that started it. */
 export type ProgramMessage =
@@ -13,6 +14,8 @@ export type ProgramMessage =
 
 /** A program that hangs while it ends is ended after this. */
 const END_TIMEOUT_MS = 20_000;
+
+const STDERR_FD = 2;
 
 export type ProgramLife = {
   signal: AbortSignal;
@@ -37,7 +40,8 @@ export async function runProgram(main: (life: ProgramLife) => Promise<void>): Pr
     const failure = toFarmError(error);
     process.exitCode = ERRORS[failure.code].exitCode;
     tell({ type: 'failed', code: failure.code, message: failure.message });
-    process.stderr.write(`${failure.stack}\n`);
+    // A stream's error would come later and end the program with another exit code.
+    sayIfPossible(STDERR_FD, `${failure.stack}\n`);
   } finally {
     process.off('disconnect', end);
     if (process.connected) process.disconnect();
