@@ -10,7 +10,9 @@ import { batchIdSchema, jobIdSchema, nodeIdSchema } from '../protocol/ids.ts';
 import type { AuditOptions } from './audit/audit-command.ts';
 import type { EvidenceOptions } from './audit/evidence-command.ts';
 import type { CalibrateOptions } from './calibrate/calibrate-command.ts';
+import type { ChainOptions } from './farm/chain-command.ts';
 import { defaultDataFolder } from './farm/data-folder.ts';
+import type { SetupCommandOptions } from './farm/setup-command.ts';
 import { FarmClient } from './farm-client.ts';
 import { type BuildImagesOptions, buildImagesCommand, listImagesCommand } from './images/images-command.ts';
 import type { LedgerOptions } from './ledger/ledger-command.ts';
@@ -96,6 +98,34 @@ program
   .action(async (options: { data: string }) => {
     const { natsConfig } = await import('./farm/nats-servers.ts');
     terminal.result(await natsConfig(options.data));
+  });
+
+program
+  .command('setup')
+  .description(
+    'make the keys, the contracts and one file for each program of a farm in containers (compose.yaml)',
+  )
+  .addOption(data())
+  .option('--nodes <names>', 'render nodes, with commas between them', 'node-1')
+  .option('--verifiers <names>', 'verifiers; they are chosen once and for all', 'verifier-1,verifier-2')
+  .option('--api-url <url>', 'what everybody calls the coordinator by', 'http://coordinator:7733')
+  .option('--nats-url <urls>', 'message servers', 'nats://nats:4222')
+  .option('--chain-url <url>', "the farm's chain", 'http://chain:8545')
+  .option('--database-host <name>', 'Postgres, unless TESSERA_DATABASE_URL says more', 'postgres')
+  .action(async (options: SetupCommandOptions) => {
+    const { setupCommand } = await import('./farm/setup-command.ts');
+    await setupCommand(options, terminal);
+  });
+
+program
+  .command('chain')
+  .description("run the farm's own chain alone, for a farm in containers (compose.yaml)")
+  .requiredOption('--state <file>', 'its state, which `tessera setup` made')
+  .option('--host <address>', 'the address to listen on; who reaches it can make test money', '127.0.0.1')
+  .option('--port <port>', 'the port to listen on', wholeNumber(1, 65_535), '8545')
+  .action(async (options: ChainOptions) => {
+    const { chainCommand } = await import('./farm/chain-command.ts');
+    await chainCommand(options, terminal);
   });
 
 program

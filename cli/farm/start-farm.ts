@@ -1,9 +1,7 @@
 /** A whole farm on one machine: message server, chain, coordinator, verifiers, nodes; one process tree, one folder. */
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import type { CoordinatorConfig } from '../../coordinator/config.ts';
 import type { ChainTerms } from '../../platform/chain/chain.ts';
-import { deployEmbedded, isDeployed } from '../../platform/chain/deploy.ts';
 import { freePort, startAnvil } from '../../platform/chain/embedded.ts';
 import { addressOf, type PrivateKey } from '../../platform/chain/signing.ts';
 import { coordinatorCredential, loadAuthority, serverTrust } from '../../platform/nats/authority.ts';
@@ -25,12 +23,11 @@ import {
   loadSecrets,
   makeFolders,
   natsKeysFile,
-  readDeployment,
-  type StoredDeployment,
-  type StoredVerifier,
   takeFolder,
-  writeDeployment,
 } from './data-folder.ts';
+import { FARM_DEFAULTS } from './defaults.ts';
+import { ensureDeployed } from './deployed.ts';
+import { ownMembers, requireKey, verifierSecrets } from './members.ts';
 import {
   OWN_ORIGIN,
   ownEntry,
@@ -105,28 +102,6 @@ export type Farm = {
   /** By name: nats-server, chain, coordinator, the verifiers and the nodes. */
   readonly processes: ReadonlyMap<string, Supervised>;
 } & AsyncDisposable;
-
-/** A render task without a sign of life for this long goes to another node. */
-const DEFAULT_LEASE_MS = 15_000;
-/**
- * How long a node may wait for its batch to be closed while others still work on the job. A check costs as much for a
- * small batch as for a full one: at 15 s an animation of half-second frames was checked three times, in place of once.
- */
-const DEFAULT_BATCH_MAX_AGE_MS = 60_000;
-/** A node behind a slow line sends a large frame in this time; a node that was restarted is back in it. */
-const DEFAULT_HAND_OVER_MS = 600_000;
-/** Out for an hour after a failed verdict: long enough to hurt, short enough to come back after a mended driver. */
-const DEFAULT_QUARANTINE_MS = 3_600_000;
-
-/** A trial takes two seconds of a processor: most are over long before, in what rendering leaves. */
-const DEFAULT_TRIAL_GIVES_WAY_MS = 30_000;
-/**
- * One batch in fifty: at most four more tiles to render and check for every fifty batches, and a verifier that passes
- * everything meets a wrong one after a hundred batches on average (docs/decisions/canaries.md).
- */
-const DEFAULT_CANARY_SHARE = 0.02;
-/** Short enough that a token which got lost is soon worth nothing; signing in costs two requests. */
-const DEFAULT_PASS_MS = 900_000;
 
 /** Checks share this machine with rendering, which they may not slow down; alone they get all of it. */
 const VERIFIER_NICENESS = 19;
@@ -244,19 +219,19 @@ async function startParts(
         natsReplicas: options.natsReplicas,
         publicUrl: apiUrl,
         join: { who: options.join ?? 'known', known: ownMembers(secrets, nodes, verifiers) },
-        passMs: options.passMs ?? DEFAULT_PASS_MS,
+        passMs: options.passMs ?? FARM_DEFAULTS.passMs,
         chainUrl,
         chainStateFile: folder.chainState,
         verifiers: verifiers.map(({ id }) => ({
           id: id as VerifierId,
           address: addressOf(verifierSecrets(secrets, id).key as string as PrivateKey),
         })),
-        leaseMs: options.leaseMs ?? DEFAULT_LEASE_MS,
-        batchMaxAgeMs: options.batchMaxAgeMs ?? DEFAULT_BATCH_MAX_AGE_MS,
-        handOverMs: options.handOverMs ?? DEFAULT_HAND_OVER_MS,
-        quarantineMs: options.quarantineMs ?? DEFAULT_QUARANTINE_MS,
-        trialGivesWayMs: options.trialGivesWayMs ?? DEFAULT_TRIAL_GIVES_WAY_MS,
-        canaryShare: options.canaryShare ?? DEFAULT_CANARY_SHARE,
+        leaseMs: options.leaseMs ?? FARM_DEFAULTS.leaseMs,
+        batchMaxAgeMs: options.batchMaxAgeMs ?? FARM_DEFAULTS.batchMaxAgeMs,
+        handOverMs: options.handOverMs ?? FARM_DEFAULTS.handOverMs,
+        quarantineMs: options.quarantineMs ?? FARM_DEFAULTS.quarantineMs,
+        trialGivesWayMs: options.trialGivesWayMs ?? FARM_DEFAULTS.trialGivesWayMs,
+        canaryShare: options.canaryShare ?? FARM_DEFAULTS.canaryShare,
       },
       secrets: {
         natsAccountSeed: authority.account,
@@ -323,61 +298,4 @@ function startNode(
     secrets: { nodeKey: requireKey(secrets, node.id) },
   };
   return startOwn(folder, { name: node.id, entry: node.entry, arguments: node.arguments }, through, file);
-}
-
-/** Who this farm starts itself: they are known to it by name and key. */
-function ownMembers(
-  secrets: FarmSecrets,
-  nodes: readonly NodeSpec[],
-  verifiers: readonly VerifierSpec[],
-): CoordinatorConfig['join']['known'] {
-  const address = (key: string) => addressOf(key as PrivateKey);
-  return [
-    ...verifiers.map(({ id }) => ({
-      role: 'verifier' as const,
-      id: id as VerifierId,
-      address: address(verifierSecrets(secrets, id).key),
-    })),
-    ...nodes.map(({ id }) => ({
-      role: 'node' as const,
-      id: id as NodeId,
-      address: address(requireKey(secrets, id)),
-    })),
-  ];
-}
-
-function requireKey(secrets: FarmSecrets, nodeId: string) {
-  const key = secrets.nodeKeys[nodeId];
-  if (key === undefined) throw new Error(`no key was made for ${nodeId}`);
-  return key;
-}
-
-function verifierSecrets(secrets: FarmSecrets, id: string): StoredVerifier {
-  const found = secrets.verifiers[id];
-  if (found === undefined) throw new Error(`no keys were made for ${id}`);
-  return found;
-}
-
-/** The contracts of this folder; deployed where the chain does not have them (first start, or a chain that is lost). */
-async function ensureDeployed(
-  folder: FarmFolder,
-  chainUrl: string,
-  secrets: FarmSecrets,
-  terms: Partial<ChainTerms> | undefined,
-  signal: AbortSignal,
-): Promise<StoredDeployment> {
-  const stored = await readDeployment(folder);
-  if (stored !== null && (await isDeployed(chainUrl, stored, signal))) return stored;
-  const deployment = await deployEmbedded(chainUrl, {
-    coordinatorKey: secrets.coordinatorKey as string as PrivateKey,
-    verifiers: Object.values(secrets.verifiers).map(({ key, operatorKey, head }) => ({
-      verifierKey: key as string as PrivateKey,
-      operatorKey: operatorKey as string as PrivateKey,
-      head,
-    })),
-    ...(terms !== undefined && { terms }),
-    signal,
-  });
-  await writeDeployment(folder, deployment);
-  return deployment;
 }

@@ -18,6 +18,8 @@ const STOP_TIMEOUT_MS = 15_000;
 
 export type AnvilOptions = {
   port: number;
+  /** The address to listen on; the loopback address when left out. Whoever reaches it can make money on it. */
+  host?: string | undefined;
   stateFile: string;
   /** Gives the chain one account, without money, of this phrase: a mark to know the process by. */
   markPhrase?: string;
@@ -27,14 +29,14 @@ export type AnvilOptions = {
  * The command that runs the chain, for a supervisor. Before every start it has to call `prepareStateFile`, and
  * `keepStateCopies` while it runs (both in state-file.ts); SIGTERM stops it and saves its state.
  */
-export function anvilCommand({ port, stateFile, markPhrase }: AnvilOptions): {
+export function anvilCommand({ port, host = '127.0.0.1', stateFile, markPhrase }: AnvilOptions): {
   command: string;
   args: string[];
 } {
   return {
     command: anvilBinary(),
     args: [
-      ...['--host', '127.0.0.1', '--port', String(port), '--chain-id', String(EMBEDDED_CHAIN_ID)],
+      ...['--host', host, '--port', String(port), '--chain-id', String(EMBEDDED_CHAIN_ID)],
       ...['--state', stateFile, '--state-interval', '1'],
       // Keeps no state per old block in memory or in ~/.foundry; blocks and receipts stay.
       '--prune-history',
@@ -102,15 +104,16 @@ export type EmbeddedChain = {
 export async function startAnvil(options: {
   stateFile: string;
   port?: number;
+  host?: string;
   signal: AbortSignal;
 }): Promise<EmbeddedChain> {
-  const { stateFile, signal } = options;
+  const { stateFile, signal, host } = options;
   signal.throwIfAborted();
   const state = await prepareStateFile(stateFile);
   const port = options.port === undefined || options.port === 0 ? await freePort() : options.port;
   // Only the process that was given this phrase has this account: the proof that the one that answers is ours.
   const mark = HDNodeWallet.createRandom();
-  const { command, args } = anvilCommand({ port, stateFile, markPhrase: mark.mnemonic?.phrase });
+  const { command, args } = anvilCommand({ port, host, stateFile, markPhrase: mark.mnemonic?.phrase });
   const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   const { exited, lastWords } = watch(child);
   const stop = (): Promise<void> => stopChild(child, exited);
