@@ -12,10 +12,12 @@ import type { PrivateKey } from '../platform/chain/signing.ts';
 import { systemClock } from '../platform/clock.ts';
 import { lead } from '../platform/database/lead.ts';
 import { openDatabase } from '../platform/database/open.ts';
+import { turnsOn } from '../platform/database/turns.ts';
 import { listen } from '../platform/http/listen.ts';
 import { createLog } from '../platform/log.ts';
 import { coordinatorCredential } from '../platform/nats/authority.ts';
 import { connectNats } from '../platform/nats/connection.ts';
+import { spokenOn } from '../platform/nats/spoken.ts';
 import { openTaskQueue } from '../platform/nats/task-queue.ts';
 import { packageRoot } from '../platform/package-root.ts';
 import type { ProgramLife } from '../platform/process/run-program.ts';
@@ -27,6 +29,7 @@ import type { JobState } from '../protocol/job.ts';
 import { AdmissionLoop } from './admission/admission-loop.ts';
 import { createApp } from './api/app.ts';
 import { CanaryLoop } from './canaries/canary-loop.ts';
+import { COLLEAGUES_SUBJECT, Colleagues, type Word } from './colleagues.ts';
 import type { CoordinatorConfig, CoordinatorSecrets } from './config.ts';
 import type { CoordinatorContext } from './context.ts';
 import type { FarmDb, FarmTables } from './database/schema.ts';
@@ -119,6 +122,10 @@ export async function runCoordinator(
       deployedBlock: config.deployedBlock,
       coordinatorKey: secrets.coordinatorKey as string as PrivateKey,
       embedded: { stateFile: config.chainStateFile },
+      turns:
+        secrets.databaseUrl === undefined
+          ? undefined
+          : turnsOn(database.db as unknown as Kysely<never>, SENDING_LOCK),
     }),
     queue,
     clock: systemClock,
@@ -127,17 +134,31 @@ export async function runCoordinator(
   };
 
   const scenes = new Scenes(context);
-  const dispatcher = new Dispatcher(context, () => housekeeping.taken());
-  const handOver = new HandOver(context, () => desk.wake(), await graceHandOvers(context));
+  const dispatcher = new Dispatcher(context, () => {
+    housekeeping.taken();
+    tell('taken');
+  });
+  const onArrival = (): void => {
+    desk.wake();
+    tell('arrived');
+  };
+  const handOver = new HandOver(context, onArrival, await graceHandOvers(context));
   const desk = new VerifierDesk(context, handOver, () => wakeAll());
   const settlement = new SettlementLoop(context, () => wakeAll());
   const admissions = new AdmissionLoop(context, () => wakeAll());
   const canaries = new CanaryLoop(context, () => wakeAll());
   const housekeeping = new Housekeeping(context, {
-    onTasks: () => dispatcher.wake(),
-    onMoney: () => settlement.wake(),
+    // They were freed on the way, which may be room for a node that waits elsewhere.
+    onTasks: () => {
+      dispatcher.wake();
+      tell('room');
+    },
+    onMoney: () => {
+      settlement.wake();
+      tell('money');
+    },
   });
-  const wakeAll = (): void => {
+  const wakeHere = (): void => {
     housekeeping.wake();
     settlement.wake();
     admissions.wake();
@@ -145,6 +166,35 @@ export async function runCoordinator(
     desk.wake();
     handOver.wake();
     dispatcher.wake();
+  };
+  // On a database of its own a coordinator is the only one.
+  using colleagues =
+    secrets.databaseUrl === undefined
+      ? null
+      : new Colleagues(spokenOn(nats, COLLEAGUES_SUBJECT), {
+          anything: wakeHere,
+          room: () => {
+            dispatcher.wake();
+            housekeeping.delivered();
+          },
+          taken: () => housekeeping.taken(),
+          arrived: () => desk.wake(),
+          money: () => settlement.wake(),
+        });
+  const tell = (word: Word): void => colleagues?.tell(word);
+  const wakeAll = (): void => {
+    wakeHere();
+    tell('anything');
+  };
+  const delivering = {
+    delivered(tasks: number): void {
+      housekeeping.delivered(tasks);
+      tell('room');
+    },
+    wake(): void {
+      housekeeping.wake();
+      tell('anything');
+    },
   };
 
   await graceLeases(context);
@@ -164,7 +214,7 @@ export async function runCoordinator(
     (stop) => leadWhereShared(context, SETTLEMENT_LOCK, (signal) => settlement.run(signal), stop),
     (stop) => admissions.run(stop),
     (stop) => leadWhereShared(context, CANARIES_LOCK, (signal) => canaries.run(signal), stop),
-    (stop) => serveNodes(context, nats, dispatcher, handOver, housekeeping, wakeAll, stop),
+    (stop) => serveNodes(context, nats, dispatcher, handOver, delivering, wakeAll, stop),
     (stop) => serveVerifiers(context, nats, desk, stop),
   ]);
 }
@@ -173,6 +223,7 @@ export async function runCoordinator(
 const HOUSEKEEPING_LOCK = 0x74650001;
 const SETTLEMENT_LOCK = 0x74650002;
 const CANARIES_LOCK = 0x74650003;
+const SENDING_LOCK = 0x74650004;
 
 /** On a server that other coordinators share one of them does it, and another one when that one is gone. */
 async function leadWhereShared(

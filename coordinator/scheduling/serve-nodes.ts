@@ -6,7 +6,6 @@ import { isFarmError } from '../../protocol/errors.ts';
 import { nodeIdSchema, type TaskId } from '../../protocol/ids.ts';
 import { NODE_EXCHANGES } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
-import type { Housekeeping } from '../housekeeping.ts';
 import { observeNodes } from '../observing/observe-nodes.ts';
 import { requireMayJoin } from '../sign-in/may-join.ts';
 import type { HandOver } from '../verification/hand-over.ts';
@@ -28,7 +27,7 @@ export async function serveNodes(
   nats: NatsConnection,
   dispatcher: Dispatcher,
   handOver: HandOver,
-  housekeeping: Pick<Housekeeping, 'delivered' | 'wake'>,
+  housekeeping: { delivered(tasks: number): void; wake(): void },
   onProgress: () => void,
   signal: AbortSignal,
 ): Promise<void> {

@@ -25,7 +25,7 @@ import { refusals } from './refusals.ts';
 import { OUTCOME_NUMBERS, type PrivateKey } from './signing.ts';
 import { waitUntilCopied } from './state-file.ts';
 import { transactionQueue } from './transaction-queue.ts';
-import { type Receipt, timeOf, transactionSender } from './transactions.ts';
+import { type Receipt, type SendingTurns, timeOf, transactionSender } from './transactions.ts';
 
 const never = new AbortController().signal;
 
@@ -35,6 +35,8 @@ export type EthersChainOptions = Deployment & {
   coordinatorKey: PrivateKey;
   /** For the chain that the farm runs itself: it makes blocks and money when asked. Null anywhere else. */
   embedded: { stateFile: string } | null;
+  /** Embedded: whose turn it is to send, where other programs send with this key too. */
+  turns?: SendingTurns | undefined;
   /** Not embedded: blocks on top of a write until it counts as durable. */
   confirmations?: number;
   /** Not embedded: where signed transactions are noted until they are durable. Without it a crash can repeat one. */
@@ -62,7 +64,7 @@ export function ethersChain(options: EthersChainOptions): FarmChain {
     ...(onNotice && { onNotice }),
   };
   const queue = embedded === null ? transactionQueue(queued) : null;
-  const sender = queue ?? transactionSender(rpc, chainId, coordinatorKey);
+  const sender = queue ?? transactionSender(rpc, chainId, coordinatorKey, options.turns);
   const follower =
     embedded === null
       ? followEvents({

@@ -43,6 +43,14 @@ export type Call = {
   label: string;
 };
 
+/** Runs one sending after the other. */
+export type SendingTurns = <T>(work: () => Promise<T>, signal?: AbortSignal) => Promise<T>;
+
+function oneProgram(): SendingTurns {
+  const mutex = new Mutex();
+  return (work) => mutex.run(work);
+}
+
 export type Sender = {
   readonly address: Address;
   send(call: Call, signal?: AbortSignal): Promise<Receipt>;
@@ -51,11 +59,16 @@ export type Sender = {
 /**
  * The account of `key` on a chain that makes a block of every transaction at once: the embedded one; transaction-queue.ts
  * is for the others. Its nonce is asked of the chain before every transaction, never remembered: the chain can have been
- * restarted with a slightly older state, and a nonce that is too high would wait for ever.
+ * restarted with a slightly older state, and a nonce that is too high would wait for ever. Where several programs send with
+ * one key, `turns` lets one of them at a time do both.
  */
-export function transactionSender(rpc: Rpc, chainId: number, key: PrivateKey): Sender {
+export function transactionSender(
+  rpc: Rpc,
+  chainId: number,
+  key: PrivateKey,
+  turns: SendingTurns = oneProgram(),
+): Sender {
   const address = addressOf(key);
-  const turns = new Mutex();
 
   const sendNow = async (call: Call, signal?: AbortSignal): Promise<Receipt> => {
     signal?.throwIfAborted();
@@ -66,7 +79,7 @@ export function transactionSender(rpc: Rpc, chainId: number, key: PrivateKey): S
     return await succeeded(rpc, address, call, receipt, signal);
   };
 
-  return { address, send: (call, signal) => turns.run(() => sendNow(call, signal)) };
+  return { address, send: (call, signal) => turns(() => sendNow(call, signal), signal) };
 }
 
 export type Quote = { nonce: number; gasLimit: bigint; baseFee: bigint; tip: bigint; balance: bigint };

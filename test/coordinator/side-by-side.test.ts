@@ -1,4 +1,6 @@
 /** Two coordinators on one Postgres server: what they share is rows, and who leads. */
+import { join } from 'node:path';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { CoordinatorContext } from '../../coordinator/context.ts';
 import type { FarmDb, FarmTables } from '../../coordinator/database/schema.ts';
@@ -7,10 +9,16 @@ import { claimChosen, readCandidates } from '../../coordinator/scheduling/claim-
 import { completeAll } from '../../coordinator/scheduling/complete-tasks.ts';
 import { extendAll } from '../../coordinator/scheduling/heartbeat.ts';
 import { closeBatches } from '../../coordinator/settlement/open-batch.ts';
+import { EMBEDDED_CHAIN_ID, startAnvil } from '../../platform/chain/embedded.ts';
+import { jsonRpc } from '../../platform/chain/json-rpc.ts';
+import { addressOf, newPrivateKey } from '../../platform/chain/signing.ts';
+import { transactionSender } from '../../platform/chain/transactions.ts';
 import { lead } from '../../platform/database/lead.ts';
 import { type OpenDatabase, openDatabase } from '../../platform/database/open.ts';
+import { turnsOn } from '../../platform/database/turns.ts';
 import { receiptRoot } from '../../proof/receipts.ts';
 import type { Bytes32 } from '../../protocol/ids.ts';
+import { tempFolder } from '../platform/temp-folder.ts';
 import {
   MIGRATIONS,
   type TaskRow,
@@ -183,5 +191,68 @@ describe('two coordinators on one server', () => {
     second.abort();
     await two.done;
     expect(log).toEqual(['one leads', 'one ends', 'two leads', 'two ends']);
+  });
+
+  it('have their turns one after the other; who stops while it waits for one, stops', async () => {
+    const LOCK = 4712;
+    const [one, two] = [turnsOn(farm.db as never, LOCK), turnsOn(other.db as never, LOCK)];
+    let inside = 0;
+    let most = 0;
+    const work = async (): Promise<void> => {
+      inside += 1;
+      most = Math.max(most, inside);
+      await new Promise((resolve) => setImmediate(resolve));
+      inside -= 1;
+    };
+    await Promise.all(Array.from({ length: 20 }, (_, index) => (index % 2 === 0 ? one : two)(work)));
+    expect({ inside, most }).toEqual({ inside: 0, most: 1 });
+
+    const stop = new AbortController();
+    let begun: () => void = () => undefined;
+    const began = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    let release: () => void = () => undefined;
+    const holding = one(async () => {
+      begun();
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
+    });
+    await began;
+    const waiting = two(work, stop.signal);
+    stop.abort();
+    await expect(waiting).rejects.toMatchObject({ code: 'INTERRUPTED' });
+    release();
+    await holding;
+    await two(work);
+    const { rows } = await sql<{ lock_timeout: string }>`show lock_timeout`.execute(other.db);
+    expect(rows).toEqual([{ lock_timeout: '0' }]);
+  });
+
+  it('send with one key, and every transaction has a number of its own', async () => {
+    const LOCK = 4713;
+    const ending = new AbortController();
+    await using folder = await tempFolder();
+    const chain = await startAnvil({ stateFile: join(folder.path, 'state.json'), signal: ending.signal });
+    try {
+      const rpc = jsonRpc(chain.url);
+      const key = newPrivateKey();
+      await rpc.call('anvil_setBalance', [addressOf(key), '0xde0b6b3a7640000'], ending.signal);
+      const senders = [farm.db, other.db].map((db) =>
+        transactionSender(rpc, EMBEDDED_CHAIN_ID, key, turnsOn(db as never, LOCK)),
+      );
+      const to = addressOf(newPrivateKey());
+      const sent = await Promise.all(
+        Array.from({ length: 20 }, (_, index) =>
+          senders[index % 2]?.send({ to, data: '0x', label: `number ${index}` }),
+        ),
+      );
+      expect(new Set(sent.map((receipt) => receipt?.txHash)).size).toBe(20);
+      const count = await rpc.call('eth_getTransactionCount', [addressOf(key), 'latest'], ending.signal);
+      expect(Number(count)).toBe(20);
+    } finally {
+      await chain.stop();
+    }
   });
 });
