@@ -1,20 +1,26 @@
 /**
- * What one coordinator tells the others of a farm, so that nodes and verifiers that wait there are woken at once. Only that
- * something may have changed, never what: each looks into the database itself. A message that is lost, doubled or late costs
+ * What one coordinator tells the others of a farm, so that nodes and verifiers that wait there are woken at once: that something
+ * may have changed, or that there are tasks to look at. What is so, each reads in the database. A message that is lost, doubled or late costs
  * nothing but time, since everybody looks again by itself after a while.
  */
 import { z } from 'zod';
 import type { Spoken } from '../platform/nats/spoken.ts';
 import { newIdBody } from '../platform/new-id.ts';
+import { type TaskPointer, taskPointerSchema } from '../protocol/messages.ts';
 
 /**
  * `anything`: all look. `room`: a node delivered, so it may have more, and a batch may be full. `taken`: tasks went out, so others can be
- * published. `arrived`: a file that a check waits for may be there. `money`: batches were closed.
+ * published. `waiting`: nodes wait here for tasks. `arrived`: a file that a check waits for may be there. `money`: batches were closed.
  */
-const wordSchema = z.enum(['anything', 'room', 'taken', 'arrived', 'money']);
+const wordSchema = z.enum(['anything', 'room', 'taken', 'waiting', 'arrived', 'money']);
 export type Word = z.infer<typeof wordSchema>;
 
-const messageSchema = z.strictObject({ from: z.string().max(100), words: z.array(wordSchema) });
+const messageSchema = z.strictObject({
+  from: z.string().max(100),
+  words: z.array(wordSchema),
+  /** On the to-do list, and of no use to the nodes that wait where they are held. */
+  offer: z.array(taskPointerSchema).optional(),
+});
 
 /** Members publish below `node.` and `verifier.` only (platform/nats/authority.ts): nobody else gets onto this subject. */
 export const COLLEAGUES_SUBJECT = 'coordinators.changed';
@@ -29,12 +35,17 @@ export class Colleagues implements Disposable {
   #resting: NodeJS.Timeout | undefined;
 
   /** `wake` is what this coordinator does about each word of another. */
-  constructor(spoken: Spoken, wake: Readonly<Record<Word, () => void>>) {
+  constructor(
+    spoken: Spoken,
+    wake: Readonly<Record<Word, () => void>>,
+    onOffer: (pointers: readonly TaskPointer[]) => void,
+  ) {
     this.#spoken = spoken;
     spoken.listen((message) => {
       const heard = messageSchema.safeParse(message);
       if (!heard.success || heard.data.from === this.#me) return;
       for (const word of new Set(heard.data.words)) wake[word]();
+      if (heard.data.offer !== undefined) onOffer(heard.data.offer);
     });
   }
 
@@ -42,6 +53,11 @@ export class Colleagues implements Disposable {
   tell(word: Word): void {
     this.#words.add(word);
     if (this.#resting === undefined) this.#say();
+  }
+
+  /** Lets the others try their nodes on what is held here. */
+  offer(pointers: readonly TaskPointer[]): void {
+    this.#spoken.say({ from: this.#me, words: [], offer: pointers });
   }
 
   [Symbol.dispose](): void {

@@ -134,9 +134,13 @@ export async function runCoordinator(
   };
 
   const scenes = new Scenes(context);
-  const dispatcher = new Dispatcher(context, () => {
+  const onTaken = (): void => {
     housekeeping.taken();
     tell('taken');
+  };
+  const dispatcher = new Dispatcher(context, onTaken, {
+    waiting: () => tell('waiting'),
+    offer: (pointers) => colleagues?.offer(pointers),
   });
   const onArrival = (): void => {
     desk.wake();
@@ -171,16 +175,21 @@ export async function runCoordinator(
   using colleagues =
     secrets.databaseUrl === undefined
       ? null
-      : new Colleagues(spokenOn(nats, COLLEAGUES_SUBJECT), {
-          anything: wakeHere,
-          room: () => {
-            dispatcher.wake();
-            housekeeping.delivered();
+      : new Colleagues(
+          spokenOn(nats, COLLEAGUES_SUBJECT),
+          {
+            anything: wakeHere,
+            room: () => {
+              dispatcher.wake();
+              housekeeping.delivered();
+            },
+            taken: () => housekeeping.taken(),
+            waiting: () => dispatcher.othersWait(),
+            arrived: () => desk.wake(),
+            money: () => settlement.wake(),
           },
-          taken: () => housekeeping.taken(),
-          arrived: () => desk.wake(),
-          money: () => settlement.wake(),
-        });
+          (pointers) => dispatcher.borrow(pointers),
+        );
   const tell = (word: Word): void => colleagues?.tell(word);
   const wakeAll = (): void => {
     wakeHere();

@@ -8,14 +8,16 @@
  */
 
 import { Mutex } from '../../platform/mutex.ts';
+import type { HeldPointer } from '../../platform/nats/task-queue.ts';
 import type { Digest, NodeId, TaskId } from '../../protocol/ids.ts';
-import type { LeaseReply, LeaseRequest } from '../../protocol/messages.ts';
+import type { LeaseReply, LeaseRequest, TaskPointer } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { type Assignment, type Candidate, Candidates } from './assign-runs.ts';
 import { claimRun, stillQueued, type TaskRow } from './claim-run.ts';
 import { type Choice, claimChosen, pairKey, readCandidates, readRooms } from './claim-runs.ts';
 import { HeldTasks, MAX_HELD, publishWindow } from './held-tasks.ts';
 import { JobTerms, runsOf } from './lease-run.ts';
+import { Lending, type Sharing } from './lending.ts';
 import type { FarmFacts, NodeFacts } from './matching/facts.ts';
 import { standing } from './matching/fair-share.ts';
 import { match, noteLeased } from './matching/match.ts';
@@ -64,15 +66,23 @@ export class Dispatcher {
   /** Of what is held; of some not yet. */
   readonly #candidates = new Map<TaskId, Candidate>();
   readonly #terms: JobTerms;
+  readonly #lending: Lending | null;
+  /** Whether something was chosen that somebody else had taken. */
+  #contested = false;
   #wanted = false;
   #letGoMs = 0;
   #farm: FarmFacts | undefined;
   #stale = true;
 
   /** `onTaken`: so much of a job was taken that others of its tasks can be published. */
-  constructor(context: CoordinatorContext, onTaken: () => void = () => undefined) {
+  constructor(
+    context: CoordinatorContext,
+    onTaken: () => void = () => undefined,
+    sharing: Sharing | null = null,
+  ) {
     this.#context = context;
     this.#onTaken = onTaken;
+    this.#lending = sharing && new Lending(sharing, context.clock);
     this.#terms = new JobTerms(context.db);
   }
 
@@ -82,14 +92,36 @@ export class Dispatcher {
   }
 
   async start(): Promise<void> {
-    await this.#context.queue.hold(MAX_HELD, (pointer) => {
-      this.#held.add(pointer);
-      // It came back, perhaps with a failure.
-      this.#candidates.delete(pointer.taskId);
-      // A job that nobody has decided about yet. Also while the facts are being read: they may be of just before.
-      if (this.#farm?.jobs.has(pointer.jobId) !== true) this.#stale = true;
-      this.wake();
-    });
+    await this.#context.queue.hold(MAX_HELD, (pointer) => this.#add(pointer));
+  }
+
+  /** Others hold these and have no use for them; they stay theirs, and on the list. */
+  borrow(pointers: readonly TaskPointer[]): void {
+    for (const pointer of pointers) {
+      const known = this.#held.get(pointer.taskId);
+      if (known === undefined ? this.#held.size >= MAX_HELD : known.borrowed !== true) continue;
+      this.#add({ ...pointer, borrowed: true, done: () => undefined, later: () => undefined });
+    }
+  }
+
+  /** Nodes wait at another coordinator: what is held here and not taken is offered to it, for as long as they may wait. */
+  othersWait(): void {
+    this.#lending?.othersWait(LONG_POLL_MS);
+    // No new look at those who wait here: for them nothing has changed.
+    this.#lend();
+  }
+
+  #lend(): void {
+    this.#lending?.settle(this.#waiters.size > 0, () => this.#held.all);
+  }
+
+  #add(pointer: HeldPointer): void {
+    this.#held.add(pointer);
+    // It came back, perhaps with a failure.
+    this.#candidates.delete(pointer.taskId);
+    // A job that nobody has decided about yet. Also while the facts are being read: they may be of just before.
+    if (this.#farm?.jobs.has(pointer.jobId) !== true) this.#stale = true;
+    this.wake();
   }
 
   /** Answers with a task, or after {@link LONG_POLL_MS} with none. */
@@ -128,6 +160,7 @@ export class Dispatcher {
           other.answer({ run: null, reason: 'asked again meanwhile', retryAfterMs: 0 });
       }
       this.#waiters.add(waiter);
+      this.#lending?.asked();
       this.#asked(`${node.id} ${node.gpu?.device ?? ''}`);
       this.wake();
     });
@@ -159,7 +192,9 @@ export class Dispatcher {
       const group = waiting.splice(0, MAX_GROUP).filter((waiter) => this.#waiters.has(waiter));
       if (!(await this.#serveGroup(group))) unserved = true;
     }
-    if (unserved) await this.#dropStale();
+    if (unserved || this.#contested) await this.#dropStale(unserved);
+    this.#contested = false;
+    this.#lend();
   }
 
   /** Whether every one of them got something. */
@@ -265,7 +300,9 @@ export class Dispatcher {
       }
     }
     const leaseUntil = new Date(now + config.leaseMs);
-    for (const row of await claimChosen(db, choices, { now: new Date(now), leaseUntil })) {
+    const claimed = await claimChosen(db, choices, { now: new Date(now), leaseUntil });
+    if (claimed.length < choices.length) this.#contested = true;
+    for (const row of claimed) {
       const waiter = whose.get(row.id);
       if (waiter === undefined) continue;
       doubtful.delete(waiter);
@@ -365,7 +402,7 @@ export class Dispatcher {
     return Math.ceil(there / (2 * Math.max(1, this.#askedMs.size)));
   }
 
-  async #dropStale(): Promise<void> {
+  async #dropStale(unserved: boolean): Promise<void> {
     // Pointers that arrive while the question is under way are not in its answer.
     const asked = this.#held.ids.map((id) => [id, this.#held.get(id)] as const);
     const queued = await stillQueued(
@@ -376,16 +413,18 @@ export class Dispatcher {
       if (!queued.has(id) && this.#held.get(id) === pointer) this.#release(id);
     }
     const now = this.#context.clock.now();
-    if (this.#held.size < MAX_HELD || now - this.#letGoMs < LET_GO_EVERY_MS) return;
+    if (!unserved || this.#held.size < MAX_HELD || now - this.#letGoMs < LET_GO_EVERY_MS) return;
     this.#letGoMs = now;
     // All that is held is for nodes that are not waiting; behind it may be work for those that are.
     this.#held.letGo();
     this.#candidates.clear();
+    this.#lending?.forgetAll();
   }
 
   #release(id: TaskId): void {
     this.#held.release(id);
     this.#candidates.delete(id);
+    this.#lending?.forget(id);
   }
 }
 

@@ -29,6 +29,10 @@ export class HeldTasks {
     return [...this.#byJob.keys()];
   }
 
+  get all(): HeldPointer[] {
+    return [...this.#pointers.values()];
+  }
+
   get ids(): TaskId[] {
     return [...this.#pointers.keys()];
   }

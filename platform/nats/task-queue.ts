@@ -25,6 +25,8 @@ const PULSE_MS = 3_000;
 
 /** A pointer that this coordinator holds: it is redelivered to another one unless it is taken off the list. */
 export type HeldPointer = TaskPointer & {
+  /** Another coordinator holds it, and lets this one try its nodes; neither of the two below does anything then. */
+  borrowed?: boolean;
   /** Takes it off the list for good. */
   done(): void;
   /** Puts it at the end of the list, so that others can be held in its place. */

@@ -2,9 +2,14 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { COLLEAGUES_SUBJECT, Colleagues, type Word } from '../../coordinator/colleagues.ts';
 import { spokenOn } from '../../platform/nats/spoken.ts';
+import { newIdBody } from '../../platform/new-id.ts';
+import { jobIdSchema, taskIdSchema } from '../../protocol/ids.ts';
+import type { TaskPointer } from '../../protocol/messages.ts';
 import { type NatsFixture, startNats } from '../platform/nats-server-fixture.ts';
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
+
+const newId = (kind: string): string => `${kind}_${newIdBody(Date.now())}`;
 
 let nats: NatsFixture;
 beforeAll(async () => {
@@ -23,20 +28,25 @@ async function coordinator() {
     heard.push(word);
     waiting.get(word)?.();
   };
-  const colleagues = new Colleagues(spokenOn(connection, COLLEAGUES_SUBJECT), {
+  const offered: TaskPointer[] = [];
+  const wake = {
     anything: hear('anything'),
     room: hear('room'),
     taken: hear('taken'),
+    waiting: hear('waiting'),
     arrived: hear('arrived'),
     money: hear('money'),
-  });
+  };
+  const colleagues = new Colleagues(spokenOn(connection, COLLEAGUES_SUBJECT), wake, (pointers) =>
+    offered.push(...pointers),
+  );
   // The server knows of the subscription now.
   await connection.flush();
   const until = (word: Word): Promise<void> =>
     new Promise((resolve) => {
       waiting.set(word, resolve);
     });
-  return { connection, colleagues, heard, until };
+  return { connection, colleagues, heard, offered, until };
 }
 
 describe('coordinators of one farm', () => {
@@ -51,9 +61,13 @@ describe('coordinators of one farm', () => {
     // The first at once, all others with the next message.
     expect(other.heard).toEqual(['room', 'room', 'money']);
     const answered = one.until('arrived');
+    const task = { taskId: taskIdSchema.parse(newId('task')), jobId: jobIdSchema.parse(newId('job')) };
+    other.colleagues.offer([task]);
     other.colleagues.tell('arrived');
     await answered;
     expect(one.heard).toEqual(['arrived']);
+    expect(one.offered).toEqual([task]);
+    expect(other.offered).toEqual([]);
   });
 
   it('are woken by no node, and not by what is none of their words', async () => {

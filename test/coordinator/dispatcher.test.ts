@@ -63,6 +63,40 @@ describe('the dispatcher', () => {
     ]);
   });
 
+  it('gives what it holds to a node that waits at another coordinator, and then no more to its own', async () => {
+    const [near, far] = [await farm.addNode(), await farm.addNode()];
+    const { id: jobId, tiles } = await farm.addJob({ tilesPerFrame: 2 });
+    const coordinators: Dispatcher[] = [];
+    const made = (other: number): Dispatcher =>
+      new Dispatcher(farm.context, undefined, {
+        waiting: () => coordinators[other]?.othersWait(),
+        offer: (pointers) => coordinators[other]?.borrow(pointers),
+      });
+    const [holds, hasNone] = [made(1), made(0)];
+    coordinators.push(holds, hasNone);
+    await holds.start();
+    // One after the other: whatever came first, the task or the node, it is given.
+    const early = hasNone.lease(known(far), undefined, idle);
+    farm.queue.deliver({ taskId: tiles[0]?.id as TaskId, jobId });
+    expect((await early).run?.tasks.map((task) => task.taskId)).toEqual([tiles[0]?.id]);
+    farm.queue.deliver({ taskId: tiles[1]?.id as TaskId, jobId });
+    await holds.idle();
+    farm.clock.advance(1_000);
+    const late = await hasNone.lease(known(far), undefined, idle);
+    expect(late.run?.tasks.map((task) => task.taskId)).toEqual([tiles[1]?.id]);
+
+    // What the other one gave away is gone here too, as soon as somebody asks for it.
+    const stop = new AbortController();
+    const none = holds.lease(known(near), undefined, stop.signal);
+    await holds.idle();
+    await vi.waitFor(
+      () => expect([...farm.queue.taken].sort()).toEqual(tiles.map(({ id }) => id).sort()),
+      PATIENT,
+    );
+    stop.abort();
+    expect((await none).run).toBeNull();
+  });
+
   it('gives each of two waiting nodes another task', async () => {
     const [a, b] = [await farm.addNode(), await farm.addNode()];
     const { id: jobId, tiles } = await farm.addJob({ tilesPerFrame: 2 });
