@@ -36,6 +36,12 @@ import type { Receipt } from '../protocol/receipt.ts';
 import { type AccountView, accountViewSchema, type Pools, poolsSchema } from '../protocol/sharing.ts';
 import { type BatchView, batchViewSchema } from '../protocol/verdict.ts';
 import { type VerifierView, verifierViewSchema } from '../protocol/verifier.ts';
+import {
+  type QuoteRequest,
+  type SignedJob,
+  type WalletQuote,
+  walletQuoteSchema,
+} from '../protocol/wallet.ts';
 import { type JobWhy, jobWhySchema } from '../protocol/why.ts';
 
 /** A coordinator that is started again answers within seconds; reading is repeated that long. */
@@ -63,6 +69,16 @@ export class FarmClient {
 
   submitJob(request: JobRequest, signal: AbortSignal): Promise<JobView> {
     return this.#call('POST', '/jobs', jobViewSchema, request, signal);
+  }
+
+  /** What a wallet has to sign for a job; nothing is submitted. */
+  quote(request: QuoteRequest, signal: AbortSignal): Promise<WalletQuote> {
+    return this.#call('POST', '/quotes', walletQuoteSchema, request, signal);
+  }
+
+  /** Submits the job of a quote, once however often it is called with the same. */
+  acceptQuote(id: JobId, signed: SignedJob, signal: AbortSignal): Promise<JobView> {
+    return this.#call('POST', `/quotes/${id}/accept`, jobViewSchema, signed, signal);
   }
 
   jobs(signal: AbortSignal): Promise<JobView[]> {

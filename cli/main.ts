@@ -119,6 +119,10 @@ program
   .option('--pool <name>', 'only nodes of this pool')
   .option('--preview-first', 'the first, the last and the middle frame before the others')
   .option('--budget <amount>', 'the most it may cost, in TESS (default: the quote)')
+  .option(
+    '--wallet <file>',
+    'pay from a wallet of your own: its encrypted JSON keystore; the key stays on this machine',
+  )
   .option('--out <folder>', 'where the frames go (default: NAME-frames)')
   .option('--root <folder>', "folder whose files may be sent with the scene (default: the scene's own)")
   .option('--exr', 'deliver the float EXR of every frame beside its picture')

@@ -16,6 +16,7 @@ import { batchIdSchema, digestSchema, jobIdSchema, nodeIdSchema } from '../../pr
 import { accountSchema, jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
 import { accountLimitSchema, poolsSchema } from '../../protocol/sharing.ts';
 import { SIGN_IN_PATH, signInSchema } from '../../protocol/sign-in.ts';
+import { quoteRequestSchema, signedJobSchema } from '../../protocol/wallet.ts';
 import type { AdmissionLoop } from '../admission/admission-loop.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { Readiness } from '../observing/readiness.ts';
@@ -26,6 +27,7 @@ import { SignInDesk } from '../sign-in/sign-in.ts';
 import { inspectJob } from '../submission/inspect-job.ts';
 import { submitJob } from '../submission/jobs.ts';
 import type { Scenes } from '../submission/scenes.ts';
+import { quoteForWallet, submitSigned } from '../submission/wallet-jobs.ts';
 import { receiptsOfBatch, sceneManifest } from './audit-views.ts';
 import { streamJobEvents } from './job-events.ts';
 import { setAccountLimit, setPools } from './sharing.ts';
@@ -96,6 +98,16 @@ export function createApp(
   });
   app.post(`${API_BASE}/jobs`, person, json, async (request, response) => {
     const id = await submitJob(context, scenes, parseBody(jobRequestSchema, request), signal);
+    onProgress();
+    sendJson(response, await jobView(context, id), 201);
+  });
+  app.post(`${API_BASE}/quotes`, person, json, async (request, response) => {
+    const asked = parseBody(quoteRequestSchema, request);
+    sendJson(response, await quoteForWallet(context, scenes, asked, signal));
+  });
+  app.post(`${API_BASE}/quotes/:job/accept`, person, json, async (request, response) => {
+    const id = parseParameter(jobIdSchema, request, 'job');
+    await submitSigned(context, scenes, id, parseBody(signedJobSchema, request), signal);
     onProgress();
     sendJson(response, await jobView(context, id), 201);
   });
