@@ -1,21 +1,16 @@
 /** A wallet's key out of an encrypted JSON keystore (version 3), as geth, ethers and most wallets write it. */
 import { decryptKeystoreJson, isKeystoreJson } from 'ethers';
 import { FarmError } from '../../protocol/errors.ts';
-import { addressOf, type PrivateKey } from './signing.ts';
+import type { PrivateKey } from './signing.ts';
 
 /** Takes seconds, by design of the format. Throws WALLET_UNREADABLE, without anything of the file or the password. */
 export async function openKeystore(json: string, password: string): Promise<PrivateKey> {
   if (!isKeystoreJson(json)) throw unreadable('it is no encrypted JSON keystore');
-  let key: PrivateKey;
   try {
-    key = (await decryptKeystoreJson(json, password)).privateKey as PrivateKey;
+    return (await decryptKeystoreJson(json, password)).privateKey as PrivateKey;
   } catch {
     throw unreadable('the password does not open it, or it is damaged');
   }
-  const named = (JSON.parse(json) as { address?: unknown }).address;
-  if (typeof named === 'string' && `0x${named.toLowerCase().replace(/^0x/, '')}` !== addressOf(key))
-    throw unreadable('its key is not that of the address it names');
-  return key;
 }
 
 function unreadable(why: string): FarmError {
