@@ -33,7 +33,13 @@ import {
   sceneManifestSchema,
 } from '../protocol/job.ts';
 import type { Receipt } from '../protocol/receipt.ts';
-import { type AccountView, accountViewSchema, type Pools, poolsSchema } from '../protocol/sharing.ts';
+import {
+  type AccountChange,
+  type AccountView,
+  accountViewSchema,
+  type Pools,
+  poolsSchema,
+} from '../protocol/sharing.ts';
 import { type BatchView, batchViewSchema } from '../protocol/verdict.ts';
 import { type VerifierView, verifierViewSchema } from '../protocol/verifier.ts';
 import {
@@ -155,9 +161,9 @@ export class FarmClient {
     return this.#call('PUT', `/nodes/${id}/pools`, poolsSchema, { pools }, signal);
   }
 
-  /** `maxNodes` null: any number. */
-  setAccount(name: string, maxNodes: number | null, signal: AbortSignal): Promise<AccountView> {
-    return this.#call('PUT', `/accounts/${name}`, accountViewSchema, { maxNodes }, signal);
+  /** What is left out stays as it is. */
+  changeAccount(name: string, change: AccountChange, signal: AbortSignal): Promise<AccountView> {
+    return this.#call('PUT', `/accounts/${name}`, accountViewSchema, change, signal);
   }
 
   /** Reading can be repeated, so a farm that is away for a moment is waited for. */

@@ -372,6 +372,18 @@ export const ERRORS = {
     retryable: false,
     help: 'Raise --budget to the amount the message names, or render fewer frames or samples.',
   },
+  ACCOUNT_CAP: {
+    httpStatus: 402,
+    exitCode: 6,
+    retryable: false,
+    help: 'Render fewer frames or samples, wait until other jobs of the account end and give back what they did not need, or have the operator raise the cap: tessera account NAME --cap-job AMOUNT --cap-total AMOUNT.',
+  },
+  ACCOUNT_KEY_LOCKED: {
+    httpStatus: 503,
+    exitCode: 6,
+    retryable: true,
+    help: 'Start the farm with the master key that the account was made under: accounts.key of its data folder, or TESSERA_ACCOUNTS_KEY. Without it nobody can move what is at the address of the account.',
+  },
   QUOTE_STALE: {
     httpStatus: 409,
     exitCode: 6,

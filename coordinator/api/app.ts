@@ -14,7 +14,7 @@ import { FarmError } from '../../protocol/errors.ts';
 import { API_BASE, disputeRequestSchema, type FarmInfo, frameParameterSchema } from '../../protocol/http.ts';
 import { batchIdSchema, digestSchema, jobIdSchema, nodeIdSchema } from '../../protocol/ids.ts';
 import { accountSchema, jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
-import { accountLimitSchema, poolsSchema } from '../../protocol/sharing.ts';
+import { accountChangeSchema, poolsSchema } from '../../protocol/sharing.ts';
 import { SIGN_IN_PATH, signInSchema } from '../../protocol/sign-in.ts';
 import { quoteRequestSchema, signedJobSchema } from '../../protocol/wallet.ts';
 import type { AdmissionLoop } from '../admission/admission-loop.ts';
@@ -30,7 +30,7 @@ import type { Scenes } from '../submission/scenes.ts';
 import { quoteForWallet, submitSigned } from '../submission/wallet-jobs.ts';
 import { receiptsOfBatch, sceneManifest } from './audit-views.ts';
 import { streamJobEvents } from './job-events.ts';
-import { setAccountLimit, setPools } from './sharing.ts';
+import { accountView, changeAccount, setPools } from './sharing.ts';
 import { verifierViews } from './verifier-views.ts';
 import { batchView, batchViews, frameDetail, frameViews, jobView, jobViews, nodeViews } from './views.ts';
 import { whyView } from './why-view.ts';
@@ -174,9 +174,11 @@ export function createApp(
   });
   app.put(`${API_BASE}/accounts/:account`, person, json, async (request, response) => {
     const name = parseParameter(accountSchema, request, 'account');
-    const { maxNodes } = parseBody(accountLimitSchema, request);
-    sendJson(response, await setAccountLimit(context, name, maxNodes));
+    sendJson(response, await changeAccount(context, name, parseBody(accountChangeSchema, request)));
     onProgress();
+  });
+  app.get(`${API_BASE}/accounts/:account`, person, async (request, response) => {
+    sendJson(response, await accountView(context, parseParameter(accountSchema, request, 'account')));
   });
 
   app.use((request, _response, next) =>

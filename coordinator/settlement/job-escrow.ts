@@ -13,6 +13,7 @@ import {
 } from '../../platform/chain/signing.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { Address, Signature } from '../../protocol/ids.ts';
+import { keyOf } from '../accounts/account-keys.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmTables } from '../database/schema.ts';
 import { endEmptyBatches } from './open-batch.ts';
@@ -76,7 +77,7 @@ async function signedTerms(
     const terms = termsFor(job.requester);
     return { terms, signature, permit: { value: budget, deadline, signature: permit } };
   }
-  const key = context.secrets.requesterKey as string as PrivateKey;
+  const key = await payingKey(context, job);
   const requester = addressOf(key);
   await fundTestAccount(context, requester, budget, signal);
   const terms = termsFor(requester);
@@ -93,6 +94,20 @@ async function signedTerms(
   );
   const signature = signOpenJob(escrowDomain(chain.chainId, chain.escrowAddress), terms, key);
   return { terms, signature, permit };
+}
+
+/** Of the account that was said to pay when the job was taken: no other may in its place. */
+async function payingKey({ secrets, db }: CoordinatorContext, job: JobRow): Promise<PrivateKey> {
+  if (job.requester === null) return secrets.requesterKey as string as PrivateKey;
+  const key = await keyOf({ secrets }, db, job.account);
+  if (key !== null && addressOf(key) === job.requester) return key;
+  throw new FarmError(
+    'ACCOUNT_KEY_LOCKED',
+    `the account ${job.account} has not the key of ${job.requester}`,
+    {
+      kept: 'the job waits, no money moved',
+    },
+  );
 }
 
 /** Who knows a job's name before it is opened can open one of that name with less money in it, or with nobody's. */

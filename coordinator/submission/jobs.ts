@@ -4,6 +4,9 @@ import { newIdBody } from '../../platform/new-id.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { Address, Digest, JobId } from '../../protocol/ids.ts';
 import type { JobRequest } from '../../protocol/job.ts';
+import { DEFAULT_ACCOUNT, payerOf } from '../accounts/account-keys.ts';
+import { requireBalance } from '../accounts/require-balance.ts';
+import { requireWithinCaps } from '../accounts/spending.ts';
 import { admissionAtStart } from '../admission/admissions.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery, StoredWalletTerms } from '../database/schema.ts';
@@ -28,7 +31,10 @@ export type JobPayment = {
   allow?: (tx: FarmQuery) => Promise<void>;
 };
 
-/** Plans the job and writes it down with its first tasks; the escrow is opened afterwards (settlement/job-escrow.ts). */
+/**
+ * Plans the job and writes it down with its first tasks; the escrow is opened afterwards (settlement/job-escrow.ts). Throws
+ * ACCOUNT_CAP where the account may not spend so much.
+ */
 export async function submitJob(
   context: CoordinatorContext,
   scenes: Scenes,
@@ -36,12 +42,17 @@ export async function submitJob(
   signal: AbortSignal,
 ): Promise<JobId> {
   const planned = await planRequest(scenes, request, signal);
+  const { quote } = planned.plan;
+  const account = request.account ?? DEFAULT_ACCOUNT;
+  const requester = await payerOf(context, context.db, account);
+  if (requester !== null) await requireBalance(context, requester, quote, signal);
   const nowMs = context.clock.now();
   const payment: JobPayment = {
     id: newJobId(nowMs),
     deadlineAt: new Date(nowMs + JOB_LIFETIME_MS),
-    requester: null,
+    requester,
     walletTerms: null,
+    allow: (tx) => requireWithinCaps(tx, account, quote),
   };
   await storeJob(context, planned, payment);
   return payment.id;

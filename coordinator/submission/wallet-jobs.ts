@@ -2,12 +2,12 @@
  * Jobs that are paid from a wallet whose key only its owner has: a quote says what to sign, and the job is written down
  * once both signatures are good. A quote is kept nowhere; what was signed says all of it.
  */
-import { EMBEDDED_CHAIN_ID } from '../../platform/chain/embedded.ts';
 import { escrowDomain, tokenDomain } from '../../platform/chain/signing.ts';
 import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import type { Address, JobId } from '../../protocol/ids.ts';
 import type { JobRequest } from '../../protocol/job.ts';
 import type { WalletQuote, WalletSignatures, WalletTerms } from '../../protocol/wallet.ts';
+import { requireBalance } from '../accounts/require-balance.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
 import { JOB_LIFETIME_MS, newJobId, planRequest, storeJob } from './jobs.ts';
@@ -104,22 +104,6 @@ async function requireUnused(tx: FarmQuery, wallet: Address, permitNonce: bigint
   const taken = open.find((row) => row.wallet_terms?.permitNonce === permitNonce.toString());
   if (taken === undefined) return;
   throw new FarmError('QUOTE_STALE', `job ${taken.id} has used the permit's nonce ${permitNonce}`, { kept });
-}
-
-/** On the embedded chain a wallet is given what it is about to spend, as accounts are (settlement/job-escrow.ts). */
-async function requireBalance(
-  { chain }: CoordinatorContext,
-  wallet: Address,
-  budget: bigint,
-  signal: AbortSignal,
-): Promise<void> {
-  if (chain.chainId === EMBEDDED_CHAIN_ID) return;
-  const balance = await chain.tokenBalance(wallet, signal);
-  if (balance >= budget) return;
-  throw new FarmError('WALLET_EMPTY', `${wallet} has ${balance} units, this job costs ${budget}`, {
-    kept,
-    details: { wallet, balance: balance.toString(), quote: budget.toString() },
-  });
 }
 
 function domainsOf({ chain }: CoordinatorContext): SigningDomains {
