@@ -28,6 +28,7 @@ export async function commitBatches(
     else await applyOutcome(context, batch, UNJUDGED);
   }
   const unpaid = new Set<JobId>();
+  const waiting = new Set<JobId>();
   for (const jobId of new Set(signed.map((batch) => batch.job_id))) {
     if ((await context.chain.job(jobKey(jobId), signal)).state !== 'none') continue;
     // The embedded chain was killed before it wrote the job down: the same job is opened again under the same key.
@@ -39,6 +40,11 @@ export async function commitBatches(
     try {
       await openEscrow(context, job, signal);
     } catch (error) {
+      if (isFarmError(error, 'ACCOUNT_KEY_LOCKED')) {
+        context.log.error({ err: error, jobId }, 'a job cannot be opened again; its batches wait');
+        waiting.add(jobId);
+        continue;
+      }
       if (job.wallet_terms === null || !isFarmError(error, 'CHAIN_REVERTED')) throw error;
       // What a wallet signed is good once, and the farm cannot sign for it again: no others are to wait for this.
       const reason = `the chain lost the job's money, and the escrow does not take it again: ${error.message}`;
@@ -46,7 +52,7 @@ export async function commitBatches(
       unpaid.add(jobId);
     }
   }
-  const paid = signed.filter((batch) => !unpaid.has(batch.job_id));
+  const paid = signed.filter(({ job_id: id }) => !unpaid.has(id) && !waiting.has(id));
   for (const batch of signed) if (unpaid.has(batch.job_id)) await applyOutcome(context, batch, UNJUDGED);
   for (let start = 0; start < paid.length; start += MAX_COMMITS_PER_TX) {
     const together = paid.slice(start, start + MAX_COMMITS_PER_TX);

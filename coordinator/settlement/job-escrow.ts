@@ -115,7 +115,9 @@ function requireOurs(job: JobRow, requester: Address, onChain: ChainJob): void {
   const same =
     onChain.requester === requester &&
     onChain.budget >= BigInt(job.quote) &&
-    onChain.maxTaskPrice === BigInt(job.max_task_price);
+    onChain.maxTaskPrice === BigInt(job.max_task_price) &&
+    // Later than this nothing is paid: nodes would work for nothing.
+    onChain.deadline >= Math.floor(job.deadline_at.getTime() / 1_000);
   if (same) return;
   throw new FarmError(
     'CHAIN_REVERTED',

@@ -136,10 +136,15 @@ describe('a job of a wallet', () => {
     await submit(quoted.job, await agreeTo(quoted));
     const opened = {
       ...{ state: 'open', requester: wallet, budget: quoted.terms.budget },
-      maxTaskPrice: quoted.terms.maxTaskPrice,
+      ...{ maxTaskPrice: quoted.terms.maxTaskPrice, deadline: quoted.terms.deadline },
     } as ChainJob;
     const row = await farm.job(quoted.job);
-    for (const wrong of [{ requester: addressOf(newPrivateKey()) }, { budget: 1n }, { maxTaskPrice: 1n }]) {
+    for (const wrong of [
+      { requester: addressOf(newPrivateKey()) },
+      { budget: 1n },
+      { maxTaskPrice: 1n },
+      { deadline: 1 },
+    ]) {
       const other = onChain({ job: async () => ({ ...opened, ...wrong }) });
       await expect(openEscrow(other, row, signal)).rejects.toMatchObject({ code: 'CHAIN_REVERTED' });
       expect(await farm.job(quoted.job)).toMatchObject({ state: 'opening', escrow: 'none' });
