@@ -33,9 +33,21 @@ import {
   sceneManifestSchema,
 } from '../protocol/job.ts';
 import type { Receipt } from '../protocol/receipt.ts';
-import { type AccountView, accountViewSchema, type Pools, poolsSchema } from '../protocol/sharing.ts';
+import {
+  type AccountChange,
+  type AccountView,
+  accountViewSchema,
+  type Pools,
+  poolsSchema,
+} from '../protocol/sharing.ts';
 import { type BatchView, batchViewSchema } from '../protocol/verdict.ts';
 import { type VerifierView, verifierViewSchema } from '../protocol/verifier.ts';
+import {
+  type QuoteRequest,
+  type SignedJob,
+  type WalletQuote,
+  walletQuoteSchema,
+} from '../protocol/wallet.ts';
 import { type JobWhy, jobWhySchema } from '../protocol/why.ts';
 
 /** A coordinator that is started again answers within seconds; reading is repeated that long. */
@@ -63,6 +75,16 @@ export class FarmClient {
 
   submitJob(request: JobRequest, signal: AbortSignal): Promise<JobView> {
     return this.#call('POST', '/jobs', jobViewSchema, request, signal);
+  }
+
+  /** What a wallet has to sign for a job; nothing is submitted. */
+  quote(request: QuoteRequest, signal: AbortSignal): Promise<WalletQuote> {
+    return this.#call('POST', '/quotes', walletQuoteSchema, request, signal);
+  }
+
+  /** Submits the job of a quote, once however often it is called with the same. */
+  acceptQuote(id: JobId, signed: SignedJob, signal: AbortSignal): Promise<JobView> {
+    return this.#call('POST', `/quotes/${id}/accept`, jobViewSchema, signed, signal);
   }
 
   jobs(signal: AbortSignal): Promise<JobView[]> {
@@ -139,9 +161,9 @@ export class FarmClient {
     return this.#call('PUT', `/nodes/${id}/pools`, poolsSchema, { pools }, signal);
   }
 
-  /** `maxNodes` null: any number. */
-  setAccount(name: string, maxNodes: number | null, signal: AbortSignal): Promise<AccountView> {
-    return this.#call('PUT', `/accounts/${name}`, accountViewSchema, { maxNodes }, signal);
+  /** What is left out stays as it is. */
+  changeAccount(name: string, change: AccountChange, signal: AbortSignal): Promise<AccountView> {
+    return this.#call('PUT', `/accounts/${name}`, accountViewSchema, change, signal);
   }
 
   /** Reading can be repeated, so a farm that is away for a moment is waited for. */

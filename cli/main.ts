@@ -7,6 +7,7 @@ import { packageVersion } from '../platform/package-root.ts';
 import { DEFAULT_MIRROR, DEFAULT_SUITE } from '../platform/render/images/recipe.ts';
 import { ERRORS, FarmError, toFarmError } from '../protocol/errors.ts';
 import { batchIdSchema, jobIdSchema, nodeIdSchema } from '../protocol/ids.ts';
+import { type AccountOptions, accountChange, accountCommand } from './account-command.ts';
 import type { AuditOptions } from './audit/audit-command.ts';
 import type { EvidenceOptions } from './audit/evidence-command.ts';
 import type { CalibrateOptions } from './calibrate/calibrate-command.ts';
@@ -149,6 +150,10 @@ program
   .option('--pool <name>', 'only nodes of this pool')
   .option('--preview-first', 'the first, the last and the middle frame before the others')
   .option('--budget <amount>', 'the most it may cost, in TESS (default: the quote)')
+  .option(
+    '--wallet <file>',
+    'pay from a wallet of your own: its encrypted JSON keystore; the key stays on this machine',
+  )
   .option('--out <folder>', 'where the frames go (default: NAME-frames)')
   .option('--root <folder>', "folder whose files may be sent with the scene (default: the scene's own)")
   .option('--exr', 'deliver the float EXR of every frame beside its picture')
@@ -322,17 +327,19 @@ program
 
 program
   .command('account')
-  .description('limit how many nodes work for an account at once')
+  .description('say how many nodes work for an account at once, what it may spend, and whose money that is')
   .argument('<account>', 'name of the account, as in --account')
   .option('--max-nodes <count>', 'nodes at once (default: any number)', wholeNumber(1, 1_000_000))
+  .option('--cap-job <amount>', 'the most that one of its jobs may cost, in TESS; none lifts it')
+  .option('--cap-total <amount>', 'the most that it may spend in all, in TESS; none lifts it')
+  .option('--own-key', 'give it an address of its own on the chain, from which its jobs are paid')
+  .option('--json', 'print one JSON object on stdout')
   .addOption(farm())
   .addOption(data())
-  .action(async (account: string, options: { maxNodes?: string } & FarmOptions) => {
-    const name = nameOf('account', account);
-    const most = options.maxNodes === undefined ? null : Number(options.maxNodes);
+  .action(async (account: string, options: AccountOptions & FarmOptions) => {
+    const asked = accountChange(account, options);
     await using found = await openFarm(options);
-    await found.client.setAccount(name, most, terminal.signal);
-    terminal.say(`${name} may have ${most ?? 'any number of'} node(s) at once`);
+    await accountCommand(asked, options, found.client, terminal);
   });
 
 program

@@ -2,6 +2,7 @@
 
 import { portIsFree } from '../platform/process/ports.ts';
 import { aborted } from '../platform/wait.ts';
+import { accountsKey } from './farm/accounts-key.ts';
 import { blobsUrl } from './farm/blobs-url.ts';
 import { databaseUrl } from './farm/database-url.ts';
 import { natsServers } from './farm/nats-servers.ts';
@@ -33,6 +34,7 @@ export async function upCommand(options: UpOptions, terminal: Terminal): Promise
     blenderPath: terminal.environment['TESSERA_BLENDER'],
     databaseUrl: databaseUrl(options.databaseUrl, terminal.environment),
     blobsUrl: blobsUrl(terminal.environment),
+    accountsKey: accountsKey(terminal.environment),
     ...natsServers(options),
     runtime: runtimeChoice(terminal.environment),
     verifierNiceness: verifierNiceness(terminal.environment),

@@ -59,8 +59,10 @@ export const coordinatorSecretsSchema = z.strictObject({
   natsAccountSeed: z.string(),
   /** Sends transactions and pays their gas. */
   coordinatorKey: bytes32Schema,
-  /** The managed account that jobs are paid from. */
+  /** The managed account that jobs are paid from whose account has no key of its own. */
   requesterKey: bytes32Schema,
+  /** Encrypts the keys of accounts; without it no account has one. */
+  accountsKey: bytes32Schema.optional(),
   /** For people and scripts: everything. */
   apiKey: z.string().min(16),
   /** A Postgres server in place of the database in the data folder. It may hold a password, so it is one of the secrets. */

@@ -372,6 +372,42 @@ export const ERRORS = {
     retryable: false,
     help: 'Raise --budget to the amount the message names, or render fewer frames or samples.',
   },
+  ACCOUNT_CAP: {
+    httpStatus: 402,
+    exitCode: 6,
+    retryable: false,
+    help: 'Render fewer frames or samples, wait until other jobs of the account end and give back what they did not need, or have the operator raise the cap: tessera account NAME --cap-job AMOUNT --cap-total AMOUNT.',
+  },
+  ACCOUNT_KEY_LOCKED: {
+    httpStatus: 503,
+    exitCode: 6,
+    retryable: true,
+    help: 'Start the farm with the master key that the account was made under: accounts.key of its data folder, or TESSERA_ACCOUNTS_KEY. Without it nobody can move what is at the address of the account.',
+  },
+  QUOTE_STALE: {
+    httpStatus: 409,
+    exitCode: 6,
+    retryable: false,
+    help: 'Ask for another quote and sign that one; `tessera render --wallet` does so by itself for a minute. One job of a wallet goes into the escrow at a time.',
+  },
+  WALLET_REFUSED: {
+    httpStatus: 422,
+    exitCode: 6,
+    retryable: false,
+    help: 'Sign exactly the typed data of the quote, both parts, with the key of the wallet that the quote was asked for. Contract wallets cannot pay for jobs here.',
+  },
+  WALLET_EMPTY: {
+    httpStatus: 402,
+    exitCode: 6,
+    retryable: false,
+    help: 'Send the missing amount of the token to the wallet that the message names, or render fewer frames or samples.',
+  },
+  WALLET_UNREADABLE: {
+    httpStatus: 400,
+    exitCode: 2,
+    retryable: false,
+    help: 'Give --wallet an encrypted JSON keystore (version 3, as geth, ethers and most wallets export it) and its password in TESSERA_WALLET_PASSWORD or at the prompt.',
+  },
   RENDER_FAILED: {
     httpStatus: 502,
     exitCode: 7,

@@ -18,6 +18,7 @@ import { FarmError } from '../../protocol/errors.ts';
 import type { NodeId, VerifierId } from '../../protocol/ids.ts';
 import type { VerifierConfig, VerifierSecrets } from '../../verifier/config.ts';
 import type { WorkerConfig, WorkerSecrets } from '../../worker/config.ts';
+import { loadAccountsKey } from './accounts-key.ts';
 import {
   type FarmFolder,
   type FarmSecrets,
@@ -100,6 +101,7 @@ export async function setupFarm(options: SetupOptions): Promise<FarmFolder> {
   const databaseUrl = options.databaseUrl ?? (await ownDatabaseUrl(folder, options.databaseHost));
   for (const [name, file] of programFiles(options, secrets, deployment, {
     natsAccountSeed: authority.account,
+    accountsKey: await loadAccountsKey(folder.root),
     databaseUrl,
   }))
     await writeFileAtomic(join(folder.run, `${name}.json`), JSON.stringify(file));
@@ -111,7 +113,7 @@ function programFiles(
   options: SetupOptions,
   secrets: FarmSecrets,
   { chainId: _embedded, ...contracts }: StoredDeployment,
-  more: Pick<CoordinatorSecrets, 'natsAccountSeed' | 'databaseUrl'>,
+  more: Pick<CoordinatorSecrets, 'natsAccountSeed' | 'databaseUrl' | 'accountsKey'>,
 ): [string, object][] {
   const { apiUrl, natsUrl, chainUrl } = options;
   const [nodes, verifiers] = [options.nodes, options.verifiers].map((ids) => ids.map((id) => ({ id }))) as [

@@ -12,9 +12,10 @@ import { portIsFree } from '../../platform/process/ports.ts';
 import { ProcessRecord } from '../../platform/process/process-record.ts';
 import { findEngines, type RuntimeChoice } from '../../platform/render/engines.ts';
 import { FarmError } from '../../protocol/errors.ts';
-import type { NodeId, VerifierId } from '../../protocol/ids.ts';
+import type { Bytes32, NodeId, VerifierId } from '../../protocol/ids.ts';
 import type { VerifierConfig } from '../../verifier/config.ts';
 import type { WorkerConfig } from '../../worker/config.ts';
+import { loadAccountsKey } from './accounts-key.ts';
 import {
   type FarmFolder,
   type FarmSecrets,
@@ -62,6 +63,8 @@ export type FarmOptions = {
   databaseUrl?: string | undefined;
   /** A bucket with its key in place of the folder of blobs. */
   blobsUrl?: string | undefined;
+  /** Encrypts the keys of accounts, in place of the one in the data folder. */
+  accountsKey?: Bytes32 | undefined;
   /** Which of the machine's engines are used; both kinds when left out. */
   runtime?: RuntimeChoice | undefined;
   /** Lets `runtime: 'synthetic'` work, for load tests; a farm of people never sets it. */
@@ -207,6 +210,7 @@ async function startParts(
     logLevel: options.logLevel ?? 'info',
   };
   const { chainId: _ours, ...contracts } = deployment;
+  const masterKey = options.accountsKey ?? (await loadAccountsKey(folder.root));
   await keep('coordinator', () =>
     startOwn(folder, { name: 'coordinator', entry: ownEntry('coordinator', programs) }, through, {
       config: {
@@ -237,6 +241,7 @@ async function startParts(
         natsAccountSeed: authority.account,
         coordinatorKey: secrets.coordinatorKey,
         requesterKey: secrets.requesterKey,
+        accountsKey: masterKey,
         apiKey: secrets.apiKey,
         databaseUrl: options.databaseUrl,
         blobsUrl: options.blobsUrl,

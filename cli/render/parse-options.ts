@@ -30,11 +30,15 @@ export function parseSamples(text: string): number {
   return samples;
 }
 
-/** Token amounts with up to six decimals, as people write them. */
 export function parseBudget(text: string): bigint {
+  return parseAmount('--budget', text);
+}
+
+/** Token amounts with up to six decimals, as people write them. */
+export function parseAmount(option: string, text: string): bigint {
   const match = /^(\d{1,20})(?:\.(\d{1,6}))?$/.exec(text);
   if (match === null)
-    throw new FarmError('USAGE', `--budget ${text}: an amount of TESS such as 2.5`, { kept });
+    throw new FarmError('USAGE', `${option} ${text}: an amount of TESS such as 2.5`, { kept });
   return BigInt(match[1] ?? '0') * 1_000_000n + BigInt((match[2] ?? '').padEnd(6, '0'));
 }
 

@@ -13,9 +13,11 @@ import { ProgressLine } from '../progress-line.ts';
 import type { Terminal } from '../terminal.ts';
 import { requireBlendFile } from './check-blend.ts';
 import { type FrameFiles, followJob } from './follow-job.ts';
+import { openWallet } from './open-wallet.ts';
 import { parseFrames } from './parse-frames.ts';
 import { formatTokens, parseBudget, parseSamples, parseSharing, parseTiles } from './parse-options.ts';
 import { parseOutput } from './parse-output.ts';
+import { submitFromWallet } from './submit-from-wallet.ts';
 import { submitScene } from './submit-scene.ts';
 
 export type RenderOptions = {
@@ -31,6 +33,7 @@ export type RenderOptions = {
   maxNodes?: string;
   pool?: string;
   previewFirst?: boolean;
+  wallet?: string;
   engine: string;
   device: 'any' | 'cpu' | 'gpu';
   out?: string;
@@ -63,6 +66,7 @@ export async function renderCommand(
     device: options.device,
   };
   await requireBlendFile(scene);
+  const key = options.wallet === undefined ? null : await openWallet(options.wallet, terminal);
   const wanted = options.movie !== undefined || options.contactSheet === true;
   // The libraries for pictures are large; who wants frames only starts without them.
   const looks = wanted ? await loadLooks() : undefined;
@@ -75,7 +79,10 @@ export async function renderCommand(
   const submitted = await submitScene(client, scene, options.root, signal);
   for (const warning of submitted.summary?.warnings ?? []) terminal.say(`warning: ${warning}`);
   const request: JobRequest = { scene: submitted.scene, name: basename(scene), ...choices };
-  const job = await client.submitJob(request, signal);
+  const job =
+    key === null
+      ? await client.submitJob(request, signal)
+      : await submitFromWallet(client, request, key, terminal);
   terminal.say(describe(job));
 
   if (options.wait !== true && !wanted && !farm.temporary) {

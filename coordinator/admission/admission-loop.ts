@@ -8,6 +8,7 @@ import { backoffMs, pause } from '../../platform/wait.ts';
 import { ERRORS, FarmError, toFarmError } from '../../protocol/errors.ts';
 import type { JobId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
+import { Rounds } from '../rounds.ts';
 import { wholeSpec } from '../splitting/frame-runs.ts';
 import {
   admitJob,
@@ -20,9 +21,6 @@ import {
 } from './admissions.ts';
 import { describeFinding, type Finding } from './judge-strips.ts';
 import { tryScene } from './try-scene.ts';
-
-/** For what no event announced (a job whose last batch was closed after it had ended). */
-const LOOK_AGAIN_MS = 2_000;
 
 const MINUTE_MS = 60_000;
 
@@ -43,8 +41,7 @@ export class AdmissionLoop {
   readonly #asking = new Mutex();
   readonly #failures = new Map<JobId, number>();
   #trials = 0;
-  #woken = false;
-  #nudge: (() => void) | undefined;
+  readonly #rounds = new Rounds();
 
   /** `onDecided`: a job can be paid now, or was ended. */
   constructor(context: CoordinatorContext, onDecided: () => void) {
@@ -54,23 +51,19 @@ export class AdmissionLoop {
 
   /** There may be a new job. */
   wake(): void {
-    this.#woken = true;
-    this.#nudge?.();
+    this.#rounds.wake();
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      this.#woken = false;
-      let decided = false;
-      try {
-        decided = await this.#next(signal);
-      } catch (error) {
-        if (signal.aborted) return;
-        this.#context.log.warn({ err: error }, 'the admission of a job could not go on; trying again');
-      }
-      if (decided) this.#onDecided();
-      if (!decided && !this.#woken) await this.#wait(signal);
-    }
+    await this.#rounds.run(
+      () => this.#next(signal),
+      {
+        onMoved: this.#onDecided,
+        log: this.#context.log,
+        trouble: 'the admission of a job could not go on; trying again',
+      },
+      signal,
+    );
   }
 
   /** What a trial says, for somebody who waits for it; written down like that of a job. */
@@ -105,7 +98,7 @@ export class AdmissionLoop {
       if (ERRORS[code].retryable && failures + 1 < tries.length) {
         this.#failures.set(job.id, failures + 1);
         await pause(backoffMs(failures), signal);
-        this.#woken = true;
+        this.#rounds.wake();
         return false;
       }
       this.#failures.delete(job.id);
@@ -145,12 +138,5 @@ export class AdmissionLoop {
     });
     await keepFinding(this.#context, trial, finding);
     return finding;
-  }
-
-  async #wait(signal: AbortSignal): Promise<void> {
-    const ending = new AbortController();
-    this.#nudge = () => ending.abort();
-    await pause(LOOK_AGAIN_MS, AbortSignal.any([signal, ending.signal]));
-    this.#nudge = undefined;
   }
 }

@@ -14,8 +14,9 @@ import { FarmError } from '../../protocol/errors.ts';
 import { API_BASE, disputeRequestSchema, type FarmInfo, frameParameterSchema } from '../../protocol/http.ts';
 import { batchIdSchema, digestSchema, jobIdSchema, nodeIdSchema } from '../../protocol/ids.ts';
 import { accountSchema, jobRequestSchema, sceneManifestSchema } from '../../protocol/job.ts';
-import { accountLimitSchema, poolsSchema } from '../../protocol/sharing.ts';
+import { accountChangeSchema, poolsSchema } from '../../protocol/sharing.ts';
 import { SIGN_IN_PATH, signInSchema } from '../../protocol/sign-in.ts';
+import { quoteRequestSchema, signedJobSchema } from '../../protocol/wallet.ts';
 import type { AdmissionLoop } from '../admission/admission-loop.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { Readiness } from '../observing/readiness.ts';
@@ -26,9 +27,10 @@ import { SignInDesk } from '../sign-in/sign-in.ts';
 import { inspectJob } from '../submission/inspect-job.ts';
 import { submitJob } from '../submission/jobs.ts';
 import type { Scenes } from '../submission/scenes.ts';
+import { quoteForWallet, submitSigned } from '../submission/wallet-jobs.ts';
 import { receiptsOfBatch, sceneManifest } from './audit-views.ts';
 import { streamJobEvents } from './job-events.ts';
-import { setAccountLimit, setPools } from './sharing.ts';
+import { accountView, changeAccount, setPools } from './sharing.ts';
 import { verifierViews } from './verifier-views.ts';
 import { batchView, batchViews, frameDetail, frameViews, jobView, jobViews, nodeViews } from './views.ts';
 import { whyView } from './why-view.ts';
@@ -99,6 +101,16 @@ export function createApp(
     onProgress();
     sendJson(response, await jobView(context, id), 201);
   });
+  app.post(`${API_BASE}/quotes`, person, json, async (request, response) => {
+    const asked = parseBody(quoteRequestSchema, request);
+    sendJson(response, await quoteForWallet(context, scenes, asked, signal));
+  });
+  app.post(`${API_BASE}/quotes/:job/accept`, person, json, async (request, response) => {
+    const id = parseParameter(jobIdSchema, request, 'job');
+    await submitSigned(context, scenes, id, parseBody(signedJobSchema, request), signal);
+    onProgress();
+    sendJson(response, await jobView(context, id), 201);
+  });
   app.get(`${API_BASE}/jobs`, person, async (request, response) => {
     const canaries = request.query['canaries'] === 'true';
     sendJson(response, await jobViews(context, { canaries }));
@@ -162,9 +174,11 @@ export function createApp(
   });
   app.put(`${API_BASE}/accounts/:account`, person, json, async (request, response) => {
     const name = parseParameter(accountSchema, request, 'account');
-    const { maxNodes } = parseBody(accountLimitSchema, request);
-    sendJson(response, await setAccountLimit(context, name, maxNodes));
+    sendJson(response, await changeAccount(context, name, parseBody(accountChangeSchema, request)));
     onProgress();
+  });
+  app.get(`${API_BASE}/accounts/:account`, person, async (request, response) => {
+    sendJson(response, await accountView(context, parseParameter(accountSchema, request, 'account')));
   });
 
   app.use((request, _response, next) =>

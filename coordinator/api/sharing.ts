@@ -1,7 +1,9 @@
-/** What an operator says about sharing the farm: pools of nodes, and the most nodes of an account. */
+/** What an operator says about sharing the farm: pools of nodes, and what an account may have and spend. */
 import { FarmError } from '../../protocol/errors.ts';
 import type { NodeId } from '../../protocol/ids.ts';
-import type { AccountView } from '../../protocol/sharing.ts';
+import type { AccountChange, AccountView } from '../../protocol/sharing.ts';
+import { giveKey } from '../accounts/account-keys.ts';
+import { moneyOf, spendingOf } from '../accounts/spending.ts';
 import type { CoordinatorContext } from '../context.ts';
 
 /** Not for a node to say of itself: a stranger would name any pool. */
@@ -22,16 +24,39 @@ export async function setPools(
     });
 }
 
-/** Null: any number. What the account has now is not taken away; it gets no more. */
-export async function setAccountLimit(
-  { db }: CoordinatorContext,
+/** What its nodes work on now is not taken away by a lower limit, nor is money that is promised by a lower cap. */
+export async function changeAccount(
+  context: CoordinatorContext,
   name: string,
-  maxNodes: number | null,
+  { maxNodes, capPerJob, capInAll, ownKey }: AccountChange,
 ): Promise<AccountView> {
-  await db
-    .insertInto('accounts')
-    .values({ name, max_nodes: maxNodes })
-    .onConflict((conflict) => conflict.column('name').doUpdateSet({ max_nodes: maxNodes }))
-    .execute();
-  return { name, maxNodes };
+  await context.db.transaction().execute(async (tx) => {
+    await tx
+      .insertInto('accounts')
+      .values({ name })
+      .onConflict((conflict) => conflict.column('name').doNothing())
+      .execute();
+    const changes = {
+      ...(maxNodes !== undefined && { max_nodes: maxNodes }),
+      ...(capPerJob !== undefined && { cap_per_job: capPerJob?.toString() ?? null }),
+      ...(capInAll !== undefined && { cap_in_all: capInAll?.toString() ?? null }),
+    };
+    if (Object.keys(changes).length > 0)
+      await tx.updateTable('accounts').set(changes).where('name', '=', name).execute();
+    if (ownKey === true) await giveKey(context, tx, name);
+  });
+  return await accountView(context, name);
+}
+
+/** Any name is an account's, whether somebody has used it or not. */
+export async function accountView({ db }: CoordinatorContext, name: string): Promise<AccountView> {
+  const row = await db.selectFrom('accounts').selectAll().where('name', '=', name).executeTakeFirst();
+  return {
+    name,
+    maxNodes: row?.max_nodes ?? null,
+    capPerJob: moneyOf(row?.cap_per_job),
+    capInAll: moneyOf(row?.cap_in_all),
+    address: row?.address ?? null,
+    ...(await spendingOf(db, name)),
+  };
 }

@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { sql } from 'kysely';
 import { EMBEDDED_CHAIN_ID } from '../../platform/chain/embedded.ts';
 import { runtimeFor } from '../../platform/checking/runtime-for.ts';
-import { pause } from '../../platform/wait.ts';
 import { isFarmError, toFarmError } from '../../protocol/errors.ts';
 import type { Address, BatchId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
+import { Rounds } from '../rounds.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import { wholeSpec } from '../splitting/frame-runs.ts';
 import { batchReceipts } from '../verification/build-challenge.ts';
@@ -20,9 +20,6 @@ import { makeCanary } from './make-canary.ts';
 import { planCanary, type Random, rollCanary } from './plan-canary.ts';
 import { plantCanary } from './plant-canary.ts';
 import { type Doubtful, lookAgain, nextDoubtful, noteRecheck } from './recheck-word.ts';
-
-/** For what no event announced. */
-const LOOK_AGAIN_MS = 2_000;
 
 /** Rendering four tiles takes less; a canary that takes so long would come when its job is forgotten. */
 const TIMEOUT_MS = 15 * 60_000;
@@ -47,8 +44,7 @@ export class CanaryLoop {
   /** Caught verifiers whose stake was looked at since. */
   readonly #lookedAt = new Set<string>();
   #made = 0;
-  #woken = false;
-  #nudge: (() => void) | undefined;
+  readonly #rounds = new Rounds();
 
   /** `onProgress`: a batch was made, or can be moved on. */
   constructor(
@@ -62,26 +58,22 @@ export class CanaryLoop {
   }
 
   wake(): void {
-    this.#woken = true;
-    this.#nudge?.();
+    this.#rounds.wake();
   }
 
   async run(signal: AbortSignal): Promise<void> {
     const { log, chain, config } = this.#context;
     if (config.canaryShare > 0 && chain.chainId !== EMBEDDED_CHAIN_ID)
       log.warn('canaries are planted on the embedded chain only: elsewhere they would cost real money');
-    while (!signal.aborted) {
-      this.#woken = false;
-      let moved = false;
-      try {
-        moved = await this.round(signal);
-      } catch (error) {
-        if (signal.aborted) return;
-        log.warn({ err: error }, 'canaries could not go on; trying again');
-      }
-      if (moved) this.#onProgress();
-      if (!moved && !this.#woken) await this.#wait(signal);
-    }
+    await this.#rounds.run(
+      () => this.round(signal),
+      {
+        onMoved: this.#onProgress,
+        log,
+        trouble: 'canaries could not go on; trying again',
+      },
+      signal,
+    );
   }
 
   /** The next thing to do; false where there is none. */
@@ -196,12 +188,5 @@ export class CanaryLoop {
   #options(signal: AbortSignal): { niceness: number | undefined; signal: AbortSignal } {
     const niceness = this.#context.config.trialGivesWayMs === 0 ? undefined : NICENESS;
     return { niceness, signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]) };
-  }
-
-  async #wait(signal: AbortSignal): Promise<void> {
-    const ending = new AbortController();
-    this.#nudge = () => ending.abort();
-    await pause(LOOK_AGAIN_MS, AbortSignal.any([signal, ending.signal]));
-    this.#nudge = undefined;
   }
 }

@@ -16,11 +16,15 @@ import type {
 import type { Admission, FrameView, JobSpec, JobState, SceneManifest } from '../../protocol/job.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
 import type { BatchState, Outcome, VerifierRole } from '../../protocol/verdict.ts';
+import type { WalletSignatures } from '../../protocol/wallet.ts';
 import type { Finding } from '../admission/judge-strips.ts';
 import type { FrameRun } from '../splitting/frame-runs.ts';
 
 /** Receipts are stored as they travel: money as text. */
 export type StoredReceipt = Record<string, unknown>;
+
+/** The rest of a wallet's terms is in columns of the job. */
+export type StoredWalletTerms = { permitNonce: string; signatures: WalletSignatures };
 
 /** `unverified`: its picture is here and nobody has checked it yet; it may be replaced. */
 export type FrameState = FrameView['state'];
@@ -66,6 +70,10 @@ type Tables = {
     max_nodes: number | null;
     pool: string | null;
     share_base: number | null;
+    /** Whose money it is; null: the farm's own account's. */
+    requester: Address | null;
+    /** Null unless that is a wallet whose key only its owner has: what it signed. */
+    wallet_terms: JSONColumnType<StoredWalletTerms> | null;
     /** Null: its frames are in its spec, and all of its tasks are rows. */
     frame_runs: JSONColumnType<FrameRun[]> | null;
     frames_total: Generated<number>;
@@ -77,7 +85,16 @@ type Tables = {
     frames_done: Generated<number>;
   };
   canaries: { batch_id: BatchId; beside: BatchId; bad: boolean; planted_at: Date };
-  accounts: { name: string; max_nodes: number | null; share_base: number | null };
+  accounts: {
+    name: string;
+    max_nodes: number | null;
+    share_base: number | null;
+    /** Its own on the chain, and the key of it, encrypted; null: its jobs are paid from the farm's account. */
+    address: Address | null;
+    sealed_key: string | null;
+    cap_per_job: string | null;
+    cap_in_all: string | null;
+  };
   node_time: { account: string; job_id: JobId | null; ms: number; tasks: number };
   scene_trials: {
     scene: Digest;

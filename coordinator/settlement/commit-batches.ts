@@ -2,7 +2,9 @@
 import { MAX_COMMITS_PER_TX, type SignedCommit } from '../../platform/chain/chain.ts';
 import { jobKey } from '../../platform/chain/keys.ts';
 import { isFarmError } from '../../protocol/errors.ts';
+import type { JobId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
+import { endJob } from '../scheduling/end-job.ts';
 import { relayEnrolment } from '../scheduling/enrolment.ts';
 import { applyOutcome, type BatchRow, UNCLEAR, UNJUDGED } from './apply-outcome.ts';
 import { openEscrow } from './job-escrow.ts';
@@ -25,6 +27,8 @@ export async function commitBatches(
     // Signed for a contract of before: nobody's fault, and nobody can pay it.
     else await applyOutcome(context, batch, UNJUDGED);
   }
+  const unpaid = new Set<JobId>();
+  const waiting = new Set<JobId>();
   for (const jobId of new Set(signed.map((batch) => batch.job_id))) {
     if ((await context.chain.job(jobKey(jobId), signal)).state !== 'none') continue;
     // The embedded chain was killed before it wrote the job down: the same job is opened again under the same key.
@@ -33,10 +37,25 @@ export async function commitBatches(
       .selectAll()
       .where('id', '=', jobId)
       .executeTakeFirstOrThrow();
-    await openEscrow(context, job, signal);
+    try {
+      await openEscrow(context, job, signal);
+    } catch (error) {
+      if (isFarmError(error, 'ACCOUNT_KEY_LOCKED')) {
+        context.log.error({ err: error, jobId }, 'a job cannot be opened again; its batches wait');
+        waiting.add(jobId);
+        continue;
+      }
+      if (job.wallet_terms === null || !isFarmError(error, 'CHAIN_REVERTED')) throw error;
+      // What a wallet signed is good once, and the farm cannot sign for it again: no others are to wait for this.
+      const reason = `the chain lost the job's money, and the escrow does not take it again: ${error.message}`;
+      await context.db.transaction().execute((tx) => endJob(context, tx, jobId, 'failed', reason));
+      unpaid.add(jobId);
+    }
   }
-  for (let start = 0; start < signed.length; start += MAX_COMMITS_PER_TX) {
-    const together = signed.slice(start, start + MAX_COMMITS_PER_TX);
+  const paid = signed.filter(({ job_id: id }) => !unpaid.has(id) && !waiting.has(id));
+  for (const batch of signed) if (unpaid.has(batch.job_id)) await applyOutcome(context, batch, UNJUDGED);
+  for (let start = 0; start < paid.length; start += MAX_COMMITS_PER_TX) {
+    const together = paid.slice(start, start + MAX_COMMITS_PER_TX);
     try {
       await context.chain.commitMany(together.map(signedCommit), signal);
     } catch (error) {

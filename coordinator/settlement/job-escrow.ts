@@ -1,5 +1,7 @@
 /** A job's money: into the escrow before any work, what is left of it back at the end. */
 import type { Selectable } from 'kysely';
+import type { ChainJob, OpenJobTerms, SignedPermit } from '../../platform/chain/chain.ts';
+import { EMBEDDED_CHAIN_ID } from '../../platform/chain/embedded.ts';
 import { jobKey } from '../../platform/chain/keys.ts';
 import {
   addressOf,
@@ -10,6 +12,8 @@ import {
   tokenDomain,
 } from '../../platform/chain/signing.ts';
 import { FarmError } from '../../protocol/errors.ts';
+import type { Address, Signature } from '../../protocol/ids.ts';
+import { keyOf } from '../accounts/account-keys.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmTables } from '../database/schema.ts';
 import { endEmptyBatches } from './open-batch.ts';
@@ -17,8 +21,8 @@ import { endEmptyBatches } from './open-batch.ts';
 export type JobRow = Selectable<FarmTables['jobs']>;
 
 /**
- * Opens the escrow of a job unless the chain has it already, then lets the job begin. The managed account signs terms
- * and permit, so the transaction can pull exactly this budget for exactly this job.
+ * Opens the escrow of a job unless the chain has it already, then lets the job begin. Who pays signs terms and permit, so
+ * the transaction can pull exactly this budget for exactly this job.
  */
 export async function openEscrow(
   context: CoordinatorContext,
@@ -28,29 +32,15 @@ export async function openEscrow(
   const { chain, db, clock, events } = context;
   const key = jobKey(job.id);
   let txHash: string | null = null;
-  if ((await chain.job(key, signal)).state === 'none') {
-    const requesterKey = context.secrets.requesterKey as string as PrivateKey;
-    const requester = addressOf(requesterKey);
-    const budget = BigInt(job.quote);
-    await fundTestAccount(context, requester, budget, signal);
-    const deadline = Math.floor(job.deadline_at.getTime() / 1000);
-    const terms = { requester, jobKey: key, budget, maxTaskPrice: BigInt(job.max_task_price), deadline };
-    const permit = signPermit(
-      tokenDomain(chain.chainId, chain.tokenAddress),
-      {
-        owner: requester,
-        spender: chain.escrowAddress,
-        value: budget,
-        nonce: await chain.permitNonce(requester, signal),
-        deadline,
-      },
-      requesterKey,
-    );
-    const signature = signOpenJob(escrowDomain(chain.chainId, chain.escrowAddress), terms, requesterKey);
+  const onChain = await chain.job(key, signal);
+  if (onChain.state === 'none') {
+    const { terms, signature, permit } = await signedTerms(context, job, signal);
     const write = await chain.openJob(terms, signature, permit, signal);
-    await chain.waitUntilFunded(write.blockNumber, signal);
+    // What a wallet signed is good once: a chain that forgot it could not be given it again.
+    if (job.wallet_terms !== null) await chain.waitUntilDurable(write.blockNumber, signal);
+    else await chain.waitUntilFunded(write.blockNumber, signal);
     txHash = write.txHash;
-  }
+  } else if (job.requester !== null) requireOurs(job, job.requester, onChain);
   const now = new Date(clock.now());
   await db.transaction().execute(async (tx) => {
     const opened = await tx
@@ -65,6 +55,75 @@ export async function openEscrow(
       .executeTakeFirst();
     if (opened !== undefined) await events.add(tx, job.id, { type: 'job.funded', txHash }, now);
   });
+}
+
+type SignedTerms = { terms: OpenJobTerms; signature: Signature; permit: SignedPermit };
+
+/** With what a wallet signed, or signed now for an account whose key is here. */
+async function signedTerms(
+  context: CoordinatorContext,
+  job: JobRow,
+  signal: AbortSignal,
+): Promise<SignedTerms> {
+  const { chain } = context;
+  const budget = BigInt(job.quote);
+  const deadline = Math.floor(job.deadline_at.getTime() / 1000);
+  const termsFor = (requester: Address): OpenJobTerms => {
+    return { requester, jobKey: jobKey(job.id), budget, maxTaskPrice: BigInt(job.max_task_price), deadline };
+  };
+  if (job.wallet_terms !== null && job.requester !== null) {
+    const { openJob: signature, permit } = job.wallet_terms.signatures;
+    if (chain.chainId === EMBEDDED_CHAIN_ID) await fundTestAccount(context, job.requester, budget, signal);
+    const terms = termsFor(job.requester);
+    return { terms, signature, permit: { value: budget, deadline, signature: permit } };
+  }
+  const key = await payingKey(context, job);
+  const requester = addressOf(key);
+  await fundTestAccount(context, requester, budget, signal);
+  const terms = termsFor(requester);
+  const permit = signPermit(
+    tokenDomain(chain.chainId, chain.tokenAddress),
+    {
+      owner: requester,
+      spender: chain.escrowAddress,
+      value: budget,
+      nonce: await chain.permitNonce(requester, signal),
+      deadline,
+    },
+    key,
+  );
+  const signature = signOpenJob(escrowDomain(chain.chainId, chain.escrowAddress), terms, key);
+  return { terms, signature, permit };
+}
+
+/** Of the account that was said to pay when the job was taken: no other may in its place. */
+async function payingKey({ secrets, db }: CoordinatorContext, job: JobRow): Promise<PrivateKey> {
+  if (job.requester === null) return secrets.requesterKey as string as PrivateKey;
+  const key = await keyOf({ secrets }, db, job.account);
+  if (key !== null && addressOf(key) === job.requester) return key;
+  throw new FarmError(
+    'ACCOUNT_KEY_LOCKED',
+    `the account ${job.account} has not the key of ${job.requester}`,
+    {
+      kept: 'the job waits, no money moved',
+    },
+  );
+}
+
+/** Who knows a job's name before it is opened can open one of that name with less money in it, or with nobody's. */
+function requireOurs(job: JobRow, requester: Address, onChain: ChainJob): void {
+  const same =
+    onChain.requester === requester &&
+    onChain.budget >= BigInt(job.quote) &&
+    onChain.maxTaskPrice === BigInt(job.max_task_price) &&
+    // Later than this nothing is paid: nodes would work for nothing.
+    onChain.deadline >= Math.floor(job.deadline_at.getTime() / 1_000);
+  if (same) return;
+  throw new FarmError(
+    'CHAIN_REVERTED',
+    `a job of this name was opened by ${onChain.requester} with ${onChain.budget} units, not with what ${requester} signed`,
+    { kept: 'nothing was rendered' },
+  );
 }
 
 /** Closes the escrow of an ended job whose batches are all settled; the rest goes back to the artist's account. */

@@ -1,19 +1,15 @@
 /** The money's own loop: opens escrows, settles batches, closes escrows, until told to stop. */
-import { pause } from '../../platform/wait.ts';
 import { isChainTrouble, isFarmError } from '../../protocol/errors.ts';
 import type { CoordinatorContext } from '../context.ts';
+import { Rounds } from '../rounds.ts';
 import { endJob } from '../scheduling/end-job.ts';
 import { closeEscrow, type JobRow, openEscrow } from './job-escrow.ts';
 import { settleBatches } from './settle-batches.ts';
 
-/** A look at everything unsettled at least this often, for what no event announced (a chain that came back). */
-const LOOK_AGAIN_MS = 2_000;
-
 export class SettlementLoop {
   readonly #context: CoordinatorContext;
   readonly #onProgress: () => void;
-  #woken = false;
-  #nudge: (() => void) | undefined;
+  readonly #rounds = new Rounds();
 
   /** `onProgress` is called after steps that give others something to do. */
   constructor(context: CoordinatorContext, onProgress: () => void) {
@@ -23,31 +19,19 @@ export class SettlementLoop {
 
   /** Something changed: look now rather than at the next interval. */
   wake(): void {
-    this.#woken = true;
-    this.#nudge?.();
+    this.#rounds.wake();
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      this.#woken = false;
-      let moved = false;
-      try {
-        moved = await this.#round(signal);
-      } catch (error) {
-        if (signal.aborted) return;
-        // Nothing is lost: every step is chosen anew from what the chain says.
-        this.#context.log.warn({ err: error }, 'settlement could not go on; trying again');
-      }
-      if (moved) this.#onProgress();
-      if (!moved && !this.#woken) await this.#wait(signal);
-    }
-  }
-
-  async #wait(signal: AbortSignal): Promise<void> {
-    const ending = new AbortController();
-    this.#nudge = () => ending.abort();
-    await pause(LOOK_AGAIN_MS, AbortSignal.any([signal, ending.signal]));
-    this.#nudge = undefined;
+    await this.#rounds.run(
+      () => this.#round(signal),
+      {
+        onMoved: this.#onProgress,
+        log: this.#context.log,
+        trouble: 'settlement could not go on; trying again',
+      },
+      signal,
+    );
   }
 
   async #round(signal: AbortSignal): Promise<boolean> {

@@ -84,6 +84,8 @@ const OPEN_JOB = typed<OpenJobTerms>('OpenJob', [
 export const signOpenJob = OPEN_JOB.sign;
 /** Who signed these terms, or null when the signature is no signature. */
 export const recoverOpenJobSigner = OPEN_JOB.recover;
+/** The same for a wallet elsewhere to sign. */
+export const openJobTypedData = OPEN_JOB.typedData;
 
 const COMMIT = typed<CommitTerms>('Commit', [
   ['bytes32', 'jobKey'],
@@ -178,8 +180,19 @@ export function signPermit(domain: SigningDomain, permit: PermitTerms, key: Priv
 }
 /** Who signed this permit, or null when the signature is no signature. */
 export const recoverPermitSigner = PERMIT.recover;
+/** The same for a wallet elsewhere to sign. */
+export const permitTypedData = PERMIT.typedData;
+
+/** EIP-712 data as `eth_signTypedData_v4` takes it: numbers are decimal strings. */
+export type TypedData = {
+  types: Record<string, { name: string; type: string }[]>;
+  primaryType: string;
+  domain: Record<string, unknown>;
+  message: Record<string, unknown>;
+};
 
 type Typed<Terms> = {
+  typedData(domain: SigningDomain, terms: Terms): TypedData;
   sign(domain: SigningDomain, terms: Terms, key: PrivateKey): Signature;
   recover(domain: SigningDomain, terms: Terms, signature: Signature): Address | null;
 };
@@ -190,10 +203,13 @@ function typed<Terms extends Record<string, unknown>>(
   fields: readonly (readonly [type: string, name: keyof Terms & string])[],
   toValue: (terms: Terms) => Record<string, unknown> = (terms) => terms,
 ): Typed<Terms> {
-  const encoder = new TypedDataEncoder({ [name]: fields.map(([type, field]) => ({ type, name: field })) });
+  const types = { [name]: fields.map(([type, field]) => ({ type, name: field })) };
+  const encoder = new TypedDataEncoder(types);
   const digest = (domain: SigningDomain, terms: Terms): Bytes32 =>
     keccak256(concat(['0x1901', separatorOf(domain), encoder.hash(toValue(terms))])) as Bytes32;
   return {
+    typedData: (domain, terms) =>
+      TypedDataEncoder.getPayload(domain, types, toValue(terms)) as unknown as TypedData,
     sign: (domain, terms, key) => new SigningKey(key).sign(digest(domain, terms)).serialized as Signature,
     recover(domain, terms, signature) {
       try {

@@ -14,6 +14,7 @@ function fakeTerminal(): Terminal & { said: string[]; results: string[] } {
     err: { write: (text) => said.push(text) },
     say: (text) => void said.push(text),
     result: (text) => void results.push(text),
+    askSecret: async () => null,
     environment: {},
     now: () => 0,
     signal: new AbortController().signal,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { setAccountLimit, setPools } from '../../coordinator/api/sharing.ts';
+import { changeAccount, setPools } from '../../coordinator/api/sharing.ts';
 import { whyView } from '../../coordinator/api/why-view.ts';
 import { Dispatcher } from '../../coordinator/scheduling/dispatcher.ts';
 import { publishQueued } from '../../coordinator/scheduling/publish-queued.ts';
@@ -50,13 +50,13 @@ describe('what an operator says', () => {
     expect((await why(job.id)).nodes).toContainEqual(
       expect.objectContaining({ stand: 'free', ids: [node.id] }),
     );
-    await setAccountLimit(farm.context, 'films', 1);
+    await changeAccount(farm.context, 'films', { maxNodes: 1 });
     await giveTo(farm, await farm.addNode(), job.tiles[0] as TaskRow);
     expect((await why(job.id)).nodes).toContainEqual({
       ...{ stand: 'account-limit', ids: [node.id] },
       text: 'the account films may have 1 node at once, and has them',
     });
-    await setAccountLimit(farm.context, 'films', null);
+    await changeAccount(farm.context, 'films', { maxNodes: null });
     expect((await why(job.id)).nodes).toContainEqual(
       expect.objectContaining({ stand: 'free', ids: [node.id] }),
     );

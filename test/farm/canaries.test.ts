@@ -13,7 +13,7 @@ import { adversary, startTestFarm, type TestFarm } from '../support/farm.ts';
 const { signal } = new AbortController();
 const TESS = 1_000_000n;
 
-describe('a farm that plants canaries, with verifiers of whom two do not look', { timeout: 300_000 }, () => {
+describe('a farm that plants canaries, with verifiers of whom two do not look', { timeout: 900_000 }, () => {
   let folder: string;
   let farm: TestFarm;
 

@@ -89,8 +89,10 @@ describe('a farm that is watched', { timeout: 300_000 }, () => {
     const files = [join(farm.folder.root, 'secrets.json'), natsKeysFile(farm.folder)];
     const secrets: ReturnType<typeof secretsIn> = [];
     for (const file of files) secrets.push(...secretsIn(JSON.parse(await readFile(file, 'utf8'))));
-    // apiKey, two keys of accounts, two of nodes, of each verifier two keys and its draws, and what signs tokens.
-    expect(secrets.length).toBeGreaterThanOrEqual(14);
+    const masterKey = (await readFile(join(farm.folder.root, 'accounts.key'), 'utf8')).trim();
+    secrets.push({ at: 'accounts.key', value: masterKey.slice(2) });
+    // The master key of accounts, apiKey, two keys of accounts, two of nodes, of each verifier two keys and its draws, and what signs tokens.
+    expect(secrets.length).toBeGreaterThanOrEqual(15);
     const texts = await logs();
     expect([...texts.keys()]).toEqual(
       expect.arrayContaining([

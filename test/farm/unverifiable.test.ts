@@ -46,7 +46,9 @@ describe('a scene that is another picture at every render', () => {
       Array.from({ length: 5 }, () => ({ state: 'pending', picture: null })),
     );
     const [node] = await farm.client.nodes(signal);
-    expect(node).toMatchObject({ state: 'online', earned: 0n, tasksForfeited: 0 });
+    expect(node).toMatchObject({ earned: 0n, tasksForfeited: 0 });
+    // It is not blamed; on a busy machine it may have been silent for a moment.
+    expect(node?.state).not.toBe('quarantined');
     // Known now: nothing of it is taken again.
     await expect(farm.submit(scene)).rejects.toMatchObject({
       code: 'SCENE_UNVERIFIABLE',
