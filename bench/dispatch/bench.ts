@@ -10,9 +10,10 @@ import { MAX_RUN } from '../../protocol/messages.ts';
 import { startPostgres } from '../../test/support/postgres.ts';
 import { type Goal, goal, type Report, type Row, thisMachine } from '../lib/report.ts';
 import type { Load } from './driver-messages.ts';
-import { startDriver } from './drivers.ts';
-import { startDispatchFarm } from './farm.ts';
+import { type Driver, startDriver } from './drivers.ts';
+import { type DispatchFarm, startDispatchFarm } from './farm.ts';
 import { type Measured, measure } from './measure.ts';
+import { measureTakeOver } from './measure-take-over.ts';
 import { type PreparedChain, prepareChain } from './prepare-chain.ts';
 
 const NODES = 1_500;
@@ -37,7 +38,7 @@ const CASES: readonly Case[] = [
   { name: 'one job', database: 'postgres', jobs: 1, framesEach: 40_000, load: AS_MANY_AS_POSSIBLE },
   { name: 'half of that', database: 'postgres', jobs: 1, framesEach: 40_000, load: 'half' },
   { name: '200 jobs', database: 'postgres', jobs: 200, framesEach: 200, load: AS_MANY_AS_POSSIBLE },
-  { name: 'backlog', database: 'postgres', jobs: 2, framesEach: 100_000, load: AS_MANY_AS_POSSIBLE },
+  { name: 'backlog', database: 'postgres', jobs: 10, framesEach: 100_000, load: AS_MANY_AS_POSSIBLE },
   {
     name: 'one by one',
     database: 'postgres',
@@ -56,8 +57,9 @@ export async function run(signal: AbortSignal, say: Say, { profile, only }: Opti
   await using _folder = { [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
   say(`registering ${NODES} nodes`);
   const prepared = await prepareChain(folder, { nodes: NODES, deviceClass: ENGINE.deviceClass }, signal);
+  const wanted = (name: string): boolean => only === undefined || only.split(',').includes(name);
   for (const one of CASES) {
-    if (only !== undefined && !only.split(',').includes(one.name)) continue;
+    if (!wanted(one.name)) continue;
     const database =
       one.database === 'postgres' ? { url: await postgres.createDatabase(), pid: postgres.pid } : undefined;
     const most = measured.get('one job')?.tasksPerSecond ?? 2 * FALLBACK_HALF;
@@ -66,8 +68,29 @@ export async function run(signal: AbortSignal, say: Say, { profile, only }: Opti
     measured.set(one.name, result);
     rows.push(result.row);
   }
-  return { bench: 'dispatch', machine: thisMachine(), goals: goalsOf(measured), rows };
+  const goals = goalsOf(measured);
+  const more: Report['more'] = [];
+  if (wanted(TAKE_OVER)) {
+    const url = await postgres.createDatabase();
+    await using farm = await startDispatchFarm({ prepared, databaseUrl: url, coordinators: 2, signal });
+    const { row, recoveredMs } = await onFarm(
+      farm,
+      prepared,
+      { name: TAKE_OVER, ...TAKE_OVER_JOBS },
+      signal,
+      say,
+      (driver) =>
+        measureTakeOver({ farm, driver, nodes: NODES, databaseUrl: url }, AS_MANY_AS_POSSIBLE, signal),
+    );
+    more.push({ title: TAKE_OVER, rows: [row] });
+    goals.push(goal('recoveredMs', recoveredMs, 5_000, 'lower'));
+  }
+  return { bench: 'dispatch', machine: thisMachine(), goals, rows, more };
 }
+
+/** Its own kind of case: two coordinators, of which one is killed. */
+const TAKE_OVER = 'one of two coordinators killed';
+const TAKE_OVER_JOBS = { jobs: 2, framesEach: 100_000 };
 
 /** Where only that case is asked for: half of what is asked for at most. */
 const FALLBACK_HALF = 1_000;
@@ -105,13 +128,27 @@ async function measureCase(
     profileFolder: profile,
     signal,
   });
+  return await onFarm(farm, prepared, { name, jobs, framesEach }, signal, say, (driver) =>
+    measure(name, { farm, driver, nodes: NODES, database: database?.pid }, load, signal),
+  );
+}
+
+/** All nodes connected and the jobs handed in, then `work`. */
+async function onFarm<T>(
+  farm: DispatchFarm,
+  prepared: PreparedChain,
+  { name, jobs, framesEach }: Pick<Case, 'name' | 'jobs' | 'framesEach'>,
+  signal: AbortSignal,
+  say: Say,
+  work: (driver: Driver) => Promise<T>,
+): Promise<T> {
   const { apiUrl, natsUrl, picture } = farm;
   const { nodes, operator } = prepared;
   await using driver = await startDriver({ apiUrl, natsUrl, nodes, operator, picture, engine: ENGINE });
   say(`${name}: ${jobs} × ${framesEach} tasks, ${NODES} nodes`);
   try {
     await farm.submit(jobs, framesEach, signal);
-    return await measure(name, { farm, driver, nodes: NODES, database: database?.pid }, load, signal);
+    return await work(driver);
   } catch (error) {
     // Its folder goes away with it.
     say((await readFile(farm.coordinatorLog, 'utf8')).slice(-LOG_TAIL));

@@ -1,5 +1,5 @@
 /** What the benchmark measures: a real message server, chain and coordinator, as `tessera up` starts them. */
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { farmFolder, loadSecrets, makeFolders } from '../../cli/farm/data-folder.ts';
@@ -44,6 +44,8 @@ export type DispatchFarm = AsyncDisposable & {
   coordinatorLog: string;
   /** By what they are: coordinator, messages. */
   processes: { coordinator: number; messages: number };
+  /** Ends the first coordinator as a power cut would; there has to be a second. */
+  killCoordinator(): void;
   /** Hands in jobs of single frames and waits until their money is there. */
   submit(jobs: number, framesEach: number, signal: AbortSignal): Promise<JobId[]>;
 };
@@ -51,6 +53,8 @@ export type DispatchFarm = AsyncDisposable & {
 export type DispatchFarmOptions = {
   prepared: PreparedChain;
   databaseUrl?: string | undefined;
+  /** Two share one Postgres, one folder of blobs and the chain's state. */
+  coordinators?: 1 | 2 | undefined;
   /** Writes the coordinator's processor profile there when it ends. */
   profileFolder?: string | undefined;
   signal: AbortSignal;
@@ -106,17 +110,28 @@ export async function startDispatchFarm(options: DispatchFarmOptions): Promise<D
       quarantineMs: 1_000,
       canaryShare: 0,
     };
-    const coordinator = await startCoordinator(folder, options.profileFolder, {
-      config,
-      secrets: {
-        natsAccountSeed: authority.account,
-        coordinatorKey: prepared.coordinatorKey as string as CoordinatorSecrets['coordinatorKey'],
-        requesterKey: secrets.requesterKey,
-        apiKey: secrets.apiKey,
-        databaseUrl: options.databaseUrl,
-      } satisfies CoordinatorSecrets,
-    });
+    const coordinatorSecrets: CoordinatorSecrets = {
+      natsAccountSeed: authority.account,
+      coordinatorKey: prepared.coordinatorKey as string as CoordinatorSecrets['coordinatorKey'],
+      requesterKey: secrets.requesterKey,
+      apiKey: secrets.apiKey,
+      databaseUrl: options.databaseUrl,
+    };
+    const start = (name: string, own: Partial<CoordinatorConfig>): Promise<Child> =>
+      startCoordinator(folder, name, options.profileFolder, {
+        config: { ...config, ...own },
+        secrets: coordinatorSecrets,
+      });
+    const coordinator = await start('coordinator', {});
     closers.push(() => coordinator.stop());
+    if (options.coordinators === 2) {
+      const dataFolder = join(root, 'second');
+      await mkdir(dataFolder);
+      // In the place of a bucket that both would have.
+      await symlink(join(folder.coordinator, 'blobs'), join(dataFolder, 'blobs'));
+      const second = await start('second', { dataFolder, httpPort: await freePort() });
+      closers.push(() => second.stop());
+    }
     const client = new FarmClient({ apiUrl, credential: secrets.apiKey });
     return {
       apiUrl,
@@ -125,6 +140,7 @@ export async function startDispatchFarm(options: DispatchFarmOptions): Promise<D
       picture: await upload(apiUrl, prepared, signal),
       coordinatorLog: join(folder.log, 'coordinator.log'),
       processes: { coordinator: coordinator.pid, messages: nats.pid },
+      killCoordinator: () => void process.kill(coordinator.pid, 'SIGKILL'),
       submit: (jobs, framesEach, until) => submitJobs(client, root, jobs, framesEach, until),
       [Symbol.asyncDispose]: close,
     };
@@ -147,14 +163,15 @@ async function upload(apiUrl: string, { nodes }: PreparedChain, signal: AbortSig
 
 async function startCoordinator(
   folder: ReturnType<typeof farmFolder>,
+  name: string,
   profileFolder: string | undefined,
   file: object,
 ): Promise<Child> {
-  const path = join(folder.run, 'coordinator.json');
+  const path = join(folder.run, `${name}.json`);
   await writeFileAtomic(path, JSON.stringify(file));
   const entry = ownEntry('coordinator', OWN_ORIGIN);
   return await startOwnProgram({
-    name: 'coordinator',
+    name,
     command: process.execPath,
     args: [
       ...(entry.endsWith('.ts') ? ['--import', import.meta.resolve('tsx')] : []),
@@ -163,7 +180,7 @@ async function startCoordinator(
       entry,
       path,
     ],
-    logFile: join(folder.log, 'coordinator.log'),
+    logFile: join(folder.log, `${name}.log`),
     cwd: packageRoot(),
   });
 }

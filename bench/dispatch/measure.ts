@@ -89,7 +89,7 @@ export async function measure(
   };
 }
 
-async function warmUp(driver: Driver, nodes: number, signal: AbortSignal): Promise<void> {
+export async function warmUp(driver: Driver, nodes: number, signal: AbortSignal): Promise<void> {
   const untilMs = performance.now() + MAX_WARM_UP_MS;
   while (performance.now() < untilMs) {
     if ((await driver.counts()).completed >= WARM_UP_TASKS_PER_NODE * nodes) return;
