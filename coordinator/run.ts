@@ -1,4 +1,5 @@
 /** Puts a coordinator together and runs it until told to stop. */
+import { setMaxListeners } from 'node:events';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Kysely } from 'kysely';
@@ -260,6 +261,8 @@ async function untilOneEnds(
 ): Promise<void> {
   const ending = new AbortController();
   const stop = AbortSignal.any([signal, ending.signal]);
+  // Every question that waits listens to it, and there are as many as members; Node.js warns of a leak from eleven on.
+  setMaxListeners(0, stop);
   const results = await Promise.allSettled(parts.map((part) => part(stop).finally(() => ending.abort())));
   const failed = results.find((result) => result.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
