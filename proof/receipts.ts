@@ -14,6 +14,7 @@ import { FarmError } from '../protocol/errors.ts';
 import type { Bytes32, Digest } from '../protocol/ids.ts';
 import type { Receipt, TaskKind } from '../protocol/receipt.ts';
 import { AbiWords, byteOf } from './abi-words.ts';
+import './keccak.ts';
 
 /** A leaf's fields in order. Texts travel as keccak-256 of their UTF-8 bytes, digests as they are. */
 export const RECEIPT_ABI_TYPES = [

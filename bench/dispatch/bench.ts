@@ -33,20 +33,23 @@ type Case = {
 
 const AS_MANY_AS_POSSIBLE: Load = { tasksPerRun: MAX_RUN, perSecond: null };
 
-/** The first is what the others are held against. */
+/**
+ * The first is what the others are held against. Each has several times what is done while it is measured: towards the end of its
+ * work a farm hands out less at a time.
+ */
 const CASES: readonly Case[] = [
-  { name: 'one job', database: 'postgres', jobs: 1, framesEach: 40_000, load: AS_MANY_AS_POSSIBLE },
-  { name: 'half of that', database: 'postgres', jobs: 1, framesEach: 40_000, load: 'half' },
-  { name: '200 jobs', database: 'postgres', jobs: 200, framesEach: 200, load: AS_MANY_AS_POSSIBLE },
+  { name: 'one job', database: 'postgres', jobs: 1, framesEach: 100_000, load: AS_MANY_AS_POSSIBLE },
+  { name: 'half of that', database: 'postgres', jobs: 1, framesEach: 100_000, load: 'half' },
+  { name: '200 jobs', database: 'postgres', jobs: 200, framesEach: 500, load: AS_MANY_AS_POSSIBLE },
   { name: 'backlog', database: 'postgres', jobs: 10, framesEach: 100_000, load: AS_MANY_AS_POSSIBLE },
   {
     name: 'one by one',
     database: 'postgres',
     jobs: 1,
-    framesEach: 20_000,
+    framesEach: 40_000,
     load: { tasksPerRun: 1, perSecond: null },
   },
-  { name: 'pglite', database: 'pglite', jobs: 1, framesEach: 20_000, load: AS_MANY_AS_POSSIBLE },
+  { name: 'pglite', database: 'pglite', jobs: 1, framesEach: 100_000, load: AS_MANY_AS_POSSIBLE },
 ];
 
 export async function run(signal: AbortSignal, say: Say, { profile, only }: Options = {}): Promise<Report> {

@@ -393,12 +393,10 @@ export class Dispatcher {
    * together (guided self-scheduling, Polychronopoulos and Kuck 1987).
    */
   #share(farm: FarmFacts): number {
-    let there = this.#held.size;
-    // Behind a full window there is more; where little is held it is all there is.
-    if (there >= MAX_HELD / 2) {
-      const left = this.#held.jobs.reduce((sum, id) => sum + (farm.jobs.get(id)?.left ?? 0), 0);
-      there = Math.max(there, left);
-    }
+    // Of a long job only a part is held, and less of it than usual just after much was taken.
+    const left = this.#held.jobs.reduce((sum, id) => sum + (farm.jobs.get(id)?.left ?? 0), 0);
+    // What the facts say is of a moment ago, which matters where little is left.
+    const there = left >= MAX_HELD ? Math.max(this.#held.size, left) : this.#held.size;
     return Math.ceil(there / (2 * Math.max(1, this.#askedMs.size)));
   }
 

@@ -1,13 +1,6 @@
 /** Signatures of requesters, operators, nodes and verifiers: EIP-712, made and checked without a connection. */
-import {
-  computeAddress,
-  concat,
-  hexlify,
-  keccak256,
-  randomBytes,
-  SigningKey,
-  TypedDataEncoder,
-} from 'ethers';
+import { computeAddress, concat, hexlify, keccak256, randomBytes, TypedDataEncoder } from 'ethers';
+import '../../proof/keccak.ts';
 import type { Address, Bytes32, Signature } from '../../protocol/ids.ts';
 import type { Outcome } from '../../protocol/verdict.ts';
 import type {
@@ -21,6 +14,7 @@ import type {
   VerifierTerms,
 } from './chain.ts';
 import { recoverSigner } from './recover-signer.ts';
+import { signHash } from './sign-hash.ts';
 
 /** A secp256k1 private key as 0x and 64 hex digits. Never logged, never in an error. */
 export type PrivateKey = string & { readonly __privateKey: true };
@@ -210,7 +204,7 @@ function typed<Terms extends Record<string, unknown>>(
   return {
     typedData: (domain, terms) =>
       TypedDataEncoder.getPayload(domain, types, toValue(terms)) as unknown as TypedData,
-    sign: (domain, terms, key) => new SigningKey(key).sign(digest(domain, terms)).serialized as Signature,
+    sign: (domain, terms, key) => signHash(digest(domain, terms), key),
     recover(domain, terms, signature) {
       try {
         return recoverSigner(digest(domain, terms), signature);
