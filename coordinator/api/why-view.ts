@@ -66,6 +66,7 @@ function devicesOf(row: NodeLine): NodeFacts[] {
     pools: row.pools,
     quarantinedUntilMs: row.quarantined_until?.getTime() ?? null,
     warm: [],
+    lastJob: null,
     ask: null,
   };
   const first = isGpuClass(row.device_class) ? [] : [row.engine];

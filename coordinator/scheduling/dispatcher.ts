@@ -9,7 +9,7 @@
 
 import { Mutex } from '../../platform/mutex.ts';
 import type { HeldPointer } from '../../platform/nats/task-queue.ts';
-import type { Digest, NodeId, TaskId } from '../../protocol/ids.ts';
+import type { Digest, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import type { LeaseReply, LeaseRequest, TaskPointer } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { type Assignment, type Candidate, Candidates } from './assign-runs.ts';
@@ -62,7 +62,8 @@ export class Dispatcher {
   readonly #held = new HeldTasks();
   readonly #waiters = new Set<Waiter>();
   readonly #serving = new Mutex();
-  readonly #askedMs = new Map<string, number>();
+  /** Devices that asked lately, longest ago first, and the job that they had last. */
+  readonly #askedLately = new Map<string, { atMs: number; lastJob: JobId | null }>();
   /** Of what is held; of some not yet. */
   readonly #candidates = new Map<TaskId, Candidate>();
   readonly #terms: JobTerms;
@@ -141,10 +142,12 @@ export class Dispatcher {
         address: node.address,
         engines: node.engines,
         gpu: node.gpu,
-        facts: factsOf(node, run),
+        facts: factsOf(node, run, this.#asked(deviceOf(node))),
         run,
         answer: (reply) => {
           settle();
+          const device = this.#askedLately.get(deviceOf(node));
+          if (device !== undefined && reply.run !== null) device.lastJob = reply.run.jobId;
           resolve(reply);
         },
         fail: (error) => {
@@ -161,7 +164,6 @@ export class Dispatcher {
       }
       this.#waiters.add(waiter);
       this.#lending?.asked();
-      this.#asked(`${node.id} ${node.gpu?.device ?? ''}`);
       this.wake();
     });
   }
@@ -377,15 +379,18 @@ export class Dispatcher {
     return this.#farm;
   }
 
-  #asked(device: string): void {
-    const now = this.#context.clock.now();
+  /** Notes that it asks; says which job it had last. */
+  #asked(device: string): JobId | null {
+    const atMs = this.#context.clock.now();
+    const lastJob = this.#askedLately.get(device)?.lastJob ?? null;
     // Longest ago first, as a map keeps its keys.
-    this.#askedMs.delete(device);
-    this.#askedMs.set(device, now);
-    for (const [other, atMs] of this.#askedMs) {
-      if (Math.abs(now - atMs) <= ASKED_LATELY_MS) break;
-      this.#askedMs.delete(other);
+    this.#askedLately.delete(device);
+    this.#askedLately.set(device, { atMs, lastJob });
+    for (const [other, before] of this.#askedLately) {
+      if (Math.abs(atMs - before.atMs) <= ASKED_LATELY_MS) break;
+      this.#askedLately.delete(other);
     }
+    return lastJob;
   }
 
   /**
@@ -397,7 +402,7 @@ export class Dispatcher {
     const left = this.#held.jobs.reduce((sum, id) => sum + (farm.jobs.get(id)?.left ?? 0), 0);
     // What the facts say is of a moment ago, which matters where little is left.
     const there = left >= MAX_HELD ? Math.max(this.#held.size, left) : this.#held.size;
-    return Math.ceil(there / (2 * Math.max(1, this.#askedMs.size)));
+    return Math.ceil(there / (2 * Math.max(1, this.#askedLately.size)));
   }
 
   async #dropStale(unserved: boolean): Promise<void> {
@@ -432,7 +437,11 @@ type AskingNode = Pick<KnownNode, 'id' | 'address' | 'gpu' | 'pools'> & {
   warm?: readonly Digest[];
 };
 
-function factsOf(node: AskingNode, run: LeaseRequest['run']): NodeFacts {
+function deviceOf({ id, gpu }: AskingNode): string {
+  return `${id} ${gpu?.device ?? ''}`;
+}
+
+function factsOf(node: AskingNode, run: LeaseRequest['run'], lastJob: JobId | null): NodeFacts {
   return {
     id: node.id,
     device:
@@ -443,6 +452,7 @@ function factsOf(node: AskingNode, run: LeaseRequest['run']): NodeFacts {
     // Who is quarantined does not wait here.
     quarantinedUntilMs: null,
     warm: [...(node.warm ?? []), ...(run === undefined ? [] : [run.scene])],
+    lastJob,
     ask: null,
   };
 }

@@ -1,7 +1,8 @@
-import { hexlify, randomBytes, Wallet } from 'ethers';
+import { hexlify, randomBytes, SigningKey, Wallet } from 'ethers';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { batchKeyOf, deviceClassKey, jobKey, partsOfBatchKey } from '../../platform/chain/keys.ts';
+import { signHash } from '../../platform/chain/sign-hash.ts';
 import {
   addressOf,
   escrowDomain,
@@ -186,6 +187,17 @@ describe('signatures', () => {
       fc.property(terms, (changed) => {
         const any = { ...commit, ...changed };
         return recoverCommitSigner(escrow, any, signCommit(escrow, any, key)) === node;
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('of a hash are those that ethers makes', () => {
+    const bytes = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((some) => hexlify(some) as Bytes32);
+    fc.assert(
+      fc.property(bytes, (hash) => {
+        const own = newPrivateKey();
+        expect(signHash(hash, own)).toBe(new SigningKey(own).sign(hash).serialized);
       }),
       { numRuns: 50 },
     );

@@ -16,6 +16,7 @@ function node(changes: Partial<NodeFacts> = {}): NodeFacts {
     pools: [],
     quarantinedUntilMs: null,
     warm: [],
+    lastJob: null,
     ask: null,
     ...changes,
   };
@@ -139,6 +140,30 @@ describe('which job is next', () => {
       'another scene than the open one when that is far ahead',
       { warm: [sceneOf('b')] },
       [job('a'), job('b', { scene: sceneOf('b'), usedMs: 5_100, usedTasks: 1 })],
+      ['a', 'b'],
+    ],
+    [
+      'the job it had last before another of the same scene',
+      { lastJob: 'job_c' as JobId, warm: [sceneOf('a')] },
+      [job('a'), job('b'), job('c', { usedMs: 4_900, usedTasks: 1 })],
+      ['c', 'a', 'b'],
+    ],
+    [
+      'the job it had last also where four nodes of another are twice as far behind',
+      { lastJob: 'job_b' as JobId },
+      [
+        job('a', { usedTasks: 4, inFlight: working('node-2', 'node-3', 'node-4', 'node-5') }),
+        job('b', { usedMs: 9_900, usedTasks: 1 }),
+      ],
+      ['b', 'a'],
+    ],
+    [
+      'another job than the last one when four nodes of it are further behind than that',
+      { lastJob: 'job_b' as JobId },
+      [
+        job('a', { usedTasks: 4, inFlight: working('node-2', 'node-3', 'node-4', 'node-5') }),
+        job('b', { usedMs: 10_100, usedTasks: 1 }),
+      ],
       ['a', 'b'],
     ],
     ['the nearer deadline among equals', {}, [job('a'), job('b', { deadlineMs: NOW + 5 })], ['b', 'a']],

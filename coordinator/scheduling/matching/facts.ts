@@ -10,6 +10,8 @@ export type NodeFacts = {
   quarantinedUntilMs: number | null;
   /** Scenes that it has open now. */
   warm: readonly Digest[];
+  /** What it had last, while it has been asking for more. */
+  lastJob: JobId | null;
   /** The least it works for, in token units a second of the reference machine; null: whatever the farm pays. */
   ask: bigint | null;
 };

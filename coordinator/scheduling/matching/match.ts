@@ -8,10 +8,11 @@ import { charge, type Standing, standing } from './fair-share.ts';
 import { type Refusal, refusal } from './refusal.ts';
 
 /**
- * A node stays with a scene that it has open until another job is this much node time further behind: opening one takes a
- * second for a small scene and tens of seconds for a large one. It holds for whatever job is open, so shares stay as they are.
+ * A node stays with the job it works on, or with a scene that it has open, until another job is this much node time further
+ * behind: opening a scene takes a second for a small one and tens of seconds for a large one, and a batch that gets fuller costs less
+ * to check and to settle. It holds for whatever job is open, so shares stay as they are.
  */
-const WARM_MS = 5_000;
+const STAY_MS = 5_000;
 
 export type Decision = {
   /** Jobs to take a task of, the first that has one for this node. */
@@ -37,12 +38,8 @@ export function match(
     if (why === null) fitting.push(job);
     else refused.set(id, why);
   }
-  const isWarm = (job: JobFacts): boolean => node.warm.includes(job.scene);
-  const warmAccounts = new Set(fitting.filter(isWarm).map((job) => job.account));
-  const accountTime = ({ account }: JobFacts): number =>
-    (behind.accounts.get(account) ?? 0) - (warmAccounts.has(account) ? WARM_MS : 0);
-  const jobTime = (job: JobFacts): number =>
-    (behind.jobs.get(job.id) ?? 0) - (isWarm(job) ? WARM_MS / job.priority : 0);
+  const accountTime = ({ account }: JobFacts): number => behind.accounts.get(account) ?? 0;
+  const jobTime = ({ id }: JobFacts): number => behind.jobs.get(id) ?? 0;
   const ages = new Map<string, number>();
   for (const { account, seq } of fitting)
     ages.set(account, Math.min(seq, ages.get(account) ?? Number.POSITIVE_INFINITY));
@@ -55,7 +52,38 @@ export function match(
       a.deadlineMs - b.deadlineMs ||
       a.seq - b.seq,
   );
-  return { order: fitting.map((job) => job.id), refused };
+  const [next] = fitting;
+  const stays =
+    next &&
+    staysWith(node, fitting).find((job) => {
+      const aheadMs =
+        job.account === next.account
+          ? (jobTime(job) - jobTime(next)) * next.priority
+          : accountTime(job) - accountTime(next);
+      return aheadMs <= stayMs(next, farm, job.account === next.account);
+    });
+  const order = stays === undefined ? fitting : [stays, ...fitting.filter((job) => job !== stays)];
+  return { order: order.map((job) => job.id), refused };
+}
+
+/** The job it has been working on, then those whose scene it has open, as they come. */
+function staysWith({ lastJob, warm }: NodeFacts, fitting: readonly JobFacts[]): JobFacts[] {
+  const last = fitting.filter((job) => job.id === lastJob);
+  return [...last, ...fitting.filter((job) => job.id !== lastJob && warm.includes(job.scene))];
+}
+
+/**
+ * How far `next`, or its account, may fall behind while others stay where they are. Of n nodes that work for it, each is done at a
+ * time of its own, so that what it had is off by about the root of n times what one makes of it.
+ */
+function stayMs(next: JobFacts, farm: FarmFacts, sameAccount: boolean): number {
+  const nodes = sameAccount
+    ? next.inFlight.size
+    : [...farm.jobs.values()].reduce(
+        (sum, { account, inFlight }) => sum + (account === next.account ? inFlight.size : 0),
+        0,
+      );
+  return STAY_MS * Math.sqrt(Math.max(1, nodes));
 }
 
 /** Writes leases into the facts, or fewer than none out of them, for the decisions until they are read anew; into `behind`, too. */
