@@ -5,11 +5,13 @@
  */
 import type { ComparisonStep, Outcome, StepName } from '../protocol/verdict.ts';
 import { type ComparedPass, comparedPasses, matchFloor } from './compared-passes.ts';
+import { noiseRatioStep } from './noise-ratio.ts';
 import { hammingDistance, perceptualHash, perceptualHashHex } from './perceptual-hash.ts';
 import { checkImage } from './pixel-format.ts';
-import { matchPixels, type PixelMatch } from './pixel-match.ts';
-import { type PixelImage, samePixels } from './pixels.ts';
-import { BLACK_LEVEL, type CompareThresholds, PIXEL_TOLERANCE, THRESHOLDS } from './thresholds.ts';
+import { matchOfEqual, matchPixels, type PixelMatch } from './pixel-match.ts';
+import type { PixelImage } from './pixels.ts';
+import { samePixels } from './same-pixels.ts';
+import { BLACK_LEVEL, type CompareThresholds, THRESHOLDS } from './thresholds.ts';
 
 /** Everything that a comparison found; plain data for JSON. Null: could not be computed, since size or channels differ. */
 export type CropComparison = {
@@ -102,22 +104,6 @@ function perceptualHashStep(distance: number, gate: number, pixelMatch: Comparis
   return { step: 'perceptualHash', result: pixelMatch.result === 'pass' ? 'inconclusive' : 'fail', detail };
 }
 
-/**
- * Noise that stays within the tolerance of the darkest pixels: fewer samples would have given the same picture, and R would
- * divide the rounding of floats by itself.
- */
-function isQuiet(noiseVariance: number, floors: readonly number[]): boolean {
-  return noiseVariance <= (PIXEL_TOLERANCE * Math.min(...floors)) ** 2;
-}
-
-/** Turns a passing match into "not sure" where R must be known and small, and is not. */
-function noiseRatioStep(ratio: number | null, quiet: boolean, limit: number | null): ComparisonStep {
-  if (quiet) return { step: 'noiseRatio', result: 'undecided', detail: 'the reference has next to no noise' };
-  const detail = ratio === null ? 'the noise of the reference is not known' : `R = ${ratio.toPrecision(3)}`;
-  const bad = limit !== null && (ratio === null || ratio > limit);
-  return { step: 'noiseRatio', result: bad ? 'inconclusive' : 'undecided', detail };
-}
-
 function decide(steps: readonly ComparisonStep[]): { outcome: Outcome; decidedBy: StepName } {
   const noise = steps.find(({ step }) => step === 'noiseRatio');
   for (const { step, result } of steps) {
@@ -162,26 +148,24 @@ export function compareCrops(
   }
 
   const ours = comparedPasses(reference);
-  const theirs = comparedPasses(claim);
+  // Nothing of what is equal needs to be laid side by side again.
+  const theirs = equal ? ours : comparedPasses(claim);
   const floors = ours.map(matchFloor);
-  const match = matchPixels(ours, theirs, floors);
+  const match = equal ? matchOfEqual(ours) : matchPixels(ours, theirs, floors);
   const hashes = ours.map((pass, index) => ({
     pass: pass.name,
     reference: perceptualHash(pass.luma),
     claim: perceptualHash((theirs[index] as ComparedPass).luma),
   }));
   const distance = Math.max(...hashes.map((pair) => hammingDistance(pair.reference, pair.claim)));
-  const variance = options.noiseVariance;
-  const quiet = variance !== undefined && isQuiet(variance, floors);
-  const noiseRatio = variance === undefined || quiet ? null : match.meanSquare / variance;
-
+  const noise = noiseRatioStep(match.meanSquare, options.noiseVariance, floors, thresholds.noiseRatioLimit);
   const pixelMatch = pixelMatchStep(match, thresholds);
   const steps = [
     digestStep,
     sanityStep(ours, theirs, match, thresholds),
     perceptualHashStep(distance, thresholds.perceptualHashGate, pixelMatch),
     pixelMatch,
-    noiseRatioStep(noiseRatio, quiet, thresholds.noiseRatioLimit),
+    noise.step,
   ];
   return {
     ...decide(steps),
@@ -198,7 +182,7 @@ export function compareCrops(
     perceptualHashAloneWouldPay: distance <= thresholds.perceptualHashGate,
     maxAbsDifference: match.maxAbsDifference,
     rmse: Math.sqrt(match.meanSquare),
-    noiseRatio,
+    noiseRatio: noise.ratio,
     thresholds,
   };
 }

@@ -22,55 +22,40 @@ function sameNonFinite(a: number, b: number): boolean {
   return a === b || (Number.isNaN(a) && Number.isNaN(b));
 }
 
-/** What a plane adds up to, so far. */
-type Sums = { sum: number; finite: number; maxAbsDifference: number; nonFiniteValues: number };
+/** What the planes looked at add up to, so far. */
+type Sums = {
+  sum: number;
+  finite: number;
+  maxAbsDifference: number;
+  nonFiniteValues: number;
+  mismatchedPixels: number;
+};
 
-/** Values in a block: so many that a block costs next to nothing, so few that one odd value makes few others slow. */
+/**
+ * So many values are summed before they go into the sum of the plane: a long sum of small squares would round each of
+ * them to what is already there. Every recorded rmse was added up in these steps.
+ */
 const BLOCK = 4_096;
 
-/** One plane, block by block: nearly all of them hold nothing but finite values within the tolerance. */
-function matchPlane(left: Float32Array, right: Float32Array, floor: number, mismatched: Uint8Array): Sums {
-  const sums: Sums = { sum: 0, finite: 0, maxAbsDifference: 0, nonFiniteValues: 0 };
-  for (let from = 0; from < mismatched.length; from += BLOCK) {
-    const to = Math.min(from + BLOCK, mismatched.length);
-    if (!matchQuietBlock(left, right, from, to, sums))
-      matchBlock(left, right, from, to, floor, mismatched, sums);
-  }
-  return sums;
+/** Adds one plane; in `mismatched` a pixel that differs is marked once for all planes. */
+function matchPlane(
+  left: Float32Array,
+  right: Float32Array,
+  floor: number,
+  mismatched: Uint8Array,
+  total: Sums,
+): void {
+  const sums: Sums = { ...total, sum: 0 };
+  for (let from = 0; from < left.length; from += BLOCK)
+    matchBlock(left, right, from, Math.min(from + BLOCK, left.length), floor, mismatched, sums);
+  Object.assign(total, sums, { sum: total.sum + sums.sum });
 }
 
 /**
- * A block in which all is finite and no difference is above the tolerance of the value itself; false, and nothing added,
- * for any other. A function of its own with three comparisons to a value, so that it compiles tight.
+ * One comparison tells what needs no second look: nearly every value is finite and within the tolerance of the
+ * reference's value alone. A function of its own without a division, which takes longer than all the rest, so that it
+ * compiles tight.
  */
-function matchQuietBlock(
-  left: Float32Array,
-  right: Float32Array,
-  from: number,
-  to: number,
-  sums: Sums,
-): boolean {
-  // A number of its own: read from another module it is unpacked for every value.
-  const tolerance = PIXEL_TOLERANCE * 1;
-  let sum = 0;
-  let largest = sums.maxAbsDifference;
-  let loud = 0;
-  for (let i = from; i < to; i++) {
-    const a = left[i] as number;
-    const difference = Math.abs(a - (right[i] as number));
-    sum += difference * difference;
-    if (difference > largest) largest = difference;
-    if (difference > tolerance * Math.abs(a)) loud++;
-  }
-  // A value that is not finite makes the sum so. (Finite ones cannot: float32 squared is far below a double's end.)
-  if (loud > 0 || !(sum < Number.POSITIVE_INFINITY)) return false;
-  sums.sum += sum;
-  sums.finite += to - from;
-  sums.maxAbsDifference = largest;
-  return true;
-}
-
-/** Any block: adds it up and marks the pixels that differ, without a division, which takes longer than all the rest. */
 function matchBlock(
   left: Float32Array,
   right: Float32Array,
@@ -80,37 +65,47 @@ function matchBlock(
   mismatched: Uint8Array,
   sums: Sums,
 ): void {
-  const smallest = PIXEL_TOLERANCE * floor;
+  // A number of its own: read from another module it is unpacked for every value.
+  const tolerance = PIXEL_TOLERANCE * 1;
+  const smallest = tolerance * floor;
   let sum = 0;
-  let maxAbsDifference = 0;
+  let maxAbsDifference = sums.maxAbsDifference;
   let nonFinitePairs = 0;
   let nonFiniteValues = 0;
+  let mismatchedPixels = 0;
   for (let i = from; i < to; i++) {
     const a = left[i] as number;
     const b = right[i] as number;
     const difference = Math.abs(a - b);
-    if (difference === 0) continue;
-    // Not below infinity: some side is not finite. (Two finite float32 cannot overflow a double.)
-    if (!(difference < Number.POSITIVE_INFINITY)) {
-      nonFinitePairs++;
-      if (Number.isFinite(a)) nonFiniteValues++;
-      if (!sameNonFinite(a, b)) mismatched[i] = 1;
-      continue;
+    // Negated and without "or equal", so that NaN and infinity on either side come in here as well.
+    if (!(difference < tolerance * Math.abs(a))) {
+      if (difference === 0) continue;
+      // Not below infinity: some side is not finite. (Two finite float32 cannot overflow a double.)
+      const finite = difference < Number.POSITIVE_INFINITY;
+      // Above the tolerance of each is above that of the largest.
+      const differs = finite
+        ? difference > tolerance * Math.abs(a) &&
+          difference > tolerance * Math.abs(b) &&
+          difference > smallest
+        : !sameNonFinite(a, b);
+      if (differs && mismatched[i] === 0) {
+        mismatched[i] = 1;
+        mismatchedPixels++;
+      }
+      if (!finite) {
+        nonFinitePairs++;
+        if (Number.isFinite(a)) nonFiniteValues++;
+        continue;
+      }
     }
     sum += difference * difference;
     if (difference > maxAbsDifference) maxAbsDifference = difference;
-    // Above the tolerance of each is above that of the largest; and nearly always the first says no.
-    if (
-      difference > PIXEL_TOLERANCE * Math.abs(a) &&
-      difference > PIXEL_TOLERANCE * Math.abs(b) &&
-      difference > smallest
-    )
-      mismatched[i] = 1;
   }
   sums.sum += sum;
   sums.finite += to - from - nonFinitePairs;
+  sums.maxAbsDifference = maxAbsDifference;
   sums.nonFiniteValues += nonFiniteValues;
-  if (maxAbsDifference > sums.maxAbsDifference) sums.maxAbsDifference = maxAbsDifference;
+  sums.mismatchedPixels += mismatchedPixels;
 }
 
 function pixelsOf(passes: readonly ComparedPass[]): number {
@@ -167,31 +162,29 @@ export function matchPixels(
 ): PixelMatch {
   const pixels = pixelsOf(reference);
   const mismatched = new Uint8Array(pixels);
-  let maxAbsDifference = 0;
-  let sum = 0;
-  let finite = 0;
-  let nonFiniteValues = 0;
+  const total: Sums = { sum: 0, finite: 0, maxAbsDifference: 0, nonFiniteValues: 0, mismatchedPixels: 0 };
   for (const [passIndex, pass] of reference.entries()) {
     const theirs = claim[passIndex] as ComparedPass;
-    for (const [planeIndex, left] of pass.planes.entries()) {
-      const right = theirs.planes[planeIndex] as Float32Array;
-      const found = matchPlane(left, right, floors[passIndex] as number, mismatched);
-      sum += found.sum;
-      finite += found.finite;
-      nonFiniteValues += found.nonFiniteValues;
-      maxAbsDifference = Math.max(maxAbsDifference, found.maxAbsDifference);
-    }
+    const floor = floors[passIndex] as number;
+    for (const [planeIndex, left] of pass.planes.entries())
+      matchPlane(left, theirs.planes[planeIndex] as Float32Array, floor, mismatched, total);
   }
-  let mismatchedPixels = 0;
-  for (let i = 0; i < pixels; i++) mismatchedPixels += mismatched[i] as number;
+  const { sum, finite, ...found } = total;
   return {
-    pixels,
-    mismatchedPixels,
-    pixelMatchFraction: pixels === 0 ? 0 : 1 - mismatchedPixels / pixels,
-    maxAbsDifference,
+    ...found,
+    ...sharesOf(pixels, found.mismatchedPixels),
     meanSquare: finite === 0 ? 0 : sum / finite,
-    nonFiniteValues,
   };
+}
+
+function sharesOf(pixels: number, mismatchedPixels: number): { pixels: number; pixelMatchFraction: number } {
+  return { pixels, pixelMatchFraction: pixels === 0 ? 0 : 1 - mismatchedPixels / pixels };
+}
+
+/** What {@link matchPixels} finds between passes with equal pixels, without looking at them again. */
+export function matchOfEqual(passes: readonly ComparedPass[]): PixelMatch {
+  const nothing = { mismatchedPixels: 0, maxAbsDifference: 0, meanSquare: 0, nonFiniteValues: 0 };
+  return { ...nothing, ...sharesOf(pixelsOf(passes), 0) };
 }
 
 /**

@@ -5,7 +5,7 @@ import type { Digest } from '../protocol/ids.ts';
 import type { Rect } from '../protocol/rect.ts';
 import { canonicalBytes, checkImage, type PixelImage } from './pixel-format.ts';
 
-export { canonicalBytes, type PixelImage, readRawPixels, samePixels } from './pixel-format.ts';
+export { canonicalBytes, type PixelImage, readRawPixels } from './pixel-format.ts';
 
 /** The last part of the name of the pass that is looked at, compared and paid for. */
 const COMBINED = 'Combined';

@@ -11,6 +11,7 @@ import {
   readRawPixels,
   selectLayer,
 } from '../../proof/pixels.ts';
+import { samePixels } from '../../proof/same-pixels.ts';
 import { isFarmError } from '../../protocol/errors.ts';
 import vectors from './vectors/pixels.json' with { type: 'json' };
 
@@ -47,6 +48,9 @@ const anyImage: fc.Arbitrary<PixelImage> = fc
       })),
   );
 
+/** Zero and NaN in two forms each, which are one value; and numbers that are not, with a sign or without. */
+const TWOFOLD = fc.constantFrom(0, 0x80000000, 0x7fc00000, 0xffc00001, 1, 0x3f800000, 0xbf800000, 0xff800000);
+
 describe('canonical pixels', () => {
   for (const vector of vectors) {
     it(`gives the bytes and digest of the vector: ${vector.name}`, () => {
@@ -66,6 +70,28 @@ describe('canonical pixels', () => {
     });
     expect(pixelDigest(bits([0x80000000, 0xff800001, 5]))).toBe(pixelDigest(bits([0, 0x7fffffff, 5])));
     expect(pixelDigest(bits([0x80000001, 0, 5]))).not.toBe(pixelDigest(bits([1, 0, 5])));
+  });
+
+  it('are equal exactly where samePixels says so, wherever in memory the values begin', () => {
+    const images = fc.record({
+      words: fc.array(TWOFOLD, { minLength: 1, maxLength: 9 }),
+      changes: fc.array(fc.tuple(fc.nat(8), TWOFOLD), { maxLength: 2 }),
+      offsets: fc.tuple(fc.nat(1), fc.nat(1)),
+    });
+    const at = (offset: number, words: readonly number[]): PixelImage => {
+      const data = new Float32Array(words.length + offset).subarray(offset);
+      new Uint32Array(data.buffer, data.byteOffset, data.length).set(words);
+      return { width: words.length, height: 1, channels: ['Z'], data };
+    };
+    fc.assert(
+      fc.property(images, ({ words, changes, offsets }) => {
+        const changed = [...words];
+        for (const [position, word] of changes) changed[position % words.length] = word;
+        const [left, right] = [at(offsets[0], words), at(offsets[1], changed)];
+        expect(samePixels(left, right)).toBe(hex(canonicalBytes(left)) === hex(canonicalBytes(right)));
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it('reads back what it wrote, at any offset in a buffer', () => {
