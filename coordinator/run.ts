@@ -39,10 +39,12 @@ import { Dispatcher } from './scheduling/dispatcher.ts';
 import { graceLeases } from './scheduling/lost-leases.ts';
 import { forgetPublished } from './scheduling/publish-queued.ts';
 import { serveNodes } from './scheduling/serve-nodes.ts';
+import { graceAppeals } from './settlement/appeals.ts';
 import { SettlementLoop } from './settlement/settlement-loop.ts';
 import { guardStates } from './states/guard.ts';
 import { Scenes } from './submission/scenes.ts';
 import { requireNoSynthetic } from './synthetic-engines.ts';
+import { AppealDesk } from './verification/appeal-desk.ts';
 import { graceHandOvers, HandOver } from './verification/hand-over.ts';
 import { serveVerifiers } from './verification/serve-verifiers.ts';
 import { VerifierDesk } from './verification/verifier-desk.ts';
@@ -130,6 +132,7 @@ export async function runCoordinator(
   const dispatcher = new Dispatcher(context, () => housekeeping.taken());
   const handOver = new HandOver(context, () => desk.wake(), await graceHandOvers(context));
   const desk = new VerifierDesk(context, handOver, () => wakeAll());
+  const appeals = new AppealDesk(context);
   const settlement = new SettlementLoop(context, () => wakeAll());
   const admissions = new AdmissionLoop(context, () => wakeAll());
   const canaries = new CanaryLoop(context, () => wakeAll());
@@ -144,10 +147,12 @@ export async function runCoordinator(
     canaries.wake();
     desk.wake();
     handOver.wake();
+    appeals.wake();
     dispatcher.wake();
   };
 
   await graceLeases(context);
+  await graceAppeals(context);
   await forgetPublished(context.db);
   await dispatcher.start();
   await using http = await listen(
@@ -164,7 +169,7 @@ export async function runCoordinator(
     (stop) => leadWhereShared(context, SETTLEMENT_LOCK, (signal) => settlement.run(signal), stop),
     (stop) => admissions.run(stop),
     (stop) => leadWhereShared(context, CANARIES_LOCK, (signal) => canaries.run(signal), stop),
-    (stop) => serveNodes(context, nats, dispatcher, handOver, housekeeping, wakeAll, stop),
+    (stop) => serveNodes(context, nats, dispatcher, { handOver, appeals }, housekeeping, wakeAll, stop),
     (stop) => serveVerifiers(context, nats, desk, stop),
   ]);
 }

@@ -79,6 +79,9 @@ export type FarmOptions = {
   leaseMs?: number;
   batchMaxAgeMs?: number;
   handOverMs?: number;
+  appealMs?: number;
+  /** The most that one of its nodes puts on an appeal, in units of the token; 0: none appeals. */
+  appealBond?: number | undefined;
   quarantineMs?: number;
   /** What the contracts are deployed with where that is not the usual, for tests of their windows. */
   chainTerms?: Partial<ChainTerms>;
@@ -118,6 +121,12 @@ const DEFAULT_LEASE_MS = 15_000;
 const DEFAULT_BATCH_MAX_AGE_MS = 60_000;
 /** A node behind a slow line sends a large frame in this time; a node that was restarted is back in it. */
 const DEFAULT_HAND_OVER_MS = 600_000;
+/**
+ * A node hears of a failed batch at once, loads its scene and renders four crops again; one that was killed meanwhile is started
+ * again. Only a fail waits for this, and only of a node that may appeal: what two verifiers found is wrong in most cases, and
+ * its tasks should be back in the queue soon.
+ */
+const DEFAULT_APPEAL_MS = 300_000;
 /** Out for an hour after a failed verdict: long enough to hurt, short enough to come back after a mended driver. */
 const DEFAULT_QUARANTINE_MS = 3_600_000;
 
@@ -258,6 +267,7 @@ async function startParts(
         leaseMs: options.leaseMs ?? DEFAULT_LEASE_MS,
         batchMaxAgeMs: options.batchMaxAgeMs ?? DEFAULT_BATCH_MAX_AGE_MS,
         handOverMs: options.handOverMs ?? DEFAULT_HAND_OVER_MS,
+        appealMs: options.appealMs ?? DEFAULT_APPEAL_MS,
         quarantineMs: options.quarantineMs ?? DEFAULT_QUARANTINE_MS,
         trialGivesWayMs: options.trialGivesWayMs ?? DEFAULT_TRIAL_GIVES_WAY_MS,
         canaryShare: options.canaryShare ?? DEFAULT_CANARY_SHARE,
@@ -291,6 +301,7 @@ async function startParts(
         startNode(folder, secrets, { entry: ownEntry('worker', programs), ...node }, through, {
           ...shared,
           apiUrl,
+          ...(options.appealBond !== undefined && { appealBond: options.appealBond }),
         }),
       ),
     ),
