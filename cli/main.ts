@@ -88,6 +88,10 @@ program
     'on how many of them the to-do list is kept (default: 3 of three or more, else 1)',
     wholeNumber(1, 5),
   )
+  .option(
+    '--appeal-bond <amount>',
+    'the most, in TESS, that its nodes put on an appeal against a failed check of work they find right; 0: none appeals (default: 1)',
+  )
   .action((options: UpOptions) => upCommand(options, terminal));
 
 program

@@ -9,6 +9,7 @@ import { natsServers } from './farm/nats-servers.ts';
 import { runtimeChoice } from './farm/runtime-choice.ts';
 import { startFarm } from './farm/start-farm.ts';
 import { verifierNiceness } from './farm/verifier-niceness.ts';
+import { parseAppealBond } from './render/parse-options.ts';
 import { nodeNames } from './render/render-command.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -18,6 +19,7 @@ export type UpOptions = {
   port?: string;
   databaseUrl?: string;
   canaries?: string;
+  appealBond?: string;
   natsUrl?: string;
   natsReplicas?: string;
 };
@@ -26,6 +28,7 @@ export type UpOptions = {
 const USUAL_PORT = 7733;
 
 export async function upCommand(options: UpOptions, terminal: Terminal): Promise<void> {
+  const appealBond = options.appealBond === undefined ? undefined : parseAppealBond(options.appealBond);
   await using farm = await startFarm({
     dataFolder: options.data,
     nodes: nodeNames(options.nodes).map((id) => ({ id })),
@@ -39,6 +42,7 @@ export async function upCommand(options: UpOptions, terminal: Terminal): Promise
     runtime: runtimeChoice(terminal.environment),
     verifierNiceness: verifierNiceness(terminal.environment),
     ...(options.canaries !== undefined && { canaryShare: Number(options.canaries) }),
+    ...(appealBond !== undefined && { appealBond }),
     signal: terminal.signal,
     onNote: (note) => terminal.say(note),
   });

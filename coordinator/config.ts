@@ -45,6 +45,8 @@ export const coordinatorConfigSchema = z.strictObject({
   batchMaxAgeMs: z.number().int().min(100),
   /** A node that has not handed over a drawn EXR this long after the draw has withheld it. */
   handOverMs: z.number().int().min(1_000),
+  /** How long a failed batch is not settled before its node has said if it appeals; longer where the escrow's window is. */
+  appealMs: z.number().int().min(0),
   /** How long trying a new scene gives way to what this machine renders; 0: not at all. */
   trialGivesWayMs: z.number().int().min(0),
   /** How long a node that failed a verdict gets no work; a verifier that was caught, too. */

@@ -43,10 +43,12 @@ import { Dispatcher } from './scheduling/dispatcher.ts';
 import { graceLeases } from './scheduling/lost-leases.ts';
 import { forgetPublished } from './scheduling/publish-queued.ts';
 import { serveNodes } from './scheduling/serve-nodes.ts';
+import { graceAppeals } from './settlement/appeals.ts';
 import { SettlementLoop } from './settlement/settlement-loop.ts';
 import { guardStates } from './states/guard.ts';
 import { Scenes } from './submission/scenes.ts';
 import { requireNoSynthetic } from './synthetic-engines.ts';
+import { AppealDesk } from './verification/appeal-desk.ts';
 import { graceHandOvers, HandOver } from './verification/hand-over.ts';
 import { serveVerifiers } from './verification/serve-verifiers.ts';
 import { VerifierDesk } from './verification/verifier-desk.ts';
@@ -149,6 +151,7 @@ export async function runCoordinator(
   };
   const handOver = new HandOver(context, onArrival, await graceHandOvers(context));
   const desk = new VerifierDesk(context, handOver, () => wakeAll());
+  const appeals = new AppealDesk(context);
   const settlement = new SettlementLoop(context, () => wakeAll());
   const admissions = new AdmissionLoop(context, () => wakeAll());
   const canaries = new CanaryLoop(context, () => wakeAll());
@@ -170,6 +173,7 @@ export async function runCoordinator(
     canaries.wake();
     desk.wake();
     handOver.wake();
+    appeals.wake();
     dispatcher.wake();
   };
   // On a database of its own a coordinator is the only one.
@@ -208,6 +212,7 @@ export async function runCoordinator(
   };
 
   await graceLeases(context);
+  await graceAppeals(context);
   await forgetPublished(context.db);
   await dispatcher.start();
   await using http = await listen(
@@ -224,7 +229,7 @@ export async function runCoordinator(
     (stop) => leadWhereShared(context, SETTLEMENT_LOCK, (signal) => settlement.run(signal), stop),
     (stop) => admissions.run(stop),
     (stop) => leadWhereShared(context, CANARIES_LOCK, (signal) => canaries.run(signal), stop),
-    (stop) => serveNodes(context, nats, dispatcher, handOver, delivering, wakeAll, stop),
+    (stop) => serveNodes(context, nats, dispatcher, { handOver, appeals }, delivering, wakeAll, stop),
     (stop) => serveVerifiers(context, nats, desk, stop),
   ]);
 }

@@ -53,6 +53,8 @@ export const farmEventSchema = z.discriminatedUnion('type', [
     nodeId: nodeIdSchema,
     outcome: outcomeSchema,
     disputer: z.string(),
+    /** It is the operator of the batch's own node. */
+    appeal: z.boolean().optional(),
   }),
   /** The escrow took no dispute: the judgement stands. */
   z.strictObject({

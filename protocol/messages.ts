@@ -52,6 +52,8 @@ export const helloSchema = z.strictObject({
     .min(1)
     // A few engines on each of the 16 cards of the largest machines.
     .max(128),
+  /** It wants to hear of failed batches, since it may appeal: the farm waits for its answer. Left out: no. */
+  appeals: z.boolean().optional(),
 });
 /** Whole numbers of the chain that outgrow JSON's: as text, like money. */
 const nonceSchema = moneySchema;
@@ -238,6 +240,77 @@ export const keptReplySchema = z.strictObject({
 });
 export type KeptReply = z.infer<typeof keptReplySchema>;
 
+/** A node that asks what of it was failed asks again when no answer came in this time. */
+export const FAILED_ANSWER_MS = 30_000;
+/** Findings that a node is told of: half of what two words on a full batch can have, and more than anybody reads. */
+export const MAX_FINDINGS = 64;
+
+/** A batch of the node that was judged to be wrong, while that can be appealed: all that it takes to look again. */
+export const failedBatchSchema = z.strictObject({
+  /** What was drawn, as every verifier was given it. */
+  challenge: challengeSchema,
+  /** All receipts of the batch. */
+  receipts: claimSchema.shape.receipts,
+  /** Drawn EXRs that came too late: a committee finds them missing, too. */
+  withheld: claimSchema.shape.withheld,
+  /** What was found of which receipt, by whom. */
+  findings: z
+    .array(
+      z.strictObject({
+        verifier: z.string().max(128),
+        index: z.number().int().min(0),
+        frame: frameNumberSchema,
+        crop: rectSchema,
+        reason: z.string().max(1_000),
+      }),
+    )
+    .max(MAX_FINDINGS),
+  /** What a dispute costs, to the unit. */
+  bond: moneySchema,
+  /** Of the operator's next permit for the token. */
+  permitNonce: nonceSchema,
+  /** How long an answer is waited for. */
+  leftMs: z.number().int().min(0),
+});
+export type FailedBatch = z.infer<typeof failedBatchSchema>;
+
+/** One at a time; null after a while with none. */
+export const failedReplySchema = z.strictObject({ batch: failedBatchSchema.nullable() });
+
+/** A sentence or two. */
+export const MAX_APPEAL_REASON = 1_000;
+
+/**
+ * The node's answer, once for every draw: an appeal, signed by its operator, or that it makes none. The farm relays what
+ * is signed and can change nothing of it; the operator can as well send it to the escrow itself.
+ */
+export const appealSchema = z.strictObject({
+  batchId: batchIdSchema,
+  /** Of the draw that was judged. */
+  seed: bytes32Schema,
+  /** In words, for people: a node's, which end on terminals, so without anything that moves a cursor. */
+  reason: z
+    .string()
+    .max(MAX_APPEAL_REASON)
+    .regex(/^\P{C}*$/u, 'no control characters'),
+  /** Null: it does not appeal. */
+  dispute: z
+    .strictObject({
+      /** The operator: its bond. */
+      disputer: addressSchema,
+      bond: moneySchema,
+      signature: signatureSchema,
+      permit: z.strictObject({
+        value: moneySchema,
+        nonce: nonceSchema,
+        deadline: z.number().int().min(0),
+        signature: signatureSchema,
+      }),
+    })
+    .nullable(),
+});
+export type Appeal = z.infer<typeof appealSchema>;
+
 /** Draws of one transaction; more would save little gas, and lose more turns where one of them is refused. */
 export const MAX_SECRETS = 16;
 
@@ -279,6 +352,8 @@ export const NODE_EXCHANGES = {
   complete: { request: completeSchema, reply: completeReplySchema },
   fail: { request: failSchema, reply: emptySchema },
   kept: { request: keptSchema, reply: keptReplySchema },
+  failed: { request: emptySchema, reply: failedReplySchema },
+  appeal: { request: appealSchema, reply: emptySchema },
 } as const satisfies Record<string, Exchange>;
 export type NodeVerb = keyof typeof NODE_EXCHANGES;
 

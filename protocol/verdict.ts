@@ -184,6 +184,17 @@ export const verdictViewSchema = z.strictObject({
 });
 export type VerdictView = z.infer<typeof verdictViewSchema>;
 
+/** A node's answer to the fail of its batch. */
+export const appealViewSchema = z.strictObject({
+  /** Whether it appeals; else it has said that it does not. */
+  appeals: z.boolean(),
+  /** In its words. */
+  reason: z.string(),
+  /** Why the escrow took no appeal, where it did not. */
+  refused: z.string().nullable(),
+});
+export type AppealView = z.infer<typeof appealViewSchema>;
+
 /** A batch as the API shows it. */
 export const batchViewSchema = z.strictObject({
   id: batchIdSchema,
@@ -206,5 +217,7 @@ export const batchViewSchema = z.strictObject({
   evidence: evidenceSchema.nullable(),
   /** Every word on the present draw, in the order in which they came. */
   verdicts: z.array(verdictViewSchema),
+  /** Null where the node was not asked, or has not answered. */
+  appeal: appealViewSchema.nullable(),
 });
 export type BatchView = z.infer<typeof batchViewSchema>;

@@ -3,8 +3,8 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestBytes } from '../platform/blobs/digest-file.ts';
 import type { ChainBatch } from '../platform/chain/chain.ts';
-import { brokenReceipt, compareClaim, unclear } from '../platform/checking/compare-claim.ts';
-import { BrokenClaim, findBrokenFiles, readPicture } from '../platform/checking/read-claim.ts';
+import { compareClaim, unclear } from '../platform/checking/compare-claim.ts';
+import { channelsOf, findBroken } from '../platform/checking/find-broken.ts';
 import { makeReference, type Reference } from '../platform/checking/reference.ts';
 import type { VerifyTools } from '../platform/checking/tools.ts';
 import { sceneDigest } from '../platform/scenes/manifest.ts';
@@ -56,7 +56,8 @@ export async function verifyBatch(
         throw new FarmError('INTERNAL', 'a drawn receipt is missing');
       comparisons.push(await compareOne(item, receipt, reference, challenge.exr, ports, tools));
     }
-    comparisons.push(...(await findBroken(challenge, receipts, references, ports, tools)));
+    const givenUp = (error: unknown): string => giveUp(error, ports);
+    comparisons.push(...(await findBroken(challenge, receipts, channelsOf(references), givenUp, tools)));
     const outcome = overall(comparisons);
     const evidence = await storeEvidence(challenge, ports, {
       ...{ outcome, comparisons, thresholds },
@@ -98,44 +99,6 @@ async function compareOne(
   return await compareClaim(item, receipt, reference, exr, tools).catch((error: unknown) =>
     unclear(item, giveUp(error, ports)),
   );
-}
-
-/**
- * Receipts that were not drawn are not rendered again, but their files must be what they say: a tile that is no picture
- * would be paid for here and stop the whole frame later.
- */
-async function findBroken(
-  challenge: Challenge,
-  receipts: readonly Receipt[],
-  references: readonly MaybeReference[],
-  ports: VerifyPorts,
-  tools: VerifyTools,
-): Promise<Comparison[]> {
-  const drawn = new Set(challenge.items.map((item) => item.index));
-  const model = references.find((reference) => reference.kind === 'render');
-  const channels = model?.kind === 'render' ? model.pixels.channels : null;
-  // One job, so one format and one size for all its pictures.
-  const sample = challenge.items[0];
-  const others = [...receipts.entries()]
-    .map(([index, receipt]) => ({ index, receipt }))
-    .filter(({ index }) => sample !== undefined && !drawn.has(index));
-  // A tile's EXR was delivered, a frame's only where the artist asked for it: then it is what the artist gets.
-  const delivered = others.filter(({ receipt }) => receipt.kind === 'render' || challenge.exr);
-  const errors = await findBrokenFiles(delivered, channels, tools);
-  for (const { index, receipt } of others) {
-    if (receipt.kind === 'render' || errors.has(index) || sample === undefined) continue;
-    await readPicture(receipt, sample, `other-${index}`, tools).catch((error: unknown) =>
-      errors.set(index, error),
-    );
-  }
-  const found: Comparison[] = [];
-  for (const { index, receipt } of others) {
-    if (!errors.has(index)) continue;
-    const error = errors.get(index);
-    if (error instanceof BrokenClaim) found.push(brokenReceipt(index, receipt, error.message));
-    else found.push(unclear({ index, ...receipt, crop: receipt.rect }, giveUp(error, ports)));
-  }
-  return found;
 }
 
 /** The reason in words on the last try; before it the error goes on, and the whole challenge is tried again. */

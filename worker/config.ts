@@ -21,6 +21,8 @@ export const workerConfigSchema = z.strictObject({
   memoryLimitBytes: z.number().int().min(1).optional(),
   /** What frames that wait for their check may take of this disk (worker/kept-files.ts); left out, 40 GiB. */
   keptBudgetBytes: z.number().int().min(1).optional(),
+  /** The most that it may put on an appeal, in units of the token (worker/decide-appeal.ts); 0: it never appeals. */
+  appealBond: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   logLevel: z.string(),
 });
 export type WorkerConfig = z.infer<typeof workerConfigSchema>;

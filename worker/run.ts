@@ -16,6 +16,7 @@ import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { backoffMs, pause } from '../platform/wait.ts';
 import { isChainTrouble, isFarmError } from '../protocol/errors.ts';
 import { NODE_EXCHANGES, nodeSubject, PROTOCOL_VERSION, type Welcome } from '../protocol/messages.ts';
+import { appealUntilStopped, mayAppeal } from './appeals.ts';
 import type { WorkerConfig, WorkerSecrets } from './config.ts';
 import { Deliveries } from './deliveries.ts';
 import { deviceName, devicesOf, workUntilStopped } from './devices.ts';
@@ -70,6 +71,7 @@ export async function runWorker(
     const welcome = await enrol(identity, operatorKey, engines, signal);
     if (welcome === null) return;
     const { nodeId } = config;
+    const journal = await ReceiptJournal.open(join(config.dataFolder, 'receipts.log'));
     const shared = {
       ...identity,
       blobs,
@@ -83,7 +85,7 @@ export async function runWorker(
         nats,
         key: identity.key,
         domain: escrowDomain(welcome.chainId, welcome.escrow),
-        journal: await ReceiptJournal.open(join(config.dataFolder, 'receipts.log')),
+        journal,
         signal,
       }),
       kept: await KeptFiles.open(join(config.dataFolder, 'kept'), config.keptBudgetBytes),
@@ -103,6 +105,7 @@ export async function runWorker(
     await Promise.all([
       ...nodes.map((node) => workUntilStopped(node, signal)),
       handOverUntilStopped(shared, signal),
+      appealUntilStopped({ ...shared, devices: nodes, journal, welcome, operatorKey }, signal),
     ]);
   } finally {
     await nats.close();
@@ -121,6 +124,7 @@ async function enrol(
     protocolVersion: PROTOCOL_VERSION,
     address: addressOf(node.key),
     operator: addressOf(operatorKey),
+    ...(mayAppeal(config) && { appeals: true }),
     engines: engines.map(({ engine: { id, deviceClass, device } }) => ({
       ...{ id, deviceClass },
       ...(device && { device: deviceName(device) }),

@@ -106,6 +106,7 @@ export async function startDispatchFarm(options: DispatchFarmOptions): Promise<D
       leaseMs: LEASE_MS,
       batchMaxAgeMs: 3_600_000,
       handOverMs: 3_600_000,
+      appealMs: 0,
       trialGivesWayMs: 0,
       quarantineMs: 1_000,
       canaryShare: 0,

@@ -1,5 +1,5 @@
 /** An audit as a person reads it. */
-import type { Comparison } from '../../protocol/verdict.ts';
+import type { AppealView, Comparison } from '../../protocol/verdict.ts';
 import type { Finding } from './books.ts';
 import type { Audited } from './render-again.ts';
 import type { Replayed } from './replay.ts';
@@ -70,3 +70,11 @@ export const EVIDENCE_HEAD = [
   'verdict                 ',
   'taken again',
 ].join('  ');
+
+/** What the node had to say to a fail. */
+export function appealLine({ appeals, reason, refused }: AppealView): string {
+  if (!appeals) return `the node did not appeal: ${reason}`;
+  return refused === null
+    ? `the node appealed: ${reason}`
+    : `the node appealed, and the escrow took it not: ${refused}`;
+}

@@ -13,7 +13,7 @@ import type { BatchId, Digest } from '../../protocol/ids.ts';
 import type { Comparison, Evidence, VerifierRole } from '../../protocol/verdict.ts';
 import type { FarmClient } from '../farm-client.ts';
 import type { Terminal } from '../terminal.ts';
-import { EVIDENCE_HEAD, evidenceLine, findingLine, type Looked } from './audit-table.ts';
+import { appealLine, EVIDENCE_HEAD, evidenceLine, findingLine, type Looked } from './audit-table.ts';
 import type { Finding } from './books.ts';
 import { fetchScene, type Means, openSession, ownRuntimes, toolsFor } from './machine.ts';
 import { openChain, readEvidence } from './read-books.ts';
@@ -36,7 +36,7 @@ export async function evidenceCommand(
   try {
     const chain = openChain(await client.info(signal), options.chain);
     const means: Means = { client, blobs: new HttpBlobs(client.address), folder };
-    const { batchKey } = await client.batch(batchId, signal);
+    const { batchKey, appeal } = await client.batch(batchId, signal);
     const onChain = batchKey === null ? null : await chain.batch(batchKey, signal);
     const words = onChain === null ? [] : wordsOf(onChain);
     if (onChain === null || words.length === 0) {
@@ -51,7 +51,8 @@ export async function evidenceCommand(
       say(`${batchId}: ${word.outcome} by ${name} (${role})`);
       replays.push(await replay({ ...word, name, role }, onChain, options, { ...means, say }, terminal));
     }
-    if (options.json) terminal.result(toJson({ batch: batchId, batchKey, verdicts: replays }));
+    if (appeal !== null) say(appealLine(appeal));
+    if (options.json) terminal.result(toJson({ batch: batchId, batchKey, verdicts: replays, appeal }));
     const broken = replays.filter(({ holds }) => !holds);
     if (broken.length === 0) return say('every verdict is what its evidence says');
     const names = broken.map(({ verifier }) => verifier).join(', ');

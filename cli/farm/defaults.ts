@@ -9,6 +9,12 @@ export const FARM_DEFAULTS = {
   batchMaxAgeMs: 60_000,
   /** A node behind a slow line sends a large frame in this time; a node that was restarted is back in it. */
   handOverMs: 600_000,
+  /**
+   * A node hears of a failed batch at once, loads its scene and renders four crops again; one that was killed meanwhile is started
+   * again. Only a fail waits for this, and only of a node that may appeal: what two verifiers found is wrong in most cases, and
+   * its tasks should be back in the queue soon.
+   */
+  appealMs: 300_000,
   /** Out for an hour after a failed verdict: long enough to hurt, short enough to come back after a mended driver. */
   quarantineMs: 3_600_000,
   /** A trial takes two seconds of a processor: most are over long before, in what rendering leaves. */

@@ -76,6 +76,9 @@ export type FarmOptions = {
   leaseMs?: number;
   batchMaxAgeMs?: number;
   handOverMs?: number;
+  appealMs?: number;
+  /** The most that one of its nodes puts on an appeal, in units of the token; 0: none appeals. */
+  appealBond?: number | undefined;
   quarantineMs?: number;
   /** What the contracts are deployed with where that is not the usual, for tests of their windows. */
   chainTerms?: Partial<ChainTerms>;
@@ -233,6 +236,7 @@ async function startParts(
         leaseMs: options.leaseMs ?? FARM_DEFAULTS.leaseMs,
         batchMaxAgeMs: options.batchMaxAgeMs ?? FARM_DEFAULTS.batchMaxAgeMs,
         handOverMs: options.handOverMs ?? FARM_DEFAULTS.handOverMs,
+        appealMs: options.appealMs ?? FARM_DEFAULTS.appealMs,
         quarantineMs: options.quarantineMs ?? FARM_DEFAULTS.quarantineMs,
         trialGivesWayMs: options.trialGivesWayMs ?? FARM_DEFAULTS.trialGivesWayMs,
         canaryShare: options.canaryShare ?? FARM_DEFAULTS.canaryShare,
@@ -266,6 +270,7 @@ async function startParts(
         startNode(folder, secrets, { entry: ownEntry('worker', programs), ...node }, through, {
           ...shared,
           apiUrl,
+          ...(options.appealBond !== undefined && { appealBond: options.appealBond }),
         }),
       ),
     ),

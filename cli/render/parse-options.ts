@@ -42,6 +42,19 @@ export function parseAmount(option: string, text: string): bigint {
   return BigInt(match[1] ?? '0') * 1_000_000n + BigInt((match[2] ?? '').padEnd(6, '0'));
 }
 
+/** More than anybody puts on one appeal, and a number that JSON holds to the unit. */
+const MOST_APPEAL_BOND = 1_000_000_000n * 1_000_000n;
+
+/** In units of the token. */
+export function parseAppealBond(text: string): number {
+  const amount = parseAmount('--appeal-bond', text);
+  if (amount > MOST_APPEAL_BOND)
+    throw new FarmError('USAGE', `--appeal-bond ${text}: at most a billion TESS`, {
+      kept: 'nothing was started',
+    });
+  return Number(amount);
+}
+
 /** How a job shares the farm with others. */
 export function parseSharing(options: {
   priority?: string;

@@ -9,6 +9,7 @@ import { readExtraFiles } from '../assembly/extra-files.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmTables } from '../database/schema.ts';
 import { onlineSince } from '../scheduling/nodes.ts';
+import { appealsOn } from '../settlement/appeals.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
 import type { JobRow } from '../settlement/job-escrow.ts';
 import { framesOfRuns, placeOf, wholeSpec } from '../splitting/frame-runs.ts';
@@ -168,6 +169,10 @@ async function viewsOf(context: CoordinatorContext, rows: readonly BatchRow[]): 
     context.db,
     rows.map((row) => row.id),
   );
+  const appeals = await appealsOn(
+    context.db,
+    rows.map((row) => row.id),
+  );
   const views: BatchView[] = [];
   for (const row of rows) {
     const ofDraw = (words.get(row.id) ?? []).filter((word) => word.seed === row.seed);
@@ -185,6 +190,7 @@ async function viewsOf(context: CoordinatorContext, rows: readonly BatchRow[]): 
       evidence: await evidenceOf(context, row),
       ...{ batchKey: row.chain_key, agreed: row.agreed, slashed: BigInt(row.slashed).toString() },
       verdicts: ofDraw.map(verdictView),
+      appeal: appeals.find((one) => one.batch_id === row.id && one.seed === row.seed)?.view ?? null,
     });
   }
   return views;

@@ -139,6 +139,8 @@ type Tables = {
     enrolment: JSONColumnType<Record<string, unknown>> | null;
     slashed: Generated<string>;
     canary: Generated<boolean>;
+    /** Whether it wants to hear of failed batches. */
+    appeals: Generated<boolean>;
   };
   batches: {
     id: BatchId;
@@ -167,12 +169,24 @@ type Tables = {
     /** The judgement that the farm's own account disputes. */
     doubted: 'pass' | 'fail' | null;
     outcome: Outcome | null;
+    /** When the judgement was noted here. */
+    judged_at: Date | null;
     /** Of the word that decided. */
     evidence: Digest | null;
     agreed: Generated<boolean>;
     slashed: Generated<string>;
     /** Whether it was drawn if a canary is planted beside it. */
     rolled: Generated<boolean>;
+  };
+  appeals: {
+    batch_id: BatchId;
+    seed: Bytes32;
+    answered_at: Date;
+    reason: string;
+    /** As it travelled; null: the node does not appeal. */
+    dispute: JSONColumnType<Record<string, unknown>> | null;
+    /** Why the escrow took none of it. */
+    refused: string | null;
   };
   verdicts: {
     seq: Generated<string>;

@@ -26,6 +26,8 @@ export function observeNodes(metrics: CoordinatorMetrics, handlers: NodeHandlers
     register: (...asked) => counted('register', handlers.register(...asked)),
     heartbeat: (...asked) => counted('heartbeat', handlers.heartbeat(...asked)),
     kept: (...asked) => counted('kept', handlers.kept(...asked)),
+    failed: (...asked) => counted('failed', handlers.failed(...asked)),
+    appeal: (...asked) => counted('appeal', handlers.appeal(...asked)),
     async lease(...asked) {
       const startedMs = performance.now();
       metrics.nodesWaiting.inc();

@@ -58,6 +58,7 @@ export async function welcomeNode(
     device_class: first.deviceClass,
     engines: JSON.stringify(Object.fromEntries(onCpu.map((one) => [one.id, one.deviceClass]))),
     gpus: JSON.stringify(onGpus),
+    appeals: hello.appeals === true,
     last_seen_at: now,
   };
   const known = await context.db

@@ -7,7 +7,9 @@ import { nodeIdSchema, type TaskId } from '../../protocol/ids.ts';
 import { NODE_EXCHANGES } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { observeNodes } from '../observing/observe-nodes.ts';
+import { takeAppeal } from '../settlement/appeals.ts';
 import { requireMayJoin } from '../sign-in/may-join.ts';
+import type { AppealDesk } from '../verification/appeal-desk.ts';
 import type { HandOver } from '../verification/hand-over.ts';
 import { type Completed, type Completion, completeAll, MAX_COMPLETIONS } from './complete-tasks.ts';
 import type { Dispatcher } from './dispatcher.ts';
@@ -26,7 +28,7 @@ export async function serveNodes(
   context: CoordinatorContext,
   nats: NatsConnection,
   dispatcher: Dispatcher,
-  handOver: HandOver,
+  { handOver, appeals }: { handOver: HandOver; appeals: AppealDesk },
   housekeeping: { delivered(tasks: number): void; wake(): void },
   onProgress: () => void,
   signal: AbortSignal,
@@ -82,6 +84,12 @@ export async function serveNodes(
         return { moved, lost };
       },
       kept: (from, { kept }) => handOver.answer(from, kept, signal),
+      failed: async (from) => ({ batch: await appeals.answer(from, signal) }),
+      appeal: async (from, message) => {
+        await takeAppeal(context, from, message, signal);
+        onProgress();
+        return {};
+      },
       fail: async (from, message) => {
         await failTask(context, from, message);
         onProgress();

@@ -1,5 +1,5 @@
 /** Doubts of the farm's own account: the bond, the signature, and what becomes of them. */
-import type { ChainBatch } from '../../platform/chain/chain.ts';
+import type { ChainBatch, DisputeTerms, SignedPermit } from '../../platform/chain/chain.ts';
 import {
   addressOf,
   escrowDomain,
@@ -10,7 +10,7 @@ import {
 } from '../../platform/chain/signing.ts';
 import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import type { DisputeRequest } from '../../protocol/http.ts';
-import type { BatchId } from '../../protocol/ids.ts';
+import type { BatchId, Signature } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { BatchRow } from './apply-outcome.ts';
 import { fundTestAccount } from './job-escrow.ts';
@@ -70,21 +70,31 @@ export async function raiseDispute(
     key,
   );
   const signature = signDispute(escrowDomain(chain.chainId, chain.escrowAddress), terms, key);
+  const reason = await putBond(context, { terms, signature, permit }, signal);
+  if (reason === null) return;
   const { id: batchId, node_id: nodeId } = batch;
-  const now = new Date(clock.now());
+  await db.updateTable('batches').set({ doubted: null }).where('id', '=', batchId).execute();
+  const event = { type: 'batch.undisputed' as const, batchId, nodeId, reason };
+  await events.add(db, batch.job_id, event, new Date(clock.now()));
+}
+
+type SignedDispute = { terms: DisputeTerms; signature: Signature; permit: SignedPermit };
+
+/** Puts what was signed on chain. Null when it is there; else why the escrow takes none of it. */
+export async function putBond(
+  { chain }: Pick<CoordinatorContext, 'chain'>,
+  { terms, signature, permit }: SignedDispute,
+  signal: AbortSignal,
+): Promise<string | null> {
   try {
     await chain.dispute(terms, signature, permit, signal);
-    const event = { type: 'batch.disputed' as const, batchId, nodeId, outcome, disputer };
-    await events.add(db, batch.job_id, event, now);
+    return null;
   } catch (error) {
     if (!isFarmError(error, 'CHAIN_REVERTED')) throw error;
     // Its answer was lost and it has happened after all: that is seen in the next round.
-    if ((await chain.batch(chainKey(batch), signal)).state !== 'judged') return;
-    const reason =
-      error.details?.['error'] === 'CommitteeTooSmall'
-        ? 'a committee takes three verifiers of other operators, and there are not so many'
-        : error.message;
-    await db.updateTable('batches').set({ doubted: null }).where('id', '=', batchId).execute();
-    await events.add(db, batch.job_id, { type: 'batch.undisputed', batchId, nodeId, reason }, now);
+    if ((await chain.batch(terms.batchKey, signal)).state !== 'judged') return null;
+    return error.details?.['error'] === 'CommitteeTooSmall'
+      ? 'a committee takes three verifiers of other operators, and there are not so many'
+      : error.message;
   }
 }

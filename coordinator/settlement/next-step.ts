@@ -18,7 +18,7 @@ export type BatchStep =
   | 'await-secret'
   /** That secret did not come in its time: another block, and most often somebody else's secret. */
   | 'reanchor'
-  /** Somebody's word is awaited: one verifier's, a committee's, or a disputer's. */
+  /** Somebody's word is awaited: one verifier's, a committee's, a disputer's, or the node's own. */
   | 'wait'
   /** The word of the one who is asked is here: put it on chain. */
   | 'attest'
@@ -30,6 +30,8 @@ export type BatchStep =
   | 'close-committee'
   /** Somebody has signed that the judgement is wrong: put that on chain. */
   | 'dispute'
+  /** Its node has appealed: put what its operator signed on chain. */
+  | 'appeal'
   /** Judged for good: move the money. */
   | 'settle'
   /** Nobody said anything in the contract's time: give the money back. */
@@ -47,6 +49,8 @@ export type Known = {
   words: readonly HeldWord[];
   /** The seed whose judgement somebody has signed to be wrong; null: nobody. */
   disputed: Bytes32 | null;
+  /** Of its node, against a fail of this seed: it is waited for, or it is here. */
+  appeal: 'none' | 'awaited' | 'signed';
   /** The list that draws are made from. */
   active: readonly Address[];
   nowS: number;
@@ -86,6 +90,8 @@ export function nextStep(row: { state: BatchState }, chain: OnChain, known: Know
     case 'judged':
       if (chain.last) return 'settle';
       if (known.disputed === chain.seed && chain.outcome !== 'inconclusive') return 'dispute';
+      if (known.appeal === 'signed' && chain.outcome === 'fail') return 'appeal';
+      if (known.appeal === 'awaited') return 'wait';
       return disputeWindowS === 0 || over(chain.since, disputeWindowS) ? 'settle' : 'wait';
     case 'settled':
       return 'apply';

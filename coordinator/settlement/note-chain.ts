@@ -1,5 +1,6 @@
 /** What the chain says of a batch, written down: verifiers, nodes and people are answered from the database. */
 import type { ChainBatch } from '../../platform/chain/chain.ts';
+import { inTransaction } from '../../platform/database/in-transaction.ts';
 import { assertNever } from '../../protocol/errors.ts';
 import type { FarmEvent } from '../../protocol/events.ts';
 import type { Address, Digest } from '../../protocol/ids.ts';
@@ -28,18 +29,24 @@ export async function noteChain(
     evidence: judged && evidenceOf(judged),
   };
   const now = new Date(context.clock.now());
-  await context.db
-    .updateTable('batches')
-    .set({
-      ...changes,
-      asked: JSON.stringify(asked),
-      ...(anew && { drawn_at: seed === null ? null : now, withheld: null }),
-    })
-    .where('id', '=', batch.id)
-    .where('state', '<>', 'settled')
-    .execute();
-  const event = state === batch.state ? null : await eventOf(context, { ...batch, ...changes });
-  if (event !== null) await context.events.add(context.db, batch.job_id, event, now);
+  const moved = state !== batch.state;
+  const event = moved ? await eventOf(context, { ...batch, ...changes }, onChain) : null;
+  // Together, so that what was noted was told, too.
+  await inTransaction(context.db, async (tx) => {
+    const noted = await tx
+      .updateTable('batches')
+      .set({
+        ...changes,
+        asked: JSON.stringify(asked),
+        ...(anew && { drawn_at: seed === null ? null : now, withheld: null }),
+        ...((anew || moved) && { judged_at: judged === null ? null : now }),
+      })
+      .where('id', '=', batch.id)
+      .where('state', '<>', 'settled')
+      .returning('id')
+      .executeTakeFirst();
+    if (noted !== undefined && event !== null) await context.events.add(tx, batch.job_id, event, now);
+  });
   return true;
 }
 
@@ -102,15 +109,30 @@ function noted({ state }: Pick<ChainBatch, 'state'>): BatchState | null {
   }
 }
 
-async function eventOf(context: CoordinatorContext, batch: BatchRow): Promise<FarmEvent | null> {
+async function eventOf(
+  context: CoordinatorContext,
+  batch: BatchRow,
+  onChain: ChainBatch,
+): Promise<FarmEvent | null> {
   const { id: batchId, node_id: nodeId, receipts, outcome, agreed } = batch;
   if (batch.state === 'committed') return { type: 'batch.committed', batchId, nodeId, receipts };
+  if (batch.state === 'committee') return disputeOf(batch, onChain);
   if (batch.state !== 'judged' || outcome === null) return null;
   const reason =
     outcome === 'pass'
       ? ''
       : await (outcome === 'fail' ? whyFailed(context, batch) : whyUnclear(context, batch));
   return { type: 'batch.judged', batchId, nodeId, outcome, agreed, reason };
+}
+
+/** Also of a dispute that never passed through this farm; null where two verifiers contradicted each other. */
+function disputeOf(
+  { id: batchId, node_id: nodeId }: BatchRow,
+  { disputer, outcome, operator }: ChainBatch,
+): FarmEvent | null {
+  if (disputer === null || outcome === null) return null;
+  const appeal = disputer === operator;
+  return { type: 'batch.disputed', batchId, nodeId, outcome, disputer, ...(appeal && { appeal }) };
 }
 
 function sameList(a: readonly Address[], b: readonly Address[]): boolean {

@@ -13,6 +13,7 @@ import { waitsForTiles } from '../assembly/early-finish.ts';
 import { waitsForRecheck } from '../canaries/recheck-word.ts';
 import type { CoordinatorContext } from '../context.ts';
 import { type Word, wordsOn } from '../verification/words.ts';
+import { answersTo, relayAppeal } from './appeals.ts';
 import { applyOutcome, type BatchRow, UNJUDGED } from './apply-outcome.ts';
 import { commitBatches } from './commit-batches.ts';
 import { raiseDispute } from './disputes.ts';
@@ -53,15 +54,21 @@ export async function settleBatches(context: CoordinatorContext, signal: AbortSi
     db,
     batches.map(({ id }) => id),
   );
-  const active = onChain.some(({ asked }) => asked.length > 0) ? await chain.verifiers(signal) : [];
+  const failed = batches.filter((_, index) => onChain[index]?.outcome === 'fail');
+  const answers = await answersTo(context, failed);
+  const toAsk = answers.listening.size > 0 || onChain.some(({ asked }) => asked.length > 0);
+  const active = toAsk ? await chain.verifiers(signal) : [];
   const steps = new Map<BatchStep, Looked[]>();
   let moved = false;
   for (const [index, batch] of batches.entries()) {
     const found = onChain[index];
     if (found === undefined) throw new Error(`the chain was asked for ${chainKey(batch)} and left it out`);
     const looked = { batch, onChain: found, words: words.get(batch.id) ?? [] };
-    moved = (await noteChain(context, batch, found)) || moved;
-    const step = nextStep(batch, found, known(looked, { terms, active, nowS }));
+    const noted = await noteChain(context, batch, found);
+    moved = noted || moved;
+    const judgedAtMs = noted ? context.clock.now() : batch.judged_at?.getTime();
+    const appeal = answers.on(batch, found, { active, judgedAtMs });
+    const step = nextStep(batch, found, known(looked, { terms, active, nowS, appeal }));
     if (step !== null) steps.set(step, [...(steps.get(step) ?? []), looked]);
   }
   for (const [step, taken] of steps) moved = (await take(context, step, taken, signal)) || moved;
@@ -85,7 +92,7 @@ async function timeOn({ chain, clock }: CoordinatorContext, signal: AbortSignal)
   return Math.max(clock.now() / 1_000, await chain.timeS(signal));
 }
 
-function known({ batch, onChain, words }: Looked, now: Pick<Known, 'terms' | 'active' | 'nowS'>): Known {
+function known({ batch, onChain, words }: Looked, now: Omit<Known, 'words' | 'disputed'>): Known {
   const disputed = batch.doubted !== null && batch.doubted === onChain.outcome ? onChain.seed : null;
   return { ...now, words, disputed };
 }
@@ -135,6 +142,8 @@ async function take(
       return await each(({ batch }) => chain.closeCommittee(chainKey(batch), signal));
     case 'dispute':
       return await each(({ batch, onChain }) => raiseDispute(context, batch, onChain, signal));
+    case 'appeal':
+      return await each(({ batch, onChain }) => relayAppeal(context, batch, onChain, signal));
     case 'expire':
       return await each(({ batch }) => chain.expire(chainKey(batch), signal));
     case 'settle': {

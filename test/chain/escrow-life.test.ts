@@ -1,11 +1,13 @@
 import { AbiCoder, keccak256, Signature } from 'ethers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { requireSignedAppeal, termsOf } from '../../coordinator/settlement/appealable.ts';
 import type { ChainBatch } from '../../platform/chain/chain.ts';
 import { token } from '../../platform/chain/contracts.ts';
 import { EMBEDDED_STAKE, EMBEDDED_TERMS } from '../../platform/chain/deploy.ts';
 import { BURN_ADDRESS } from '../../platform/chain/escrow-books.ts';
 import { batchKeyOf, deviceClassKey } from '../../platform/chain/keys.ts';
-import { signOpenJob } from '../../platform/chain/signing.ts';
+import { signAppeal } from '../../platform/chain/sign-appeal.ts';
+import { signOpenJob, tokenDomain } from '../../platform/chain/signing.ts';
 import { transactionSender } from '../../platform/chain/transactions.ts';
 import type { Address, Bytes32 } from '../../protocol/ids.ts';
 import { type ChainFixture, digestOf, party, randomBytes32, startChainFixture } from './fixture.ts';
@@ -351,6 +353,51 @@ describe('a dispute', () => {
     const after = await wealth(...voted);
     const gained = after.map(({ credit }, at) => credit - (before[at]?.credit ?? 0n));
     expect(gained).toEqual(voted.map(() => EMBEDDED_TERMS.disputeBond / 4n));
+  });
+
+  it('of the node itself, as it signs it and the farm takes it: it is paid, and has its bond back', async () => {
+    const { chain, node, deployment } = farm;
+    const { jobKey } = await farm.open();
+    const key = await farm.batchIn(jobKey, 'fail');
+    const { seed, first, second } = await batchOf(key);
+    if (seed === null) throw new Error('this batch is not drawn');
+    const { disputeBond, verifierPenalty } = EMBEDDED_TERMS;
+    const permitNonce = await chain.permitNonce(node.address);
+    const { chainId, escrowAddress: escrow, tokenAddress: token } = deployment;
+    const failed = { challenge: { batchKey: key, seed }, bond: disputeBond, permitNonce };
+    const dispute = signAppeal({ chainId, escrow, token }, failed, node.key, await farm.now());
+    const signed = termsOf(key, seed, dispute);
+    const domains = { escrow: farm.domain, token: tokenDomain(chainId, token) };
+    const now = { permitNonce, chainS: await farm.now() };
+    const batch = { operator: node.address, disputeBond };
+    requireSignedAppeal(signed, permitNonce, now, batch, domains);
+
+    await chain.mintTestTokens(node.address, disputeBond);
+    const liars = [first, second].map((word) => operatorOf(word?.verifier));
+    const [before, ...had] = await wealth(node.address, ...liars);
+    const balance = await chain.tokenBalance(node.address);
+    await chain.dispute(signed.terms, signed.signature, signed.permit);
+    expect(balance - (await chain.tokenBalance(node.address))).toBe(disputeBond);
+    await expect(chain.dispute(signed.terms, signed.signature, signed.permit)).rejects.toMatchObject({
+      ...{ code: 'CHAIN_REVERTED', details: { error: 'WrongBatchState' } },
+    });
+    await farm.voteAs(key, 'pass', 3);
+    await chain.settleMany([key]);
+    expect(await batchOf(key)).toMatchObject({
+      state: 'settled',
+      outcome: 'pass',
+      paid: AMOUNT,
+      slashed: 0n,
+    });
+    const [after, ...have] = await wealth(node.address, ...liars);
+    expect(after?.stake).toBe(before?.stake);
+    // Of what each of the liars loses half is burnt, and half of the rest is the disputer's.
+    const gained = (after?.credit ?? 0n) - (before?.credit ?? 0n);
+    expect(gained).toBe(disputeBond + AMOUNT + (2n * verifierPenalty) / 4n);
+    expect(have.map(({ stake }, at) => (had[at]?.stake ?? 0n) - stake)).toEqual([
+      verifierPenalty,
+      verifierPenalty,
+    ]);
   });
 
   it('that nobody answers leaves the judgement as it was and gives the bond back', async () => {

@@ -1,7 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseFrames } from '../../cli/render/parse-frames.ts';
-import { formatTokens, parseBudget, parseSamples, parseTiles } from '../../cli/render/parse-options.ts';
+import {
+  formatTokens,
+  parseAppealBond,
+  parseBudget,
+  parseSamples,
+  parseTiles,
+} from '../../cli/render/parse-options.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import { jobRequestSchema } from '../../protocol/job.ts';
 
@@ -173,6 +179,13 @@ describe('amounts', () => {
       expect(refusal(() => parseBudget(text)).code).toBe('USAGE');
     },
   );
+
+  it('of an appeal are whole units that a file of settings holds exactly, or refused', () => {
+    expect(['0', '1', '2.5', '1000000000'].map(parseAppealBond)).toEqual([0, 1_000_000, 2_500_000, 1e15]);
+    expect(Number.isSafeInteger(parseAppealBond('1000000000'))).toBe(true);
+    for (const bad of ['-1', 'none', '1000000000.000001'])
+      expect(refusal(() => parseAppealBond(bad)).code).toBe('USAGE');
+  });
 
   it.each<[bigint, string]>([
     [0n, '0.000'],

@@ -58,6 +58,9 @@ type Ledger = {
   lanes: Map<string, { live: Bytes32 } | { ended: bigint }>;
   stakes: Map<Address, bigint>;
   nonces: Map<Address, bigint>;
+  balances: Map<Address, bigint>;
+  /** Bonds that came back; nothing else is credited here. */
+  credits: Map<Address, bigint>;
   nodes: Map<Address, ChainNode>;
   active: Address[];
   block: bigint;
@@ -96,6 +99,7 @@ export class FakeEscrow {
     this.terms = { ...FAKE_TERMS, ...options.terms };
     this.#ledger = {
       ...{ batches: new Map(), lanes: new Map(), nonces: new Map(), nodes: new Map(), block: 1n },
+      ...{ balances: new Map(), credits: new Map() },
       active: options.verifiers.map(({ address }) => address),
       stakes: new Map(options.verifiers.map(({ operator }) => [operator, STAKE])),
     };
@@ -115,8 +119,15 @@ export class FakeEscrow {
       node: async (address) => this.#node(address),
       operator: async (address) => this.#operator(address),
       permitNonce: async () => 0n,
-      credit: async () => 0n,
-      tokenBalance: async () => 0n,
+      credit: async (owner) => this.#ledger.credits.get(owner) ?? 0n,
+      tokenBalance: async (owner) => this.#ledger.balances.get(owner) ?? 0n,
+      withdrawFor: (owner) =>
+        this.#write(() => {
+          const credit = this.#ledger.credits.get(owner) ?? 0n;
+          if (credit === 0n) throw reverted('NothingToWithdraw');
+          add(this.#ledger.credits, owner, -credit);
+          add(this.#ledger.balances, owner, credit);
+        }),
       verifierOperator: async (verifier) => {
         const operator = this.#operatorOf(verifier);
         return operator === ZERO20 ? null : operator;
@@ -136,7 +147,7 @@ export class FakeEscrow {
       },
       drawerOf: async (key) => this.drawerOf(key),
       drawersOf: async (keys) => keys.map((key) => this.drawerOf(key)),
-      mintTestTokens: () => this.#write(() => undefined),
+      mintTestTokens: (to, amount) => this.#write(() => add(this.#ledger.balances, to, amount)),
       registerNode: ({ node, operator, deviceClass, ask, nonce }) =>
         this.#write(() => {
           this.#useNonce(operator, nonce);
@@ -170,7 +181,7 @@ export class FakeEscrow {
       replace: (key) => this.#write(() => this.#replace(key)),
       attestCommittee: (key, outcome, votes) =>
         this.#write(() => {
-          const { seed, members, first, second } = this.#require(key, 'committee');
+          const { seed, members, first, second, disputer, bond, before } = this.#require(key, 'committee');
           for (const { member, evidence, signature } of votes) {
             const terms = { batchKey: key, seed: seed as Bytes32, outcome, evidence };
             const signer = recoverVerdictSigner(this.#domain, terms, signature);
@@ -187,12 +198,14 @@ export class FakeEscrow {
           const evidence = votes[0]?.evidence ?? null;
           const words = votes.map((vote) => ({ verifier: vote.member, outcome, evidence: vote.evidence }));
           this.#change(key, { votes: words });
+          if (disputer !== null && outcome !== before) add(this.#ledger.credits, disputer, bond);
           this.#judge(key, outcome, { agreed: outcome === 'fail', last: true, evidence });
         }),
       closeCommittee: (key) =>
         this.#write(() => {
-          const { since, before, agreed, evidence } = this.#require(key, 'committee');
+          const { since, before, agreed, evidence, disputer, bond } = this.#require(key, 'committee');
           if (!this.#over(since, this.terms.committeeWindowS)) throw reverted('WindowOpen');
+          if (disputer !== null) add(this.#ledger.credits, disputer, bond);
           if (before === null) this.#judge(key, 'inconclusive', { last: true, evidence: null });
           else this.#judge(key, before, { agreed, last: true, evidence });
         }),
@@ -207,6 +220,8 @@ export class FakeEscrow {
           const members = this.#committee(terms.batchKey, [operator, ...this.#operatorsOf(first, second)]);
           if (members === null) throw reverted('CommitteeTooSmall');
           const { disputer, bond } = terms;
+          if ((this.#ledger.balances.get(disputer) ?? 0n) < bond) throw reverted('ERC20InsufficientBalance');
+          add(this.#ledger.balances, disputer, -bond);
           this.#change(terms.batchKey, { disputer, bond, before: outcome });
           this.#call(terms.batchKey, members);
         }),
@@ -249,6 +264,11 @@ export class FakeEscrow {
   /** Leaves the list that draws are made from. */
   leave(verifier: Address): void {
     this.#ledger.active = this.#ledger.active.filter((one) => one !== verifier);
+  }
+
+  /** Something that it can withdraw. */
+  owe(owner: Address, amount: bigint): void {
+    add(this.#ledger.credits, owner, amount);
   }
 
   stakeOf(operator: Address): bigint {
@@ -485,6 +505,10 @@ export function secretOf(verifier: Address): Bytes32 {
 
 /** Node and lane: what of a key is the same in every generation. */
 const laneOf = (key: Bytes32): string => key.slice(0, 2 + 40 + 8);
+
+function add(accounts: Map<Address, bigint>, owner: Address, amount: bigint): void {
+  accounts.set(owner, (accounts.get(owner) ?? 0n) + amount);
+}
 
 function reverted(error: string): FarmError {
   return new FarmError('CHAIN_REVERTED', error, { details: { error } });

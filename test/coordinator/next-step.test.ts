@@ -28,7 +28,7 @@ const onChain = (state: ChainState, changes: Partial<OnChain> = {}): OnChain => 
   ...changes,
 });
 const known = (changes: Partial<Known> = {}): Known => ({
-  ...{ words: [], disputed: null, active: [ONE, TWO, THREE], nowS: 0, terms: FAKE_TERMS },
+  ...{ words: [], disputed: null, appeal: 'none', active: [ONE, TWO, THREE], nowS: 0, terms: FAKE_TERMS },
   ...changes,
 });
 const word = (by: Address, outcome: Outcome, seed = SEED): HeldWord => ({ verifier: by, outcome, seed });
@@ -120,6 +120,26 @@ describe('the next step of a batch', () => {
       'a dispute where nobody could tell',
       onChain('judged', { outcome: 'inconclusive' }),
       { disputed: SEED },
+      'settle',
+    ],
+    [
+      'a fail that its node may appeal',
+      onChain('judged', { outcome: 'fail' }),
+      { appeal: 'awaited' },
+      'wait',
+    ],
+    ['an appeal', onChain('judged', { outcome: 'fail' }), { appeal: 'signed' }, 'appeal'],
+    [
+      "an appeal beside the farm's own dispute",
+      onChain('judged', { outcome: 'fail' }),
+      { appeal: 'signed', disputed: SEED },
+      'dispute',
+    ],
+    ['an appeal against a pass', onChain('judged', { outcome: 'pass' }), { appeal: 'signed' }, 'settle'],
+    [
+      'an appeal against what a committee said',
+      onChain('judged', { outcome: 'fail', last: true }),
+      { appeal: 'signed' },
       'settle',
     ],
     ['money that has moved', onChain('settled'), {}, 'apply'],

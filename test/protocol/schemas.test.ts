@@ -14,7 +14,13 @@ import {
   verifierIdSchema,
 } from '../../protocol/ids.ts';
 import { jobRequestSchema, sceneManifestSchema, scenePathSchema } from '../../protocol/job.ts';
-import { deliverySchema, heartbeatSchema, nodeSubject, taskSubject } from '../../protocol/messages.ts';
+import {
+  appealSchema,
+  deliverySchema,
+  heartbeatSchema,
+  nodeSubject,
+  taskSubject,
+} from '../../protocol/messages.ts';
 import { rectSchema } from '../../protocol/rect.ts';
 
 const ok = (schema: { safeParse(value: unknown): { success: boolean } }, value: unknown): boolean =>
@@ -244,6 +250,31 @@ describe('requests', () => {
       expect(ok(heartbeatSchema, { leases: [{ ...lease, ...bad }] })).toBe(false);
     }
     expect(ok(heartbeatSchema, { leases: Array.from({ length: 65 }, () => lease) })).toBe(false);
+  });
+
+  it('take an appeal with everything that is signed, or none, and nothing beside it', () => {
+    const permit = { value: '5', nonce: '0', deadline: 9, signature: `0x${'ab'.repeat(64)}1b` };
+    const dispute = { disputer: `0x${'a1'.repeat(20)}`, bond: '5', signature: permit.signature, permit };
+    const appeal = { batchId: 'batch_a1', seed: `0x${'5e'.repeat(32)}`, reason: 'right', dispute };
+    expect(appealSchema.parse(appeal).dispute).toMatchObject({ bond: 5n, permit: { value: 5n, nonce: 0n } });
+    expect(ok(appealSchema, { ...appeal, dispute: null })).toBe(true);
+    const { permit: _left, ...unpermitted } = dispute;
+    for (const bad of [
+      { dispute: undefined },
+      { dispute: unpermitted },
+      { dispute: { ...dispute, bond: '-5' } },
+      { dispute: { ...dispute, bond: (2n ** 96n).toString() } },
+      { dispute: { ...dispute, signature: '0x' } },
+      { dispute: { ...dispute, outcome: 'fail' } },
+      { dispute: { ...dispute, permit: { ...permit, deadline: -1 } } },
+      { dispute: { ...dispute, permit: { ...permit, spender: dispute.disputer } } },
+      { reason: 'x'.repeat(1_001) },
+      { reason: 'right\u001b[2J' },
+      { reason: 'right\nwrong' },
+      { seed: '0x5e' },
+      { node: 'node-2' },
+    ])
+      expect(ok(appealSchema, { ...appeal, ...bad }), JSON.stringify(bad)).toBe(false);
   });
 
   it('refuse times that the farm could not keep', () => {

@@ -199,6 +199,7 @@ export async function testCoordinator(place?: DatabasePlace): Promise<TestCoordi
       leaseMs: 10_000,
       batchMaxAgeMs: 15_000,
       handOverMs: 600_000,
+      appealMs: 300_000,
       quarantineMs: 3_600_000,
       canaryShare: 0,
       trialGivesWayMs: 30_000,
