@@ -354,6 +354,12 @@ export const ERRORS = {
     retryable: false,
     help: 'Point the farm at a node of the chain that its contracts are on; the message names both chains.',
   },
+  CHAIN_NOT_READY: {
+    httpStatus: 409,
+    exitCode: 6,
+    retryable: false,
+    help: 'Bring what the message names: another file of --contracts, the key of the coordinator, or money for an account; `tessera addresses` lists the accounts of the farm, `tessera join-chain` says what they lack. docs/operate.md goes through all of it.',
+  },
   CHAIN_GAS_MONEY: {
     httpStatus: 503,
     exitCode: 6,

@@ -73,7 +73,7 @@ async function signedTerms(
   };
   if (job.wallet_terms !== null && job.requester !== null) {
     const { openJob: signature, permit } = job.wallet_terms.signatures;
-    if (chain.chainId === EMBEDDED_CHAIN_ID) await fundTestAccount(context, job.requester, budget, signal);
+    await fundTestAccount(context, job.requester, budget, signal);
     const terms = termsFor(job.requester);
     return { terms, signature, permit: { value: budget, deadline, signature: permit } };
   }
@@ -161,13 +161,18 @@ export async function closeEscrow(
   });
 }
 
-/** The embedded chain has test money only: an account is given what it is about to spend. */
+/**
+ * The embedded chain has test money only: an account is given what it is about to spend. Elsewhere nobody is given
+ * anything; what is not there the escrow refuses.
+ */
 export async function fundTestAccount(
   context: CoordinatorContext,
   requester: ReturnType<typeof addressOf>,
   budget: bigint,
   signal: AbortSignal,
 ): Promise<void> {
-  const balance = await context.chain.tokenBalance(requester, signal);
-  if (balance < budget) await context.chain.mintTestTokens(requester, budget - balance, signal);
+  const { chain } = context;
+  if (chain.chainId !== EMBEDDED_CHAIN_ID) return;
+  const balance = await chain.tokenBalance(requester, signal);
+  if (balance < budget) await chain.mintTestTokens(requester, budget - balance, signal);
 }

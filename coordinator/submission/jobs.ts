@@ -45,7 +45,7 @@ export async function submitJob(
   const { quote } = planned.plan;
   const account = request.account ?? DEFAULT_ACCOUNT;
   const requester = await payerOf(context, context.db, account);
-  if (requester !== null) await requireBalance(context, requester, quote, signal);
+  await requireBalance(context, requester, quote, signal);
   const nowMs = context.clock.now();
   const payment: JobPayment = {
     id: newJobId(nowMs),
