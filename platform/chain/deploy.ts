@@ -1,6 +1,5 @@
 /** Puts the farm's contracts on the embedded chain. On any other chain that is a person's decision: deploy-real.ts. */
 import { FarmError } from '../../protocol/errors.ts';
-import type { Bytes32 } from '../../protocol/ids.ts';
 import { callRequest } from './calls.ts';
 import type { ChainTerms } from './chain.ts';
 import { escrow, registry } from './contracts.ts';
@@ -8,16 +7,9 @@ import { deployPlan } from './deploy-plan.ts';
 import type { Deployment } from './deployment.ts';
 import { ethersChain } from './ethers-chain.ts';
 import { jsonRpc, quantity, RpcError } from './json-rpc.ts';
-import {
-  addressOf,
-  type PrivateKey,
-  registryDomain,
-  signPermit,
-  signStakeTerms,
-  signVerifierTerms,
-  tokenDomain,
-} from './signing.ts';
+import { addressOf, type PrivateKey } from './signing.ts';
 import { transactionSender } from './transactions.ts';
+import { joinList, stakeByPermit, type VerifierKeys } from './verifier-place.ts';
 
 /** A million ether: gas on the embedded chain costs nothing that anybody has. */
 const GAS_MONEY = `0x${(10n ** 24n).toString(16)}`;
@@ -49,18 +41,10 @@ export const EMBEDDED_TERMS: ChainTerms = {
 /** What operators put down here: well above the least, or the first penalty would cost a verifier its place. */
 export const EMBEDDED_STAKE = 100n * TESS;
 
-export type EmbeddedVerifier = {
-  verifierKey: PrivateKey;
-  /** Whose stake answers for it. */
-  operatorKey: PrivateKey;
-  /** Head of its secret chain (secret-chain.ts). */
-  head: Bytes32;
-};
-
 export type DeployOptions = {
   coordinatorKey: PrivateKey;
   /** Who can check from the first batch on. */
-  verifiers: readonly EmbeddedVerifier[];
+  verifiers: readonly VerifierKeys[];
   /** Where they are not {@link EMBEDDED_TERMS}. */
   terms?: Partial<ChainTerms>;
   signal: AbortSignal;
@@ -106,33 +90,19 @@ async function addVerifier(
   url: string,
   deployment: Deployment,
   coordinatorKey: PrivateKey,
-  { verifierKey, operatorKey, head }: EmbeddedVerifier,
+  keys: VerifierKeys,
   signal: AbortSignal,
 ): Promise<void> {
-  const { chainId, tokenAddress, registryAddress } = deployment;
   // Nothing here waits for the chain's state file, so it needs to be named to nobody.
   const chain = ethersChain({ ...deployment, url, coordinatorKey, embedded: { stateFile: '' } });
-  const operator = addressOf(operatorKey);
-  const domain = registryDomain(chainId, registryAddress);
+  const operator = addressOf(keys.operatorKey);
   const { minVerifierStake, joinDelayS } = await chain.terms(signal);
   const amount = minVerifierStake > EMBEDDED_STAKE ? minVerifierStake : EMBEDDED_STAKE;
   await chain.mintTestTokens(operator, amount, signal);
-  const permit = signPermit(
-    tokenDomain(chainId, tokenAddress),
-    {
-      ...{ owner: operator, spender: registryAddress, value: amount },
-      nonce: await chain.permitNonce(operator, signal),
-      // The chain's clock can be days ahead of the machine's: it is moved when batches are aged.
-      deadline: (await chain.timeS(signal)) + DAY_S,
-    },
-    operatorKey,
-  );
   const { nonce } = await chain.operator(operator, signal);
-  const stake = { operator, amount, nonce };
-  await chain.stakeFor(stake, signStakeTerms(domain, stake, operatorKey), permit, signal);
-  const joining = { verifier: addressOf(verifierKey), operator, head, nonce: nonce + 1n };
-  await chain.joinVerifier(joining, signVerifierTerms(domain, joining, operatorKey), signal);
-  if (joinDelayS === 0) await chain.activateVerifier(joining.verifier, signal);
+  await stakeByPermit(chain, keys, { amount, nonce }, signal);
+  await joinList(chain, keys, nonce + 1n, signal);
+  if (joinDelayS === 0) await chain.activateVerifier(addressOf(keys.verifierKey), signal);
 }
 
 /** True when the chain at `url` is that chain and carries those contracts. */
