@@ -1,11 +1,12 @@
 /** What a coordinator is told at start. Secrets are a type of their own, so that printing a config prints none. */
 import { z } from 'zod';
+import { publicChainSchema } from '../platform/chain/public-chain.ts';
 import { runtimeChoiceSchema } from '../platform/render/engines.ts';
 import { addressSchema, bytes32Schema, verifierIdSchema } from '../protocol/ids.ts';
 import { MAX_PASS_MS } from '../protocol/sign-in.ts';
 import { joinSchema } from './sign-in/may-join.ts';
 
-export const coordinatorConfigSchema = z.strictObject({
+const fieldsSchema = z.strictObject({
   dataFolder: z.string(),
   /** 0 takes any free port. */
   httpPort: z.number().int().min(0).max(65_535),
@@ -22,9 +23,12 @@ export const coordinatorConfigSchema = z.strictObject({
   join: joinSchema,
   /** How long a node or verifier works with one sign-in; it signs in anew at half of it. */
   passMs: z.number().int().min(2_000).max(MAX_PASS_MS),
+  /** Of a public chain without what is secret in it; all of it is in the secrets. */
   chainUrl: z.string(),
   /** Where the embedded chain keeps its state: a payment counts once it is in there. */
-  chainStateFile: z.string(),
+  chainStateFile: z.string().optional(),
+  /** In place of the embedded chain: the one that the contracts are on. Then one coordinator only may work, on this folder. */
+  publicChain: publicChainSchema.optional(),
   tokenAddress: addressSchema,
   escrowAddress: addressSchema,
   registryAddress: addressSchema,
@@ -54,6 +58,10 @@ export const coordinatorConfigSchema = z.strictObject({
   /** Beside which share of the batches a canary is planted. */
   canaryShare: z.number().min(0).max(1),
 });
+export const coordinatorConfigSchema = fieldsSchema.refine(
+  ({ chainStateFile, publicChain }) => (chainStateFile === undefined) !== (publicChain === undefined),
+  'either chainStateFile, of the embedded chain, or publicChain',
+);
 export type CoordinatorConfig = z.infer<typeof coordinatorConfigSchema>;
 
 export const coordinatorSecretsSchema = z.strictObject({
@@ -71,5 +79,7 @@ export const coordinatorSecretsSchema = z.strictObject({
   databaseUrl: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
   /** A bucket in place of the folder of blobs, with its key (platform/blobs/s3-blob-store.ts). */
   blobsUrl: z.url({ protocol: /^https?$/ }).optional(),
+  /** A provider of the public chain: whoever has this address often has somebody's key to it. */
+  chainUrl: z.url({ protocol: /^https?$/ }).optional(),
 });
 export type CoordinatorSecrets = z.infer<typeof coordinatorSecretsSchema>;

@@ -7,9 +7,6 @@ import { collectDefaultMetrics } from 'prom-client';
 import type { BlobStore } from '../platform/blobs/blob-store.ts';
 import { FolderBlobStore } from '../platform/blobs/folder-blob-store.ts';
 import { S3BlobStore } from '../platform/blobs/s3-blob-store.ts';
-import { EMBEDDED_CHAIN_ID } from '../platform/chain/embedded.ts';
-import { ethersChain } from '../platform/chain/ethers-chain.ts';
-import type { PrivateKey } from '../platform/chain/signing.ts';
 import { systemClock } from '../platform/clock.ts';
 import { lead } from '../platform/database/lead.ts';
 import { openDatabase } from '../platform/database/open.ts';
@@ -39,6 +36,7 @@ import { Housekeeping } from './housekeeping.ts';
 import { createMetrics } from './observing/metrics.ts';
 import { observeEvents } from './observing/observe-events.ts';
 import { readinessOf } from './observing/routes.ts';
+import { chainIdOf, openChain } from './open-chain.ts';
 import { Dispatcher } from './scheduling/dispatcher.ts';
 import { graceLeases } from './scheduling/lost-leases.ts';
 import { forgetPublished } from './scheduling/publish-queued.ts';
@@ -94,7 +92,7 @@ export async function runCoordinator(
   requireNoSynthetic(
     'this farm',
     engines.map((one) => one.engine),
-    { allowSynthetic: config.allowSynthetic, chainId: EMBEDDED_CHAIN_ID },
+    { allowSynthetic: config.allowSynthetic, chainId: chainIdOf(config) },
   );
   const metrics = createMetrics();
   collectDefaultMetrics({ register: metrics.registry });
@@ -116,15 +114,8 @@ export async function runCoordinator(
     ),
     runtime,
     engines,
-    chain: ethersChain({
-      url: config.chainUrl,
-      chainId: EMBEDDED_CHAIN_ID,
-      tokenAddress: config.tokenAddress,
-      escrowAddress: config.escrowAddress,
-      registryAddress: config.registryAddress,
-      deployedBlock: config.deployedBlock,
-      coordinatorKey: secrets.coordinatorKey as string as PrivateKey,
-      embedded: { stateFile: config.chainStateFile },
+    chain: openChain(config, secrets, {
+      log,
       turns:
         secrets.databaseUrl === undefined
           ? undefined
@@ -136,6 +127,11 @@ export async function runCoordinator(
     metrics,
   };
 
+  if (config.publicChain !== undefined && secrets.databaseUrl !== undefined)
+    log.warn(
+      { dataFolder: config.dataFolder },
+      'what this coordinator sends to the chain is noted in its own folder: no other one may work on this database, nor send with its key',
+    );
   const scenes = new Scenes(context);
   const onTaken = (): void => {
     housekeeping.taken();

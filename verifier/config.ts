@@ -1,5 +1,6 @@
 /** What a verifier is told at start. */
 import { z } from 'zod';
+import { publicChainSchema } from '../platform/chain/public-chain.ts';
 import { runtimeChoiceSchema } from '../platform/render/engines.ts';
 import { addressSchema, bytes32Schema, verifierIdSchema } from '../protocol/ids.ts';
 
@@ -10,7 +11,10 @@ const verifierConfigSchema = z.strictObject({
   /** The certificate to trust on the way there, where no public authority vouches for it (PEM). */
   natsCaFile: z.string().optional(),
   apiUrl: z.string(),
+  /** Of a public chain without what is secret in it; all of it is in the secrets. */
   chainUrl: z.string(),
+  /** The chain that the contracts are on where that is not the farm's own. */
+  publicChain: publicChainSchema.optional(),
   tokenAddress: addressSchema,
   escrowAddress: addressSchema,
   registryAddress: addressSchema,
@@ -31,6 +35,8 @@ const verifierSecretsSchema = z.strictObject({
   verifierKey: bytes32Schema,
   /** Root of the hash chain whose links make the seeds (platform/chain/secret-chain.ts). */
   rootSecret: bytes32Schema,
+  /** A provider of the public chain: whoever has this address often has somebody's key to it. */
+  chainUrl: z.url({ protocol: /^https?$/ }).optional(),
 });
 export type VerifierSecrets = z.infer<typeof verifierSecretsSchema>;
 

@@ -5,6 +5,7 @@ import type { HttpBlobs } from '../platform/blobs/http-blobs.ts';
 import type { FarmChain } from '../platform/chain/chain.ts';
 import { EMBEDDED_CHAIN_ID } from '../platform/chain/embedded.ts';
 import { ethersChain } from '../platform/chain/ethers-chain.ts';
+import { eventsFileIn } from '../platform/chain/public-chain.ts';
 import { type SecretChain, secretChain } from '../platform/chain/secret-chain.ts';
 import { addressOf, escrowDomain, type PrivateKey, signVerdict } from '../platform/chain/signing.ts';
 import { createLog, type Log } from '../platform/log.ts';
@@ -97,14 +98,19 @@ export async function runVerifier(
     secrets: onceDone(() => secretChain(secrets.rootSecret)),
     // Reads only: whether the root is on chain and which seed was drawn is not taken from the coordinator.
     chain: ethersChain({
-      url: config.chainUrl,
-      chainId: EMBEDDED_CHAIN_ID,
+      url: secrets.chainUrl ?? config.chainUrl,
+      chainId: config.publicChain?.chainId ?? EMBEDDED_CHAIN_ID,
       tokenAddress: config.tokenAddress,
       escrowAddress: config.escrowAddress,
       registryAddress: config.registryAddress,
       deployedBlock: config.deployedBlock,
       coordinatorKey: key,
       embedded: null,
+      ...(config.publicChain !== undefined && {
+        confirmations: config.publicChain.confirmations,
+        eventsFile: eventsFileIn(config.dataFolder),
+        onNotice: (notice: string) => log.warn(notice),
+      }),
     }),
     nats,
     blobs,
