@@ -13,6 +13,7 @@ import type { EvidenceOptions } from './audit/evidence-command.ts';
 import type { CalibrateOptions } from './calibrate/calibrate-command.ts';
 import type { ChainOptions } from './farm/chain-command.ts';
 import { defaultDataFolder } from './farm/data-folder.ts';
+import type { JoinChainOptions } from './farm/join-chain-command.ts';
 import type { SetupCommandOptions } from './farm/setup-command.ts';
 import { FarmClient } from './farm-client.ts';
 import { type BuildImagesOptions, buildImagesCommand, listImagesCommand } from './images/images-command.ts';
@@ -47,6 +48,21 @@ const data = (): Option =>
     .default(defaultDataFolder(process.env), defaultDataFolder(process.env))
     .argParser((text) => resolve(text));
 const farm = (): Option => new Option('--farm <url>', 'another farm; its key in TESSERA_API_KEY');
+const contracts = (): Option =>
+  new Option(
+    '--contracts <file>',
+    "the farm's contracts on a chain that is there already, as deploy-contracts wrote them: contracts/deployments/CHAIN.json",
+  );
+const chainUrl = (): Option =>
+  new Option(
+    '--chain-url <url>',
+    'a node of that chain; with a key in it better in TESSERA_CHAIN_URL, which no process list shows',
+  );
+const confirmations = (): Option =>
+  new Option(
+    '--confirmations <count>',
+    'blocks of that chain until money counts as moved (default: 12)',
+  ).argParser(wholeNumber(0, 10_000));
 const device = (): Option =>
   new Option('--device <kind>', 'what may render it: any, cpu or gpu (never a CPU instead)')
     .choices(['any', 'cpu', 'gpu'])
@@ -92,7 +108,36 @@ program
     '--appeal-bond <amount>',
     'the most, in TESS, that its nodes put on an appeal against a failed check of work they find right; 0: none appeals (default: 1)',
   )
+  .addOption(contracts())
+  .addOption(chainUrl())
+  .addOption(confirmations())
   .action((options: UpOptions) => upCommand(options, terminal));
+
+program
+  .command('addresses')
+  .description("print the addresses of a farm's accounts, for a chain that is there already; no key is shown")
+  .addOption(data())
+  .option('--json', 'print one JSON object on stdout')
+  .action(async (options: { data: string; json?: boolean }) => {
+    const { addressesCommand } = await import('./farm/addresses-command.ts');
+    await addressesCommand(options, terminal);
+  });
+
+program
+  .command('join-chain')
+  .description(
+    "stake and join with the farm's own verifiers on a chain that is there already; again until all is done",
+  )
+  .addOption(data())
+  .addOption(contracts())
+  .addOption(chainUrl())
+  .addOption(confirmations())
+  .option('--dry-run', 'only say what is missing; nothing is sent')
+  .option('--json', 'print one JSON object on stdout')
+  .action(async (options: JoinChainOptions) => {
+    const { joinChainCommand } = await import('./farm/join-chain-command.ts');
+    await joinChainCommand(options, terminal);
+  });
 
 program
   .command('nats-config')

@@ -6,6 +6,7 @@ import { accountsKey } from './farm/accounts-key.ts';
 import { blobsUrl } from './farm/blobs-url.ts';
 import { databaseUrl } from './farm/database-url.ts';
 import { natsServers } from './farm/nats-servers.ts';
+import { type PublicChainOptions, publicChain } from './farm/public-chain.ts';
 import { runtimeChoice } from './farm/runtime-choice.ts';
 import { startFarm } from './farm/start-farm.ts';
 import { verifierNiceness } from './farm/verifier-niceness.ts';
@@ -13,7 +14,7 @@ import { parseAppealBond } from './render/parse-options.ts';
 import { nodeNames } from './render/render-command.ts';
 import type { Terminal } from './terminal.ts';
 
-export type UpOptions = {
+export type UpOptions = PublicChainOptions & {
   data: string;
   nodes: string;
   port?: string;
@@ -38,6 +39,7 @@ export async function upCommand(options: UpOptions, terminal: Terminal): Promise
     databaseUrl: databaseUrl(options.databaseUrl, terminal.environment),
     blobsUrl: blobsUrl(terminal.environment),
     accountsKey: accountsKey(terminal.environment),
+    publicChain: await publicChain(options, terminal.environment),
     ...natsServers(options),
     runtime: runtimeChoice(terminal.environment),
     verifierNiceness: verifierNiceness(terminal.environment),

@@ -1,5 +1,5 @@
 /**
- * `npm run deploy-contracts -- --rpc URL --token ADDRESS [--dry-run]`: the farm's contracts on a chain that is not its own.
+ * `npm run deploy-contracts -- --rpc URL (--token ADDRESS | --test-token) [--dry-run]`: the farm's contracts on a chain that is not its own.
  * The key that pays comes from TESSERA_DEPLOYER_KEY or from a file, never from the command line, where others can see it.
  * Writes contracts/deployments/CHAIN.json, and beside it the compiler's input, for explorers to verify the code with.
  */
@@ -17,10 +17,11 @@ import type { PrivateKey } from '../platform/chain/signing.ts';
 import { FarmError, toFarmError } from '../protocol/errors.ts';
 import { type Address, addressSchema } from '../protocol/ids.ts';
 
-const HELP = `npm run deploy-contracts -- --rpc URL --token ADDRESS [options]
+const HELP = `npm run deploy-contracts -- --rpc URL (--token ADDRESS | --test-token) [options]
 
   --rpc URL             a node of the chain
   --token ADDRESS       the ERC-20 token with permit (ERC-2612) that work is paid in
+  --test-token          in its place: makes one that the deployer can print, for chains without value
   --key-file FILE       the deployer's key; else it is read from TESSERA_DEPLOYER_KEY
   --admin ADDRESS       may change coordinator, fee, treasury and pause (the deployer)
   --admin-delay SECONDS between announcing such a change and making it (172800: two days)
@@ -37,7 +38,8 @@ const seconds = z.coerce.number().int().min(0);
 const money = z.string().regex(/^\d+$/).transform(BigInt);
 const optionsSchema = z.object({
   rpc: z.url(),
-  token: addressSchema,
+  token: addressSchema.optional(),
+  'test-token': z.boolean().default(false),
   'key-file': z.string().optional(),
   admin: addressSchema.optional(),
   'admin-delay': seconds.default(172_800),
@@ -58,7 +60,7 @@ const termsSchema = z
   })
   .partial();
 
-/** The contracts whose source an explorer is to know; the token is not ours. */
+/** The contracts whose source an explorer is to know; most tokens are not ours. */
 const ROOTS = [
   'NodeRegistry.sol',
   'RenderEscrow.sol',
@@ -72,7 +74,7 @@ async function main(): Promise<void> {
       ...{ admin: { type: 'string' }, 'admin-delay': { type: 'string' }, coordinator: { type: 'string' } },
       ...{ treasury: { type: 'string' }, 'fee-bps': { type: 'string' }, terms: { type: 'string' } },
       ...{ confirmations: { type: 'string' }, out: { type: 'string' }, 'dry-run': { type: 'boolean' } },
-      help: { type: 'boolean' },
+      ...{ 'test-token': { type: 'boolean' }, help: { type: 'boolean' } },
     },
   });
   if (values.help === true) {
@@ -82,10 +84,12 @@ async function main(): Promise<void> {
   const asked = optionsSchema.safeParse(lowerAddresses(values));
   if (!asked.success) throw new FarmError('USAGE', `${z.prettifyError(asked.error)}\n\n${HELP}`);
   const given = asked.data;
+  if ((given.token === undefined) !== given['test-token'])
+    throw new FarmError('USAGE', `name the token with --token, or make one with --test-token\n\n${HELP}`);
   const stop = new AbortController();
   process.once('SIGINT', () => stop.abort(new FarmError('INTERRUPTED', 'interrupted')));
   const options = {
-    ...{ url: given.rpc, key: await keyFrom(given['key-file']), tokenAddress: given.token },
+    ...{ url: given.rpc, key: await keyFrom(given['key-file']), tokenAddress: given.token ?? null },
     ...{ adminDelayS: given['admin-delay'], feeBps: given['fee-bps'], signal: stop.signal },
     ...(given.admin && { admin: given.admin }),
     ...(given.coordinator && { coordinator: given.coordinator }),
@@ -124,7 +128,7 @@ async function main(): Promise<void> {
   await writeFile(path, `${JSON.stringify(record, withoutBigints, 2)}\n`);
   await writeFile(
     join(given.out, record.compiler.standardInput),
-    `${JSON.stringify(standardInput(ROOTS), null, 2)}\n`,
+    `${JSON.stringify(standardInput(given['test-token'] ? [...ROOTS, 'TestToken.sol'] : ROOTS), null, 2)}\n`,
   );
   process.stdout.write(`The farm's contracts are on chain ${deployed.chainId}: ${path}\n`);
 }

@@ -4,6 +4,9 @@ import { addressOf, type PrivateKey } from '../../platform/chain/signing.ts';
 import type { NodeId, VerifierId } from '../../protocol/ids.ts';
 import type { FarmSecrets, StoredVerifier } from './data-folder.ts';
 
+/** Two, so that no verdict that costs stake hangs on one; only the one that is drawn has work. */
+export const OWN_VERIFIERS: readonly { id: string }[] = [{ id: 'verifier-1' }, { id: 'verifier-2' }];
+
 /** Who this farm starts itself: they are known to it by name and key. */
 export function ownMembers(
   secrets: FarmSecrets,

@@ -33,6 +33,7 @@ import {
 import { FARM_DEFAULTS } from './defaults.ts';
 import { ensureDeployed } from './deployed.ts';
 import { ownMembers, requireKey, verifierSecrets } from './members.ts';
+import { requireSameChain } from './require-chain.ts';
 
 /** Where each program finds what is its own; compose.yaml puts it there. */
 export const APART = {
@@ -75,6 +76,7 @@ export async function setupFarm(options: SetupOptions): Promise<FarmFolder> {
   const kept = { kept: 'nothing was changed' };
   if ((await runningFarm(folder)) !== null || existsSync(join(folder.coordinator, 'db')))
     throw new FarmError('USAGE', `${folder.root} is the folder of a farm of \`tessera up\``, kept);
+  await requireSameChain(folder, null);
   await makeFolders(folder);
   const stored = await readDeployment(folder);
   const before = await loadSecrets(folder, [], []);

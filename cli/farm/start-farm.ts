@@ -3,6 +3,7 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { ChainTerms } from '../../platform/chain/chain.ts';
 import { freePort, startAnvil } from '../../platform/chain/embedded.ts';
+import { originOf } from '../../platform/chain/json-rpc.ts';
 import { addressOf, type PrivateKey } from '../../platform/chain/signing.ts';
 import { coordinatorCredential, loadAuthority, serverTrust } from '../../platform/nats/authority.ts';
 import { waitForNats } from '../../platform/nats/connection.ts';
@@ -24,11 +25,13 @@ import {
   loadSecrets,
   makeFolders,
   natsKeysFile,
+  type StoredDeployment,
+  type StoredVerifier,
   takeFolder,
 } from './data-folder.ts';
 import { FARM_DEFAULTS } from './defaults.ts';
 import { ensureDeployed } from './deployed.ts';
-import { ownMembers, requireKey, verifierSecrets } from './members.ts';
+import { OWN_VERIFIERS, ownMembers, requireKey, verifierSecrets } from './members.ts';
 import {
   OWN_ORIGIN,
   ownEntry,
@@ -37,6 +40,8 @@ import {
   startOwn,
   type Through,
 } from './programs.ts';
+import type { PublicFarmChain } from './public-chain.ts';
+import { requireReadyChain, requireSameChain, sendingKey } from './require-chain.ts';
 import { type Supervised, supervise } from './supervised.ts';
 
 /** A node to start. `entry` puts another program in the place of the honest worker, which may take arguments. */
@@ -63,6 +68,8 @@ export type FarmOptions = {
   databaseUrl?: string | undefined;
   /** A bucket with its key in place of the folder of blobs. */
   blobsUrl?: string | undefined;
+  /** A chain that is there already, with the farm's contracts, in place of one of the farm's own. */
+  publicChain?: PublicFarmChain | undefined;
   /** Encrypts the keys of accounts, in place of the one in the data folder. */
   accountsKey?: Bytes32 | undefined;
   /** Which of the machine's engines are used; both kinds when left out. */
@@ -112,12 +119,10 @@ export type Farm = {
 /** Checks share this machine with rendering, which they may not slow down; alone they get all of it. */
 const VERIFIER_NICENESS = 19;
 
-/** Two, so that no verdict that costs stake hangs on one; only the one that is drawn has work. */
-const DEFAULT_VERIFIERS: readonly VerifierSpec[] = [{ id: 'verifier-1' }, { id: 'verifier-2' }];
-
 /**
  * Starts everything, or nothing: when a part fails to start, what runs already is ended and the error goes on.
- * Throws BLENDER_NOT_FOUND, SANDBOX_NOT_FOUND, PROGRAM_NOT_FOUND, DATA_FOLDER_IN_USE, PORT_TAKEN, DISK_FULL.
+ * Throws BLENDER_NOT_FOUND, SANDBOX_NOT_FOUND, PROGRAM_NOT_FOUND, DATA_FOLDER_IN_USE, PORT_TAKEN, DISK_FULL; on a chain of
+ * others CHAIN_WRONG, CHAIN_NOT_READY.
  */
 export async function startFarm(options: FarmOptions): Promise<Farm> {
   const folder = farmFolder(options.dataFolder);
@@ -129,6 +134,7 @@ export async function startFarm(options: FarmOptions): Promise<Farm> {
       kept: 'nothing was started',
     });
   }
+  await requireSameChain(folder, options.publicChain?.deployment ?? null);
   await makeFolders(folder);
   await takeFolder(folder, null);
   const record = new ProcessRecord(join(folder.run, 'processes.json'));
@@ -161,7 +167,7 @@ async function startParts(
   processes: Map<string, Supervised>,
 ): Promise<string> {
   const { signal, onNote, restart = true, nodes, programs = OWN_ORIGIN } = options;
-  const { verifiers = DEFAULT_VERIFIERS, through = () => [] } = options;
+  const { verifiers = OWN_VERIFIERS, through = () => [] } = options;
   const secrets = await loadSecrets(
     folder,
     nodes.map((node) => node.id),
@@ -172,6 +178,11 @@ async function startParts(
     processes.set(name, await supervise({ name, start, record, restart, onNote }));
   };
 
+  const { publicChain } = options;
+  if (publicChain !== undefined) {
+    const ids = verifiers.map(({ id }) => id);
+    await requireReadyChain(folder, publicChain, secrets, ids, { onNote, signal });
+  }
   const { natsTls, natsWebsocketPort, host = '127.0.0.1' } = options;
   const natsCaFile = natsTls?.caFile;
   const authority = await loadAuthority(natsKeysFile(folder));
@@ -189,15 +200,10 @@ async function startParts(
     await keep('nats-server', () => startNatsServer(folder, config));
   }
 
-  const chainPort = await freePort();
-  const chainUrl = `http://127.0.0.1:${chainPort}`;
-  const neverStopped = new AbortController().signal;
-  await keep('chain', async () => {
-    const chain = await startAnvil({ stateFile: folder.chainState, port: chainPort, signal: neverStopped });
-    if (chain.state === 'lost') onNote('the chain state could not be read; the chain starts empty');
-    return { pid: chain.pid, exited: chain.exited.then(() => 'ended'), stop: () => chain.stop() };
-  });
-  const deployment = await ensureDeployed(folder, chainUrl, secrets, options.chainTerms, signal);
+  const chain =
+    publicChain === undefined
+      ? await startOwnChain(options, folder, secrets, keep)
+      : chainOfOthers(publicChain, sendingKey(secrets, publicChain));
   const server = { url: natsUrl, caFile: natsCaFile };
   await waitForNats(server, await coordinatorCredential(authority.account), signal);
 
@@ -212,13 +218,14 @@ async function startParts(
     threads: Math.max(1, Math.floor(cpus().length / Math.max(1, nodes.length))),
     logLevel: options.logLevel ?? 'info',
   };
-  const { chainId: _ours, ...contracts } = deployment;
   const masterKey = options.accountsKey ?? (await loadAccountsKey(folder.root));
   await keep('coordinator', () =>
     startOwn(folder, { name: 'coordinator', entry: ownEntry('coordinator', programs) }, through, {
       config: {
         ...shared,
-        ...contracts,
+        ...chain.contracts,
+        ...chain.config,
+        chainStateFile: chain.stateFile,
         allowSynthetic: options.allowSynthetic ?? false,
         dataFolder: folder.coordinator,
         httpPort,
@@ -227,8 +234,6 @@ async function startParts(
         publicUrl: apiUrl,
         join: { who: options.join ?? 'known', known: ownMembers(secrets, nodes, verifiers) },
         passMs: options.passMs ?? FARM_DEFAULTS.passMs,
-        chainUrl,
-        chainStateFile: folder.chainState,
         verifiers: verifiers.map(({ id }) => ({
           id: id as VerifierId,
           address: addressOf(verifierSecrets(secrets, id).key as string as PrivateKey),
@@ -239,11 +244,13 @@ async function startParts(
         appealMs: options.appealMs ?? FARM_DEFAULTS.appealMs,
         quarantineMs: options.quarantineMs ?? FARM_DEFAULTS.quarantineMs,
         trialGivesWayMs: options.trialGivesWayMs ?? FARM_DEFAULTS.trialGivesWayMs,
-        canaryShare: options.canaryShare ?? FARM_DEFAULTS.canaryShare,
+        // Elsewhere they would cost real money, and none is planted.
+        canaryShare: options.canaryShare ?? (publicChain === undefined ? FARM_DEFAULTS.canaryShare : 0),
       },
       secrets: {
         natsAccountSeed: authority.account,
-        coordinatorKey: secrets.coordinatorKey,
+        coordinatorKey: chain.coordinatorKey,
+        chainUrl: chain.secretUrl,
         requesterKey: secrets.requesterKey,
         accountsKey: masterKey,
         apiKey: secrets.apiKey,
@@ -256,13 +263,19 @@ async function startParts(
   await Promise.all([
     ...verifiers.map((verifier) =>
       keep(verifier.id, () =>
-        startVerifier(folder, secrets, { entry: ownEntry('verifier', programs), ...verifier }, through, {
-          ...shared,
-          niceness: options.verifierNiceness ?? VERIFIER_NICENESS,
-          ...contracts,
-          apiUrl,
-          chainUrl,
-        }),
+        startVerifier(
+          folder,
+          { ...verifierSecrets(secrets, verifier.id), chainUrl: chain.secretUrl },
+          { entry: ownEntry('verifier', programs), ...verifier },
+          through,
+          {
+            ...shared,
+            niceness: options.verifierNiceness ?? VERIFIER_NICENESS,
+            ...chain.contracts,
+            ...chain.config,
+            apiUrl,
+          },
+        ),
       ),
     ),
     ...nodes.map((node) =>
@@ -278,20 +291,60 @@ async function startParts(
   return apiUrl;
 }
 
-function startVerifier(
+/** What the programs are told of the farm's chain. */
+type ChainOfFarm = {
+  contracts: Omit<StoredDeployment, 'chainId'>;
+  /** For the coordinator and the verifiers alike. */
+  config: Pick<VerifierConfig, 'chainUrl' | 'publicChain'>;
+  /** For the coordinator alone. */
+  stateFile: string | undefined;
+  coordinatorKey: Bytes32;
+  /** Where the address in the configuration is not all of it. */
+  secretUrl: string | undefined;
+};
+
+async function startOwnChain(
+  { chainTerms, signal, onNote }: FarmOptions,
   folder: FarmFolder,
   secrets: FarmSecrets,
+  keep: (name: string, start: () => Promise<Child>) => Promise<void>,
+): Promise<ChainOfFarm> {
+  const chainPort = await freePort();
+  const chainUrl = `http://127.0.0.1:${chainPort}`;
+  const neverStopped = new AbortController().signal;
+  await keep('chain', async () => {
+    const chain = await startAnvil({ stateFile: folder.chainState, port: chainPort, signal: neverStopped });
+    if (chain.state === 'lost') onNote('the chain state could not be read; the chain starts empty');
+    return { pid: chain.pid, exited: chain.exited.then(() => 'ended'), stop: () => chain.stop() };
+  });
+  const deployment = await ensureDeployed(folder, chainUrl, secrets, chainTerms, signal);
+  const { chainId: _ours, ...contracts } = deployment;
+  return {
+    ...{ contracts, config: { chainUrl }, stateFile: folder.chainState, secretUrl: undefined },
+    coordinatorKey: secrets.coordinatorKey,
+  };
+}
+
+function chainOfOthers(
+  { url, deployment, confirmations }: PublicFarmChain,
+  coordinatorKey: Bytes32,
+): ChainOfFarm {
+  const { chainId, ...contracts } = deployment;
+  const config = { chainUrl: originOf(url), publicChain: { chainId, confirmations } };
+  return { contracts, config, coordinatorKey, stateFile: undefined, secretUrl: url };
+}
+
+function startVerifier(
+  folder: FarmFolder,
+  { key, rootSecret, chainUrl }: StoredVerifier & { chainUrl: string | undefined },
   verifier: VerifierSpec & { entry: string },
   through: Through,
   config: Omit<VerifierConfig, 'verifierId' | 'dataFolder'>,
 ): Promise<Child> {
   const { id, entry } = verifier;
-  const { key, rootSecret } = verifierSecrets(secrets, id);
   const file = {
     config: { ...config, verifierId: id as VerifierId, dataFolder: join(folder.verifiers, id) },
-    secrets: {
-      ...{ verifierKey: key, rootSecret },
-    },
+    secrets: { verifierKey: key, rootSecret, chainUrl },
   };
   return startOwn(folder, { name: id, entry, arguments: verifier.arguments }, through, file);
 }

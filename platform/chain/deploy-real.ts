@@ -19,6 +19,9 @@ import { addressOf, type PrivateKey } from './signing.ts';
 import { transactionQueue } from './transaction-queue.ts';
 import { baseFeeOf } from './transactions.ts';
 
+/** contracts/TestToken.sol. */
+const TEST_TOKEN_DECIMALS = 6;
+
 const HOUR_S = 3_600;
 const DAY_S = 86_400;
 
@@ -61,7 +64,8 @@ export function publicTermsIn(decimals: number): ChainTerms {
 export type RealDeployOptions = {
   url: string;
   key: PrivateKey;
-  tokenAddress: Address;
+  /** Null makes a test token, which the deployer can print: for chains whose coin is worth nothing. */
+  tokenAddress: Address | null;
   /** Default: the deployer. */
   admin?: Address;
   adminDelayS: number;
@@ -117,7 +121,7 @@ export async function prepareDeployment(options: RealDeployOptions): Promise<Pre
       { method: 'eth_getBalance', params: [deployer, 'latest'] },
       { method: 'eth_getBlockByNumber', params: ['latest', false] },
       { method: 'eth_maxPriorityFeePerGas', params: [] },
-      { method: 'eth_getCode', params: [tokenAddress, 'latest'] },
+      ...(tokenAddress === null ? [] : [{ method: 'eth_getCode', params: [tokenAddress, 'latest'] }]),
     ],
     signal,
   );
@@ -127,7 +131,8 @@ export async function prepareDeployment(options: RealDeployOptions): Promise<Pre
       kept: 'Nothing was sent.',
     });
   }
-  const decimals = await ask(rpc, token, tokenAddress, 'decimals', [], signal);
+  const decimals =
+    tokenAddress === null ? TEST_TOKEN_DECIMALS : await ask(rpc, token, tokenAddress, 'decimals', [], signal);
   const terms = { ...publicTermsIn(decimals), ...options.terms };
   const { admin = deployer, coordinator = deployer, treasury = deployer } = options;
   const { adminDelayS, feeBps } = options;
