@@ -397,7 +397,10 @@ program
   .argument('<job>', 'id of the job')
   .option('--tiles <count>', 'how many paid tiles or frames to render again', wholeNumber(0, 100_000), '5')
   .option('--seed <value>', 'draw as an earlier audit did (default: a new one)')
-  .option('--chain <url>', "a provider of the contracts' chain (default: the farm's own chain)")
+  .option(
+    '--chain <url>',
+    "a provider of the contracts' chain (default: the farm's own chain, else TESSERA_CHAIN_URL)",
+  )
   .option('--json', 'print one JSON object on stdout')
   .addOption(farm())
   .addOption(data())
@@ -416,7 +419,10 @@ program
   )
   .argument('<batch>', 'id of the batch that the verdicts are on')
   .option('--no-render', 'only take the numbers again from the stored pixels')
-  .option('--chain <url>', "a provider of the contracts' chain (default: the farm's own chain)")
+  .option(
+    '--chain <url>',
+    "a provider of the contracts' chain (default: the farm's own chain, else TESSERA_CHAIN_URL)",
+  )
   .option('--json', 'print one JSON object on stdout')
   .addOption(farm())
   .addOption(data())
@@ -433,7 +439,10 @@ program
   .description("the farm's own accounts")
   .command('check')
   .description('hold the ledger of all jobs against the chain, to the smallest unit: exit 0, or 1')
-  .option('--chain <url>', "a provider of the contracts' chain (default: the farm's own chain)")
+  .option(
+    '--chain <url>',
+    "a provider of the contracts' chain (default: the farm's own chain, else TESSERA_CHAIN_URL)",
+  )
   .option('--json', 'print one JSON object on stdout')
   .addOption(farm())
   .addOption(data())

@@ -17,7 +17,7 @@ import type { Terminal } from '../terminal.ts';
 import { AUDIT_HEAD, auditLine, findingLine } from './audit-table.ts';
 import { type Books, checkBooks, paidBatches } from './books.ts';
 import { fetchScene, type Means, openSession, ownRuntimes, toolsFor } from './machine.ts';
-import { openChain, readBooks } from './read-books.ts';
+import { chainUrlOf, openChain, readBooks } from './read-books.ts';
 import { type Audited, renderAgain } from './render-again.ts';
 
 export type AuditOptions = { tiles: string; seed?: string; chain?: string; json?: boolean };
@@ -33,7 +33,8 @@ export async function auditCommand(
   const seed = parseSeed(options.seed);
   const folder = await mkdtemp(join(tmpdir(), 'tessera-audit-'));
   try {
-    const chain = openChain(await client.info(signal), options.chain);
+    const info = await client.info(signal);
+    const chain = openChain(info, chainUrlOf(info, options.chain, terminal.environment));
     const blobs = new HttpBlobs(client.address);
     const books = await readBooks(id, { client, chain, blobs, folder, signal });
     const say = (line: string): void => (options.json ? undefined : terminal.result(line));

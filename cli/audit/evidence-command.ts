@@ -16,7 +16,7 @@ import type { Terminal } from '../terminal.ts';
 import { appealLine, EVIDENCE_HEAD, evidenceLine, findingLine, type Looked } from './audit-table.ts';
 import type { Finding } from './books.ts';
 import { fetchScene, type Means, openSession, ownRuntimes, toolsFor } from './machine.ts';
-import { openChain, readEvidence } from './read-books.ts';
+import { chainUrlOf, openChain, readEvidence } from './read-books.ts';
 import { replayComparison, sameAsReference } from './replay.ts';
 
 export type EvidenceOptions = { render: boolean; chain?: string; json?: boolean };
@@ -34,7 +34,8 @@ export async function evidenceCommand(
   const { signal } = terminal;
   const folder = await mkdtemp(join(tmpdir(), 'tessera-evidence-'));
   try {
-    const chain = openChain(await client.info(signal), options.chain);
+    const info = await client.info(signal);
+    const chain = openChain(info, chainUrlOf(info, options.chain, terminal.environment));
     const means: Means = { client, blobs: new HttpBlobs(client.address), folder };
     const { batchKey, appeal } = await client.batch(batchId, signal);
     const onChain = batchKey === null ? null : await chain.batch(batchKey, signal);
@@ -44,7 +45,7 @@ export async function evidenceCommand(
       throw new FarmError('NOT_FOUND', `the chain has no verdict on ${batchId}; its state there is ${state}`);
     }
     const say = (line: string): void => (options.json ? undefined : terminal.result(line));
-    const { verifiers } = await client.info(signal);
+    const { verifiers } = info;
     const replays: Replay[] = [];
     for (const { role, ...word } of words) {
       const name = verifiers.find(({ address }) => address === word.verifier)?.id ?? word.verifier;

@@ -17,20 +17,24 @@ import type { AuditedBatch, Books } from './books.ts';
 /** Evidence is numbers and digests; this is hundreds of times what 64 comparisons need. */
 const MAX_EVIDENCE_BYTES = 4 * 1024 * 1024;
 
-/** A provider of the chain that the farm's contracts are on. `url` wins over what the farm says. */
-export function chainUrlOf(info: FarmInfo, url: string | undefined): string {
-  const found = url ?? info.chainUrl;
-  if (found !== null) return found;
+/** A provider of the chain that the farm's contracts are on: `--chain`, else the farm's own chain, else TESSERA_CHAIN_URL. */
+export function chainUrlOf(
+  info: Pick<FarmInfo, 'chainId' | 'chainUrl'>,
+  option: string | undefined,
+  environment: NodeJS.ProcessEnv,
+): string {
+  const found = option ?? info.chainUrl ?? environment['TESSERA_CHAIN_URL'];
+  if (found !== undefined && found !== '') return found;
   throw new FarmError(
     'USAGE',
-    `the farm's contracts are on chain ${info.chainId}: name a provider of it with --chain <url>`,
+    `the farm's contracts are on chain ${info.chainId}: name a provider of it with TESSERA_CHAIN_URL or --chain <url>`,
   );
 }
 
 /** That chain, to be read only. */
-export function openChain(info: FarmInfo, url: string | undefined): FarmChain {
+export function openChain(info: FarmInfo, url: string): FarmChain {
   return ethersChain({
-    url: chainUrlOf(info, url),
+    url,
     ...{ chainId: info.chainId, tokenAddress: info.token, escrowAddress: info.escrow },
     ...{ registryAddress: info.registry, deployedBlock: info.deployedBlock },
     // Nothing is ever sent from here: a key that nobody knows and that owns nothing.

@@ -22,7 +22,9 @@ export async function ledgerCommand(
   terminal: Terminal,
 ): Promise<void> {
   const { signal } = terminal;
-  const ledger = await readLedger(client, await client.info(signal), options.chain, signal);
+  const info = await client.info(signal);
+  const url = chainUrlOf(info, options.chain, terminal.environment);
+  const ledger = await readLedger(client, info, url, signal);
   const findings = reconcile(ledger);
   if (options.json) terminal.result(toJson({ block: ledger.books.upTo, findings }));
   else {
@@ -40,7 +42,7 @@ export async function ledgerCommand(
 async function readLedger(
   client: FarmClient,
   info: FarmInfo,
-  url: string | undefined,
+  url: string,
   signal: AbortSignal,
 ): Promise<Ledger & { books: { upTo: bigint } }> {
   const chain = openChain(info, url);
@@ -51,7 +53,7 @@ async function readLedger(
   const jobs = await client.allJobs(signal);
   const batches = (await Promise.all(jobs.map((job) => client.batches(job.id, signal)))).flat();
   for (let read = 0; read < MAX_READS; read++) {
-    const books = await escrowBooks(chainUrlOf(info, url), deployment, { signal });
+    const books = await escrowBooks(url, deployment, { signal });
     const escrow = await chain.tokenBalance(info.escrow, signal);
     const registry = await chain.tokenBalance(info.registry, signal);
     if ((await chain.blockNumber(signal)) === books.upTo)
