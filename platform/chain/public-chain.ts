@@ -13,7 +13,6 @@ export const publicChainSchema = z.strictObject({
   /** Blocks on top of a write until it counts as durable. */
   confirmations: z.number().int().min(0),
 });
-export type PublicChain = z.infer<typeof publicChainSchema>;
 
 /**
  * In the folder of the program that sends: what it has signed and may be on its way. One program at a time may write it,
