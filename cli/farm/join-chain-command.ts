@@ -1,8 +1,7 @@
 /** `tessera join-chain`: the farm's own verifiers stake and join on a chain that is there already. */
-import { formatEther } from 'ethers';
 import { type Joined, joinVerifiers } from '../../platform/chain/join-verifiers.ts';
 import { journalFileIn } from '../../platform/chain/public-chain.ts';
-import { gasMoneyOf, requireContracts } from '../../platform/chain/require-contracts.ts';
+import { coinText, gasMoneyOf, requireContracts } from '../../platform/chain/require-contracts.ts';
 import { addressOf, type PrivateKey } from '../../platform/chain/signing.ts';
 import { toJson } from '../../platform/json.ts';
 import { FarmError } from '../../protocol/errors.ts';
@@ -37,7 +36,7 @@ export async function joinChainCommand(options: JoinChainOptions, terminal: Term
     const coordinator = addressOf(key as string as PrivateKey);
     await requireContracts(url, deployment, coordinator, signal);
     const gas = await gasMoneyOf(url, coordinator, signal);
-    terminal.say(`the coordinator ${coordinator} has ${formatEther(gas)} of the chain's coin for gas`);
+    terminal.say(`the coordinator ${coordinator} has ${coinText(gas)} of the chain's coin for gas`);
     const joined = await joinVerifiers({
       ...{ url, deployment, confirmations, signal },
       coordinatorKey: key as string as PrivateKey,

@@ -1,5 +1,5 @@
 /** Whether a chain that others run has what a farm is about to work with: asked before anything is started. */
-import { TypedDataEncoder } from 'ethers';
+import { formatEther, TypedDataEncoder } from 'ethers';
 import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import type { Address } from '../../protocol/ids.ts';
 import { ask } from './calls.ts';
@@ -71,4 +71,9 @@ export async function gasMoneyOf(url: string, account: Address, signal: AbortSig
   const rpc = jsonRpc(url);
   const asked = [account, 'latest'];
   return quantity(await refusals('the balance', () => rpc.call('eth_getBalance', asked, signal)));
+}
+
+/** An amount of a chain's own coin as people write it. */
+export function coinText(amount: bigint): string {
+  return formatEther(amount);
 }

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { publicChain } from '../../cli/farm/public-chain.ts';
 import type { Address } from '../../protocol/ids.ts';
-import { type Proxy, proxyTo } from '../chain/proxies.ts';
+import { type Proxy as ChainProxy, proxyTo } from '../chain/proxies.ts';
 import { PUBLIC_CHAIN_ID, type PublicChain, startPublicChain } from '../chain/public-chain.ts';
 import { deployedOn, type PublicContracts } from '../chain/public-contracts.ts';
 import { chainOf } from '../support/chain-of.ts';
@@ -29,7 +29,7 @@ describe('a farm on a chain that others run', { timeout: 600_000 }, () => {
   let contractsFile: string;
   let environment: NodeJS.ProcessEnv;
   let on: PublicChain;
-  let provider: Proxy;
+  let provider: ChainProxy;
   let contracts: PublicContracts;
   let addresses: {
     coordinator: Address;
