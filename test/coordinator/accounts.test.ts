@@ -130,6 +130,24 @@ describe('an account with a key of its own', () => {
     expect(signerOf(opened)).toBe(addressOf(context.secrets.requesterKey as string as PrivateKey));
   });
 
+  it('is given no money on a chain that others run, and neither is the farm', async () => {
+    const mintTestTokens = vi.fn();
+    const farms = addressOf(context.secrets.requesterKey as string as PrivateKey);
+    const elsewhere = (balance: bigint): CoordinatorContext => {
+      const chain = { ...context.chain, chainId: 10, mintTestTokens, tokenBalance: async () => balance };
+      return { ...context, chain };
+    };
+    await expect(submit('default', elsewhere(price - 1n))).rejects.toMatchObject({
+      code: 'WALLET_EMPTY',
+      details: { wallet: farms, balance: `${price - 1n}` },
+    });
+    const id = await submit('default', elsewhere(price));
+    // Spent since: the escrow is asked all the same, and it is the one to refuse.
+    await openEscrow(elsewhere(0n), await farm.job(id), signal);
+    expect(opened).toHaveLength(1);
+    expect(mintTestTokens).not.toHaveBeenCalled();
+  });
+
   it('keeps its key for good, and the key is nowhere in the clear', async () => {
     const { address } = await changeAccount(context, account, { ownKey: true });
     expect(await changeAccount(context, account, { ownKey: true })).toMatchObject({ address });
