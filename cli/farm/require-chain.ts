@@ -74,9 +74,10 @@ export async function requireReadyChain(
   await requireContracts(url, deployment, coordinator, signal);
   const at = deployment.registryAddress;
   const active = await ask(jsonRpc(url), registry, at, 'verifiers', [], signal);
-  const outside = verifierIds.filter(
-    (id) => !active.includes(addressOf(verifierSecrets(secrets, id).key as string as PrivateKey)),
+  const own = new Map(
+    verifierIds.map((id) => [id, addressOf(verifierSecrets(secrets, id).key as string as PrivateKey)]),
   );
+  const outside = verifierIds.filter((id) => !active.some((one) => one === own.get(id)));
   if (outside.length === verifierIds.length)
     throw new FarmError(
       'CHAIN_NOT_READY',
@@ -86,6 +87,11 @@ export async function requireReadyChain(
   if (outside.length > 0)
     onNote(
       `not in the list of the registry, so it is asked for nothing: ${outside.join(', ')} (tessera join-chain)`,
+    );
+  const strangers = active.length + outside.length - verifierIds.length;
+  if (strangers > 0)
+    onNote(
+      `${strangers} in the list of the registry are not this farm's: a draw that falls on one waits until its time is over`,
     );
   if ((await gasMoneyOf(url, coordinator, signal)) === 0n)
     onNote(`the coordinator ${coordinator} has nothing to pay gas with: no money moves until it has`);
