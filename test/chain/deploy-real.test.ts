@@ -164,6 +164,8 @@ describe('the contracts on a chain of others', () => {
     const { code, said } = await run(poor, await newFolder(), '--key-file', keyFile);
     expect(code).toBe(1);
     expect(said).toContain('holds no private key');
+    const both = await run(poor, await newFolder(), '--test-token');
+    expect(both).toMatchObject({ code: 1, said: expect.stringContaining('or make one with --test-token') });
     expect(await nonceOf(poor)).toBe(0);
   });
 });
