@@ -61,15 +61,17 @@ export async function joinChainCommand(options: JoinChainOptions, terminal: Term
 }
 
 /** One line for people: what was done, and what comes next. */
-export function joinedLine({ id, stake, balance, plan, activeFrom, sent }: Joined): string {
+export function joinedLine(joined: Joined): string {
+  const { id, stake, balance, sent } = joined;
   const has = `${id}: ${formatTokens(stake)} TESS staked, ${formatTokens(balance)} TESS in its operator's account`;
   const did = sent.length === 0 ? '' : `; sent now: ${sent.join(', ')}`;
-  return `${has}${did}; ${nextStep({ plan, activeFrom, sent })}`;
+  return `${has}${did}; ${nextStep(joined)}`;
 }
 
-function nextStep({ plan, activeFrom, sent }: Pick<Joined, 'plan' | 'activeFrom' | 'sent'>): string {
+function nextStep({ plan, activeFrom, sent, held }: Joined): string {
   if (plan.next === 'nothing' || sent.includes('activate')) return 'it is in the list';
   if (plan.missing > 0n) return `it lacks ${formatTokens(plan.missing)} TESS to stake`;
+  if (held) return 'it has left the list, and its place is kept for 8192 blocks: run this again after them';
   if (plan.next === 'join' && !sent.includes('join'))
     return `it would stake ${formatTokens(plan.toStake)} TESS and join`;
   if (plan.next === 'activate') return 'it can be activated now';

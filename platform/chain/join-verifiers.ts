@@ -2,7 +2,7 @@
  * The verifiers of a farm join the registry of a chain that is not its own. Each run does what is missing and can be done
  * now; one that was killed goes on with the next, since what was signed is in the journal and all else is read anew.
  */
-import { FarmError } from '../../protocol/errors.ts';
+import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import type { Address } from '../../protocol/ids.ts';
 import { ask } from './calls.ts';
 import type { FarmChain } from './chain.ts';
@@ -41,6 +41,8 @@ export type Joined = {
   plan: JoiningPlan;
   /** Unix seconds; null until it has joined. */
   activeFrom: number | null;
+  /** It has left, and its place is not free yet: it cannot join before that. */
+  held: boolean;
   /** What was sent now. */
   sent: readonly ('stake' | 'join' | 'activate')[];
 };
@@ -65,15 +67,15 @@ export async function joinVerifiers(options: JoinOptions): Promise<Joined[]> {
     const facts = await factsOf(options, chain, one);
     const plan = planJoining(facts);
     const able = !options.dryRun && plan.missing === 0n;
-    const { sent, block } = able
+    const { sent, block, held } = able
       ? await follow(chain, one, { facts, plan }, signal)
-      : { sent: [], block: 0n };
+      : { sent: [], block: 0n, held: false };
     if (block > lastBlock) lastBlock = block;
     const after = sent.length === 0 ? facts : await factsOf(options, chain, one);
     const { balance, activeFrom } = after;
     joined.push({
       ...{ id: one.id, verifier: addressOf(one.verifierKey), operator: addressOf(one.operatorKey) },
-      ...{ balance, stake: after.operator.stake, plan, sent },
+      ...{ balance, stake: after.operator.stake, plan, sent, held },
       activeFrom: activeFrom === 0 ? null : activeFrom,
     });
   }
@@ -108,6 +110,7 @@ async function factsOf(
     operator: { stake, places },
     balance,
     active,
+    hasPlace: info.place !== 0,
     activeFrom: info.activeFrom,
     nowS,
     nonce,
@@ -121,7 +124,7 @@ async function follow(
   keys: VerifierKeys,
   { facts, plan }: { facts: { nonce: bigint; joinDelayS: number }; plan: JoiningPlan },
   signal: AbortSignal,
-): Promise<{ sent: Joined['sent']; block: bigint }> {
+): Promise<Pick<Joined, 'sent' | 'held'> & { block: bigint }> {
   const sent: Joined['sent'][number][] = [];
   let { nonce } = facts;
   let block = 0n;
@@ -131,12 +134,18 @@ async function follow(
     sent.push('stake');
   }
   if (plan.next === 'join') {
-    block = (await joinList(chain, keys, nonce, signal)).blockNumber;
+    const write = await joinList(chain, keys, nonce, signal).catch((error: unknown) => {
+      const held = isFarmError(error, 'CHAIN_REVERTED') && error.details?.['error'] === 'VerifierActive';
+      if (held) return null;
+      throw error;
+    });
+    if (write === null) return { sent, block, held: true };
+    block = write.blockNumber;
     sent.push('join');
   }
   if (plan.next === 'activate' || (plan.next === 'join' && facts.joinDelayS === 0)) {
     block = (await chain.activateVerifier(addressOf(keys.verifierKey), signal)).blockNumber;
     sent.push('activate');
   }
-  return { sent, block };
+  return { sent, block, held: false };
 }

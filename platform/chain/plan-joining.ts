@@ -12,6 +12,8 @@ export type JoiningFacts = {
   balance: bigint;
   /** It can be drawn. */
   active: boolean;
+  /** It is active, or was: a place is kept for a while after its verifier has left, and then is the first to be had again. */
+  hasPlace: boolean;
   /** Unix seconds; 0 where it has not joined since it last left. */
   activeFrom: number;
   /** Unix seconds, of the newest block. */
@@ -31,9 +33,9 @@ export type JoiningPlan = {
  * lost since is not put down again as long as the registry is content.
  */
 export function planJoining(facts: JoiningFacts): JoiningPlan {
-  const { terms, operator, balance, active, activeFrom, nowS } = facts;
+  const { terms, operator, balance, active, hasPlace, activeFrom, nowS } = facts;
   if (active) return { next: 'nothing', toStake: 0n, missing: 0n };
-  const least = terms.minVerifierStake * BigInt(operator.places + 1);
+  const least = terms.minVerifierStake * BigInt(operator.places + (hasPlace ? 0 : 1));
   const toStake = operator.stake >= least ? 0n : least + terms.verifierPenalty - operator.stake;
   const missing = toStake > balance ? toStake - balance : 0n;
   if (activeFrom === 0) return { next: 'join', toStake, missing };

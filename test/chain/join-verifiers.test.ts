@@ -11,21 +11,24 @@ import {
   readDeployment,
 } from '../../cli/farm/data-folder.ts';
 import { requireReadyChain } from '../../cli/farm/require-chain.ts';
-import { token } from '../../platform/chain/contracts.ts';
+import { registry, token } from '../../platform/chain/contracts.ts';
 import { ethersChain } from '../../platform/chain/ethers-chain.ts';
 import { type JoinOptions, joinVerifiers } from '../../platform/chain/join-verifiers.ts';
 import { requireContracts } from '../../platform/chain/require-contracts.ts';
 import { addressOf, newPrivateKey, type PrivateKey } from '../../platform/chain/signing.ts';
+import { transactionSender } from '../../platform/chain/transactions.ts';
 import type { Address, Bytes32 } from '../../protocol/ids.ts';
 import { party } from './fixture.ts';
 import { proxyTo } from './proxies.ts';
-import { type PublicChain, startPublicChain } from './public-chain.ts';
+import { PUBLIC_CHAIN_ID, type PublicChain, startPublicChain } from './public-chain.ts';
 import { deployedOn, type PublicContracts } from './public-contracts.ts';
 
 const IDS = ['verifier-1', 'verifier-2'];
 /** The public terms: 1,000 tokens at least, and one penalty of 10 on top. */
 const STAKE = 1_010_000_000n;
 const DAY_S = 86_400;
+/** LEAVE_BLOCKS of the registry. */
+const KEPT_BLOCKS = 8_192;
 const { signal } = new AbortController();
 const keyOf = (key: Bytes32) => key as string as PrivateKey;
 
@@ -139,6 +142,26 @@ describe('the verifiers of a farm', () => {
     await readyChain(notes);
     expect(notes).toEqual([]);
     expect(await readDeployment(farmFolder(root))).toEqual(contracts.deployment);
+  });
+
+  it('that have left come back once their place is free, with the stake that they have', async () => {
+    const operator = (verifiers[1] ?? expect.fail('no such verifier')).operatorKey;
+    await on.rpc.call('anvil_setBalance', [operatorOf(1), '0xde0b6b3a7640000']);
+    const verifier = addressOf((verifiers[1] ?? expect.fail('no such verifier')).verifierKey);
+    await transactionSender(on.rpc, PUBLIC_CHAIN_ID, operator).send({
+      to: contracts.deployment.registryAddress,
+      data: registry.encode('leaveVerifier', [verifier]),
+      label: 'leave',
+    });
+    const notes: string[] = [];
+    await readyChain(notes);
+    expect(notes).toEqual([expect.stringContaining('verifier-2')]);
+    const [first, held] = await joinVerifiers(optionsOf());
+    expect(first).toMatchObject({ plan: { next: 'nothing' } });
+    expect(held).toMatchObject({ held: true, sent: [], stake: STAKE });
+    await on.mine(KEPT_BLOCKS + 1);
+    const [, back] = await joinVerifiers(optionsOf());
+    expect(back).toMatchObject({ held: false, sent: ['join'], stake: STAKE });
   });
 
   it('are nobody else’s', async () => {

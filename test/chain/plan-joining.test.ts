@@ -8,10 +8,12 @@ const anyFacts: fc.Arbitrary<JoiningFacts> = fc.record({
   operator: fc.record({ stake: money, places: fc.nat({ max: 3 }) }),
   balance: money,
   active: fc.boolean(),
+  hasPlace: fc.boolean(),
   activeFrom: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 100 })),
   nowS: fc.integer({ min: 1, max: 100 }),
 });
-const leastOf = ({ terms, operator }: JoiningFacts) => terms.minVerifierStake * BigInt(operator.places + 1);
+const leastOf = ({ terms, operator, hasPlace }: JoiningFacts) =>
+  terms.minVerifierStake * BigInt(operator.places + (hasPlace ? 0 : 1));
 
 it('what is put down is enough for the registry, and asked for once', () => {
   fc.assert(
@@ -29,7 +31,7 @@ it('what is put down is enough for the registry, and asked for once', () => {
 
 it('a penalty is put down on top, and what was lost since is not put down again while it is enough', () => {
   const terms = { minVerifierStake: 1_000n, verifierPenalty: 10n };
-  const facts = { terms, balance: 0n, active: false, activeFrom: 0, nowS: 50 };
+  const facts = { terms, balance: 0n, active: false, hasPlace: false, activeFrom: 0, nowS: 50 };
   const planOf = (stake: bigint) => planJoining({ ...facts, operator: { stake, places: 0 } });
   expect(planOf(0n)).toEqual({ next: 'join', toStake: 1_010n, missing: 1_010n });
   expect(planOf(999n)).toMatchObject({ toStake: 11n });
