@@ -20,7 +20,7 @@ type JobLine = {
   account_max: number | null;
   account_base: number | null;
   excluded: NodeId[] | null;
-  left: number;
+  tasks_total: number;
 };
 
 /** What every decision of the next moment is made from. `competing`: jobs that have something to hand out. */
@@ -44,9 +44,7 @@ export async function readUnchanged(db: FarmDb, nowMs: number): Promise<FarmFact
   const { rows } = await sql<JobLine>`
     select j.id, j.seq, j.account, j.priority, j.scene, j.engine, j.device_class, j.deadline_at, j.max_nodes, j.pool, j.share_base,
            a.max_nodes as account_max, a.share_base as account_base,
-           (select array_agg(e.node_id) from job_exclusions e where e.job_id = j.id) as excluded,
-           (select count(*) from tasks t where t.job_id = j.id and t.state = 'queued')
-           + (j.frames_total - j.frames_begun) * (j.tasks_total / greatest(1, j.frames_total)) as left
+           (select array_agg(e.node_id) from job_exclusions e where e.job_id = j.id) as excluded, j.tasks_total
     from jobs j left join accounts a on a.name = j.account
     where j.state = 'active' order by j.seq`.execute(db);
   for (const row of rows) {
@@ -68,7 +66,7 @@ export async function readUnchanged(db: FarmDb, nowMs: number): Promise<FarmFact
       usedMs: 0,
       usedTasks: 0,
       inFlight: new Map(),
-      left: Number(row.left),
+      left: row.tasks_total,
     });
     accounts.set(row.account, { maxNodes: row.account_max, base: row.account_base, usedMs: 0 });
   }
@@ -85,13 +83,18 @@ async function addUse(db: FarmDb, { jobs, accounts }: FarmFacts): Promise<void> 
     const account = accounts.get(name);
     if (account !== undefined) account.usedMs += ms;
     const job = id === null ? undefined : jobs.get(id);
-    if (job !== undefined) Object.assign(job, { usedMs: ms, usedTasks: tasks });
+    if (job !== undefined)
+      Object.assign(job, { usedMs: ms, usedTasks: tasks, left: Math.max(0, job.left - tasks) });
   }
   const leased = await sql<{ job_id: JobId; node_id: NodeId; leases: number; since: Date }>`
     select job_id, node_id, count(*)::int as leases, min(leased_at) as since from tasks
     where state = 'leased' group by job_id, node_id`.execute(db);
-  for (const { job_id: id, node_id: node, leases, since } of leased.rows)
-    jobs.get(id)?.inFlight.set(node, { leases, sinceMs: since.getTime() });
+  for (const { job_id: id, node_id: node, leases, since } of leased.rows) {
+    const job = jobs.get(id);
+    if (job === undefined) continue;
+    job.inFlight.set(node, { leases, sinceMs: since.getTime() });
+    job.left = Math.max(0, job.left - leases);
+  }
 }
 
 async function writeBases(db: FarmDb, { jobs, accounts }: Rebased): Promise<void> {

@@ -120,8 +120,10 @@ export async function batchStates(db: FarmQuery, ids: readonly BatchId[]): Promi
 /**
  * Closes batches that are full, old enough, or can grow no further: nothing of their kind is queued in the job, or
  * to come in frames that have not begun, and their node works on none. A closed batch goes on chain. Returns how many were closed.
+ * `maxAgeMs` null: their age is not looked at, which costs a look at each.
  */
-export async function closeBatches(db: FarmQuery, now: Date, maxAgeMs: number): Promise<number> {
+export async function closeBatches(db: FarmQuery, now: Date, maxAgeMs: number | null): Promise<number> {
+  const before = maxAgeMs === null ? null : new Date(now.getTime() - maxAgeMs);
   // What can still be handed out is asked once per job and kind: a farm has far more batches than these.
   const result = await sql`
     with growing as materialized (
@@ -133,9 +135,10 @@ export async function closeBatches(db: FarmQuery, now: Date, maxAgeMs: number): 
       from (select distinct job_id, kind from batches where state = 'open' and receipts > 0) g)
     update batches b set state = 'closed'
     from growing g
-    where b.state = 'open' and b.receipts > 0 and g.job_id = b.job_id and g.kind = b.kind and (
+    where b.state = 'open' and b.receipts > 0 and g.job_id = b.job_id and g.kind = b.kind
+      and (${before}::timestamptz is not null or not g.queued) and (
       b.receipts >= ${MAX_RECEIPTS}
-      or b.opened_at < ${new Date(now.getTime() - maxAgeMs)}
+      or b.opened_at < ${before}::timestamptz
       or (not g.queued and not exists (
         select 1 from tasks t where t.state = 'leased' and t.node_id = b.node_id
           and t.job_id = b.job_id and t.kind = b.kind)))`.execute(db);

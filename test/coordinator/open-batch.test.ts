@@ -158,6 +158,20 @@ describe('closing batches', () => {
     expect(await stateOf(batch.id)).toBe('closed');
   });
 
+  it('leaves an old batch open where only those are looked at that can grow no further', async () => {
+    const node = await farm.addNode();
+    const [{ id, tiles }, other] = [await farm.addJob(), await farm.addJob()];
+    await deliver(farm, node, tiles.slice(0, 1));
+    await deliver(farm, node, other.tiles);
+    const [growing, grown] = [await farm.batchOf(id), await farm.batchOf(other.id)];
+    farm.clock.advance(AGE_MS + 1);
+    await closeBatches(farm.db, new Date(farm.clock.now()), null);
+    expect(await stateOf(growing.id)).toBe('open');
+    expect(await stateOf(grown.id)).toBe('closed');
+    await close();
+    expect(await stateOf(growing.id)).toBe('closed');
+  });
+
   it('leaves a batch open while its node is at work on a task of its kind, and closes it when only others are', async () => {
     const [slow, fast] = [await farm.addNode(), await farm.addNode()];
     const { id, tiles } = await farm.addJob({ tilesPerFrame: 3 });

@@ -39,7 +39,12 @@ function batch(nodeId: string, comparisons: Comparison[]) {
     amount: '1500000',
     outcome,
     evidence,
-    ...{ batchKey: hex('3'), agreed: outcome === 'fail', slashed: outcome === 'fail' ? '15000000' : '0' },
+    ...{
+      appeal: null,
+      batchKey: hex('3'),
+      agreed: outcome === 'fail',
+      slashed: outcome === 'fail' ? '15000000' : '0',
+    },
     verdicts: ['verifier-2', 'verifier-1'].map((verifier, place) => ({
       ...{ verifier, address: null, role: place === 0 ? 'first' : 'second', outcome, reason: '' },
       evidence: 'b'.repeat(64),

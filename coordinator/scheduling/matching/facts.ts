@@ -43,7 +43,10 @@ export type JobFacts = {
   usedMs: number;
   usedTasks: number;
   inFlight: Map<NodeId, InFlight>;
-  /** Tasks that nobody has yet, rows or not. */
+  /**
+   * Tasks that nobody has or has delivered, rows or not. Counted from what was delivered, not row by row: where something is
+   * rendered again it is that much too low.
+   */
   left: number;
 };
 
