@@ -149,7 +149,9 @@ async function take(
     tx,
     prepared.flatMap(({ nodeId, deliveries }) => deliveries.map((lease) => ({ ...lease, nodeId }))),
   );
-  const some = prepared.filter(({ deliveries }) => deliveries.some(({ taskId }) => held.has(taskId)));
+  const some = prepared.filter(({ nodeId, deliveries }) =>
+    deliveries.some(({ taskId }) => leaseOf(held, nodeId, taskId) !== undefined),
+  );
   const batches = await batchesOf(tx, some, now);
   const accepted: Accepted[] = [];
   const results = prepared.map((one): Settled<Completed> | Accepted => {
@@ -157,6 +159,8 @@ async function take(
       const judged = judge(context, one, held, batches.get(one));
       if (!('taken' in judged)) return { value: judged };
       accepted.push(judged);
+      // Whoever else has it, in a message of the same moment, comes too late.
+      for (const { task } of judged.taken) held.delete(task.id);
       return judged;
     } catch (error) {
       return { error };
@@ -188,10 +192,10 @@ async function batchesOf(
 function judge(
   context: CoordinatorContext,
   { nodeId, jobId, deliveries, signed, terms }: Prepared,
-  held: ReadonlyMap<TaskId, TaskRow>,
+  held: Held,
   batch: LeaseGrant['batch'] | undefined,
 ): Completed | Accepted {
-  const lost = deliveries.map(({ taskId }) => taskId).filter((id) => !held.has(id));
+  const lost = deliveries.map(({ taskId }) => taskId).filter((id) => leaseOf(held, nodeId, id) === undefined);
   if (lost.length === deliveries.length || batch === undefined) {
     const names = deliveries.map(({ taskId }) => taskId).join(', ');
     throw new FarmError('LEASE_LOST', `the lease on ${names} is over`);
@@ -200,7 +204,7 @@ function judge(
   const { address } = terms.node;
   const rendered = { engine: terms.job.engine, device_class: deviceClassOf(terms.node, terms.job) };
   const taken = deliveries.flatMap((delivery): Taken[] => {
-    const task = held.get(delivery.taskId);
+    const task = leaseOf(held, nodeId, delivery.taskId);
     if (task === undefined) return [];
     requireReceiptFits(delivery.receipt, task, { address, ...rendered });
     return [{ delivery, task, leaf: delivery.leaf }];
@@ -296,23 +300,36 @@ export async function leasedTask(
   nodeId: NodeId,
   lease: { taskId: TaskId; token: number },
 ): Promise<TaskRow> {
-  const task = (await heldTasks(tx, [{ ...lease, nodeId }])).get(lease.taskId);
+  const task = leaseOf(await heldTasks(tx, [{ ...lease, nodeId }]), nodeId, lease.taskId);
   if (task === undefined) throw new FarmError('LEASE_LOST', `the lease on ${lease.taskId} is over`);
   return task;
+}
+
+/** Tasks as those hold them who named them rightly. */
+type Held = Map<TaskId, TaskRow[]>;
+
+/** By node: that another node holds a task says nothing for this one, whose message came at the same moment. */
+function leaseOf(held: Held, nodeId: NodeId, taskId: TaskId): TaskRow | undefined {
+  return held.get(taskId)?.find((task) => task.node_id === nodeId);
 }
 
 /** Those of the tasks that their nodes still hold under their tokens, locked. */
 async function heldTasks(
   tx: FarmQuery,
   leases: readonly { taskId: TaskId; token: number; nodeId: NodeId }[],
-): Promise<Map<TaskId, TaskRow>> {
-  const named = leases.map(({ taskId, token, nodeId }) => ({ taskId, token, nodeId }));
+): Promise<Held> {
+  const ids = [...new Set(leases.map(({ taskId }) => taskId))];
   // Locked in the order of their ids, whoever locks them: two that want the same rows wait for each other in turn.
   const { rows } = await sql<TaskRow>`
-    select t.* from jsonb_to_recordset(${JSON.stringify(named)}::jsonb) as l("taskId" text, token int, "nodeId" text)
-    join tasks t on t.id = l."taskId" and t.token = l.token and t.node_id = l."nodeId"
-    where t.state = 'leased' order by t.id for update of t`.execute(tx);
-  return new Map(rows.map((row) => [row.id, row]));
+    select t.* from tasks t
+    where t.id = any(${ids}::text[]) and t.state = 'leased' order by t.id for update of t`.execute(tx);
+  const tasks = new Map(rows.map((row) => [row.id, row]));
+  const held: Held = new Map();
+  for (const { taskId, token, nodeId } of leases) {
+    const task = tasks.get(taskId);
+    if (task?.token === token && task.node_id === nodeId) held.set(taskId, [task]);
+  }
+  return held;
 }
 
 function requireSignature(

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { completeTasks } from '../../coordinator/scheduling/complete-tasks.ts';
+import { completeAll, completeTasks } from '../../coordinator/scheduling/complete-tasks.ts';
 import { requeueLostLeases } from '../../coordinator/scheduling/lost-leases.ts';
 import { receiptOf } from '../../coordinator/settlement/receipts.ts';
 import { newPrivateKey } from '../../platform/chain/signing.ts';
@@ -14,6 +14,7 @@ import {
 } from '../support/coordinator-context.ts';
 import {
   batchFor,
+  type Completion,
   completeTask,
   completionOf,
   deliver,
@@ -38,7 +39,32 @@ async function leased() {
   return { node, job, task };
 }
 
+const withoutBatch = ({ batch: _batch, ...delivery }: Completion): Delivery => delivery;
+
 describe('delivering a task', () => {
+  it('refuses who has lost it, also in the very moment in which its new node delivers it', async () => {
+    const { node: silent, job, task } = await leased();
+    const other = await farm.addNode();
+    const late = await completionOf(farm, silent, task);
+    farm.clock.advance(farm.context.config.leaseMs + 1);
+    await requeueLostLeases(farm.context);
+    const right = await completionOf(farm, other, await leaseTo(farm, other, task));
+    const messages = [
+      { nodeId: silent.id, message: { deliveries: [withoutBatch(late)], batch: late.batch } },
+      { nodeId: other.id, message: { deliveries: [withoutBatch(right)], batch: right.batch } },
+    ];
+    const [refused, taken] = await completeAll(farm.context, messages);
+    expect(refused).toMatchObject({ error: { code: 'LEASE_LOST' } });
+    expect(taken).toMatchObject({ value: { moved: null, lost: [] } });
+    const batches = await farm.db
+      .selectFrom('batches')
+      .select(['node_id', 'receipts'])
+      .where('job_id', '=', job.id)
+      .where('receipts', '>', 0)
+      .execute();
+    expect(batches).toEqual([{ node_id: other.id, receipts: 1 }]);
+  });
+
   it('takes a right receipt: task, batch and event in one step', async () => {
     const { node, job, task } = await leased();
     const message = await completionOf(farm, node, task);
