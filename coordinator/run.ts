@@ -37,6 +37,7 @@ import { createMetrics } from './observing/metrics.ts';
 import { observeEvents } from './observing/observe-events.ts';
 import { readinessOf } from './observing/routes.ts';
 import { chainIdOf, openChain } from './open-chain.ts';
+import { watchForLate } from './scheduling/copies/watch.ts';
 import { Dispatcher } from './scheduling/dispatcher.ts';
 import { graceLeases } from './scheduling/lost-leases.ts';
 import { forgetPublished } from './scheduling/publish-queued.ts';
@@ -225,6 +226,7 @@ export async function runCoordinator(
     (stop) => leadWhereShared(context, SETTLEMENT_LOCK, (signal) => settlement.run(signal), stop),
     (stop) => admissions.run(stop),
     (stop) => leadWhereShared(context, CANARIES_LOCK, (signal) => canaries.run(signal), stop),
+    (stop) => watchForLate(context, dispatcher, stop),
     (stop) => serveNodes(context, nats, dispatcher, { handOver, appeals }, delivering, wakeAll, stop),
     (stop) => serveVerifiers(context, nats, desk, stop),
   ]);

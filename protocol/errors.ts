@@ -304,7 +304,7 @@ export const ERRORS = {
     httpStatus: 409,
     exitCode: 5,
     retryable: false,
-    help: 'The lease ran out and the task was given to another node. Nothing to do: the node goes on with its next task.',
+    help: 'The lease ran out and the task was given to another node, or another one that had it as well was faster. Nothing to do: the node goes on with its next task.',
   },
   BATCH_MOVED: {
     httpStatus: 409,

@@ -18,6 +18,20 @@ export const farmEventSchema = z.discriminatedUnion('type', [
   /** Its scene renders the same twice: from here on nodes can be paid. */
   z.strictObject({ type: z.literal('job.admitted') }),
   z.strictObject({ type: z.literal('task.leased'), ...taskFields }),
+  /** Another node got it as well, since the one it is a copy of takes long: who delivers first wins. */
+  z.strictObject({
+    type: z.literal('task.copied'),
+    ...taskFields,
+    ofNodeId: nodeIdSchema,
+    reason: z.string(),
+  }),
+  /** Of the two nodes this one is out of it; the other goes on. */
+  z.strictObject({
+    type: z.literal('task.copy-ended'),
+    ...taskFields,
+    keptBy: nodeIdSchema,
+    reason: z.string(),
+  }),
   z.strictObject({ type: z.literal('task.delivered'), ...taskFields, renderMs: z.number() }),
   z.strictObject({ type: z.literal('task.requeued'), ...taskFields, reason: z.string() }),
   z.strictObject({

@@ -10,7 +10,12 @@ const QUIET_MS = 2_000;
 const BLIND_MS = 500;
 
 /** What can be seen of a job changes with all others. */
-const UNSEEN: readonly FarmEvent['type'][] = ['task.leased', 'batch.committed'];
+const UNSEEN: readonly FarmEvent['type'][] = [
+  'task.leased',
+  'task.copied',
+  'task.copy-ended',
+  'batch.committed',
+];
 
 export type JobNewsOptions = {
   /** What happens from after this number on, until the signal aborts; may end or throw at any time. */

@@ -5,9 +5,10 @@ import { FarmError } from '../../protocol/errors.ts';
 import type { JobId, NodeId } from '../../protocol/ids.ts';
 import type { JobWhy } from '../../protocol/why.ts';
 import type { CoordinatorContext } from '../context.ts';
-import type { NodeGpu } from '../database/schema.ts';
+import type { FarmQuery, NodeGpu } from '../database/schema.ts';
 import { isOfNode } from '../scheduling/claim-run.ts';
-import { explain, type SeenNode } from '../scheduling/matching/explain.ts';
+import { isBesideOlder } from '../scheduling/copies/two-leases.ts';
+import { explain, type RunningCopy, type SeenNode } from '../scheduling/matching/explain.ts';
 import type { NodeFacts } from '../scheduling/matching/facts.ts';
 import { onlineSince } from '../scheduling/nodes.ts';
 import { readUnchanged } from '../scheduling/read-facts.ts';
@@ -23,13 +24,28 @@ export async function whyView(context: CoordinatorContext, id: JobId): Promise<J
   const farm = await readUnchanged(db, nowMs);
   const { engine, deviceClass = null } = job.spec;
   const said = explain({
-    job: { state: job.state, reason: job.reason, engine, deviceClass, ...tasks },
+    job: {
+      state: job.state,
+      reason: job.reason,
+      engine,
+      deviceClass,
+      ...tasks,
+      copies: await copiesOf(db, id, nowMs),
+    },
     facts: farm.jobs.get(id) ?? null,
     farm,
     nodes: await seenNodes(context, id, onlineSince(nowMs, config.leaseMs)),
     nowMs,
   });
   return { id, state: job.state, tasks, ...said };
+}
+
+async function copiesOf(db: FarmQuery, id: JobId, nowMs: number): Promise<RunningCopy[]> {
+  const { rows } = await sql<Omit<RunningCopy, 'ofMs'> & { since: Date }>`
+    select t.kind, t.frame, t.tile, t.node_id as "nodeId", c.node_id as "ofNodeId", c.leased_at as since
+    from task_copies c join tasks t on ${isBesideOlder}
+    where t.job_id = ${id} and not c.alone order by t.position`.execute(db);
+  return rows.map(({ since, ...copy }) => ({ ...copy, ofMs: nowMs - since.getTime() }));
 }
 
 type NodeLine = {

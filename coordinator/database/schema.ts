@@ -234,6 +234,16 @@ type Tables = {
     receipt: JSONColumnType<StoredReceipt> | null;
     render_ms: number | null;
   };
+  /** The older lease of a task that two nodes work on. */
+  task_copies: {
+    task_id: TaskId;
+    node_id: NodeId;
+    token: number;
+    lease_until: Date;
+    leased_at: Date;
+    progress: Generated<number>;
+    alone: Generated<boolean>;
+  };
   task_failures: {
     task_id: TaskId;
     node_id: NodeId;

@@ -25,6 +25,7 @@ import { batchStates, openBatches } from '../settlement/open-batch.ts';
 import { filesToDeliver } from '../verification/hand-over.ts';
 import { requireReceiptFits } from './check-receipt.ts';
 import type { TaskRow } from './claim-run.ts';
+import { type NamedLease, olderLeases } from './copies/two-leases.ts';
 import { deviceClassOf } from './nodes.ts';
 import { type Accepted, recordDeliveries, type Taken } from './record-deliveries.ts';
 
@@ -305,7 +306,7 @@ export async function leasedTask(
   return task;
 }
 
-/** Tasks as those hold them who named them rightly. */
+/** Tasks as those hold them who named them rightly: one for each node, and there are two where one of them has a copy. */
 type Held = Map<TaskId, TaskRow[]>;
 
 /** By node: that another node holds a task says nothing for this one, whose message came at the same moment. */
@@ -325,10 +326,15 @@ async function heldTasks(
     where t.id = any(${ids}::text[]) and t.state = 'leased' order by t.id for update of t`.execute(tx);
   const tasks = new Map(rows.map((row) => [row.id, row]));
   const held: Held = new Map();
+  const note = (task: TaskRow): unknown => held.set(task.id, [...(held.get(task.id) ?? []), task]);
+  const others: NamedLease[] = [];
   for (const { taskId, token, nodeId } of leases) {
     const task = tasks.get(taskId);
-    if (task?.token === token && task.node_id === nodeId) held.set(taskId, [task]);
+    if (task === undefined) continue;
+    if (task.token === token && task.node_id === nodeId) note(task);
+    else others.push({ taskId, token, nodeId });
   }
+  for (const task of await olderLeases(tx, others, tasks)) note(task);
   return held;
 }
 

@@ -15,6 +15,7 @@ import type { CoordinatorContext } from '../context.ts';
 import { type Assignment, type Candidate, Candidates } from './assign-runs.ts';
 import { claimRun, stillQueued, type TaskRow } from './claim-run.ts';
 import { type Choice, claimChosen, pairKey, readCandidates, readRooms } from './claim-runs.ts';
+import { giveCopies } from './copies/give-copies.ts';
 import { HeldTasks, MAX_HELD, publishWindow } from './held-tasks.ts';
 import { JobTerms, runsOf } from './lease-run.ts';
 import { Lending, type Sharing } from './lending.ts';
@@ -337,7 +338,28 @@ export class Dispatcher {
     return tasks;
   }
 
-  async #answer(served: ReadonlyMap<Waiter, TaskRow[]>, now: number): Promise<void> {
+  /** Copies of what others take long with, for who waits here and is idle (copies/late.ts). */
+  async giveCopies(): Promise<void> {
+    if (this.#waiters.size === 0) return;
+    await this.#serving.run(async () => {
+      const asking = new Map([...this.#waiters].map((waiter) => [waiter.facts, waiter]));
+      const given = await giveCopies(this.#context, [...asking.keys()]);
+      if (given.size === 0) return;
+      this.#stale = true;
+      const served = [...given].flatMap(([facts, task]): [Waiter, TaskRow[]][] => {
+        const waiter = asking.get(facts);
+        return waiter === undefined ? [] : [[waiter, [task]]];
+      });
+      await this.#answer(new Map(served), this.#context.clock.now(), { noted: true });
+    });
+  }
+
+  /** `noted`: what is given is in the events already. */
+  async #answer(
+    served: ReadonlyMap<Waiter, TaskRow[]>,
+    now: number,
+    { noted }: { noted: boolean } = { noted: false },
+  ): Promise<void> {
     const { db, events } = this.#context;
     const claimed = [...served].map(([{ address }, tasks]) => ({ tasks, address }));
     for (const { tasks } of claimed) for (const { id } of tasks) this.#release(id);
@@ -351,7 +373,7 @@ export class Dispatcher {
             : [{ jobId, event: { type: 'task.leased' as const, taskId, kind, frame, tile, nodeId } }],
         ),
       );
-      await events.addMany(db, leased, new Date(now));
+      if (!noted) await events.addMany(db, leased, new Date(now));
       for (const [index, waiter] of [...served.keys()].entries())
         waiter.answer({ run: runs[index] ?? null, reason: '', retryAfterMs: 0 });
     } catch (error) {

@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import type { Settled } from '../../platform/together.ts';
 import type { NodeId, TaskId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
+import { extendOlder } from './copies/two-leases.ts';
 import { TASK_TIMEOUT_MS } from './lease-run.ts';
 import { noteSeen } from './nodes.ts';
 
@@ -52,6 +53,14 @@ export async function extendAll(
       from mine where t.id = mine.id
       returning t.id, t.node_id, t.token`.execute(context.db);
     for (const row of rows) kept.add(`${row.node_id} ${row.id} ${row.token}`);
+    const others = all.filter(({ nodeId, taskId, token }) => !kept.has(`${nodeId} ${taskId} ${token}`));
+    const leasedAfter = new Date(now - TASK_TIMEOUT_MS);
+    const leaseUntil = new Date(now + context.config.leaseMs);
+    for (const { nodeId, taskId, token } of await extendOlder(context.db, others, {
+      leaseUntil,
+      leasedAfter,
+    }))
+      kept.add(`${nodeId} ${taskId} ${token}`);
   }
   return beats.map(({ nodeId, leases }) => ({
     value: leases

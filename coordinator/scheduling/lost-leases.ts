@@ -6,6 +6,7 @@ import type { NodeId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
 import type { TaskRow } from './claim-run.ts';
+import { endSilentCopies, endSilentOlder, graceOlder, leaveToOthers } from './copies/two-leases.ts';
 import { endJob } from './end-job.ts';
 import { leaseMs, noteNodeTime } from './node-time.ts';
 
@@ -15,10 +16,11 @@ import { leaseMs, noteNodeTime } from './node-time.ts';
  */
 const MAX_LOSSES = 5;
 
-/** Requeues expired leases. Returns how many there were. */
+/** Requeues expired leases, but those of two nodes of which one goes on. Returns how many there were. */
 export async function requeueLostLeases(context: CoordinatorContext): Promise<number> {
   const now = new Date(context.clock.now());
   return await inTransaction(context.db, async (tx) => {
+    const copies = await endSilentCopies(context, tx, now);
     const { rows } = await sql<TaskRow>`
       update tasks set state = 'queued', published = false, progress = 0, losses = losses + 1, lease_until = null
       where state = 'leased' and lease_until < ${now}
@@ -42,7 +44,7 @@ export async function requeueLostLeases(context: CoordinatorContext): Promise<nu
         );
       }
     }
-    return rows.length;
+    return rows.length + copies + (await endSilentOlder(context, tx, now));
   });
 }
 
@@ -57,6 +59,7 @@ export async function releaseLeases(
   reason: string,
   now: Date,
 ): Promise<void> {
+  await leaveToOthers(context, tx, nodeId, reason, now);
   const { rows } = await sql<TaskRow>`
     update tasks set state = 'queued', published = false, progress = 0, lease_until = null
     where state = 'leased' and node_id = ${nodeId}
@@ -93,4 +96,5 @@ export async function graceLeases(context: CoordinatorContext): Promise<void> {
     .set({ last_seen_at: new Date(context.clock.now()) })
     .execute();
   await context.db.updateTable('tasks').set({ lease_until: until }).where('state', '=', 'leased').execute();
+  await graceOlder(context.db, until);
 }

@@ -2,6 +2,7 @@
 import { sql } from 'kysely';
 import type { Digest, JobId, NodeId } from '../../protocol/ids.ts';
 import type { FarmDb } from '../database/schema.ts';
+import { isBesideOlder } from './copies/two-leases.ts';
 import type { AccountFacts, FarmFacts, JobFacts } from './matching/facts.ts';
 import { type Rebased, rebase } from './matching/fair-share.ts';
 
@@ -87,8 +88,12 @@ async function addUse(db: FarmDb, { jobs, accounts }: FarmFacts): Promise<void> 
       Object.assign(job, { usedMs: ms, usedTasks: tasks, left: Math.max(0, job.left - tasks) });
   }
   const leased = await sql<{ job_id: JobId; node_id: NodeId; leases: number; since: Date }>`
-    select job_id, node_id, count(*)::int as leases, min(leased_at) as since from tasks
-    where state = 'leased' group by job_id, node_id`.execute(db);
+    select job_id, node_id, count(*)::int as leases, min(leased_at) as since
+    from (select job_id, node_id, leased_at from tasks where state = 'leased'
+          union all
+          select t.job_id, c.node_id, c.leased_at from task_copies c join tasks t on ${isBesideOlder}
+          where not c.alone) l
+    group by job_id, node_id`.execute(db);
   for (const { job_id: id, node_id: node, leases, since } of leased.rows) {
     const job = jobs.get(id);
     if (job === undefined) continue;

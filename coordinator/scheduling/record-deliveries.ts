@@ -62,9 +62,11 @@ function usedBy(taken: readonly Taken[], now: Date): Use[] {
 }
 
 async function recordTasks(tx: FarmQuery, accepted: readonly Accepted[]): Promise<void> {
-  const rows = accepted.flatMap(({ taken, signed, before }) =>
+  const rows = accepted.flatMap(({ nodeId, taken, signed, before }) =>
     taken.map(({ delivery, leaf }, index) => ({
       id: delivery.taskId,
+      // Of two that work on it, the one that delivers.
+      node: nodeId,
       receipt: delivery.receipt,
       leaf,
       batch: signed.batchId,
@@ -73,10 +75,10 @@ async function recordTasks(tx: FarmQuery, accepted: readonly Accepted[]): Promis
     })),
   );
   await sql`
-    update tasks t set state = 'delivered', receipt = d.receipt, leaf = d.leaf, batch_id = d.batch,
+    update tasks t set state = 'delivered', node_id = d.node, receipt = d.receipt, leaf = d.leaf, batch_id = d.batch,
                        batch_index = d.place, lease_until = null, progress = 1, render_ms = d.ms
     from jsonb_to_recordset(${toJson(rows)}::jsonb)
-      as d(id text, receipt jsonb, leaf text, batch text, place int, ms int)
+      as d(id text, node text, receipt jsonb, leaf text, batch text, place int, ms int)
     where t.id = d.id`.execute(tx);
 }
 

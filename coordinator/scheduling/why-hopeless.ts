@@ -1,10 +1,10 @@
 /** When a task is given up, and its job with it. */
-import { assertNever } from '../../protocol/errors.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
 import { ableNodes } from './able-nodes.ts';
 import type { TaskRow } from './claim-run.ts';
 import { onlineSince } from './nodes.ts';
+import { taskName } from './task-name.ts';
 
 /** So many different nodes failing on one task say that it is the task. */
 const NODES_TO_FAIL_A_TASK = 3;
@@ -23,7 +23,7 @@ export async function whyHopeless(
     .orderBy('at', 'desc')
     .execute();
   const failed = new Set(failures.map((failure) => failure.node_id));
-  const what = nameOf(task);
+  const what = taskName(task);
   if (failed.size >= NODES_TO_FAIL_A_TASK)
     return `${failed.size} nodes failed on ${what}; the last: ${failures[0]?.message}`;
   const able = await ableNodes(tx, task.job_id, onlineSince(context.clock.now(), context.config.leaseMs));
@@ -31,17 +31,4 @@ export async function whyHopeless(
     return `every node failed on ${what}; the last: ${failures[0]?.message}`;
   }
   return null;
-}
-
-function nameOf({ kind, frame, tile }: Pick<TaskRow, 'kind' | 'frame' | 'tile'>): string {
-  switch (kind) {
-    case 'render':
-      return `tile ${tile} of frame ${frame}`;
-    case 'finish':
-      return `finishing frame ${frame}`;
-    case 'frame':
-      return `frame ${frame}`;
-    default:
-      return assertNever(kind);
-  }
 }

@@ -2,7 +2,7 @@ import type { StateMachine } from './machine.ts';
 
 export type LeaseState = 'held' | 'delivered' | 'returned' | 'expired' | 'revoked';
 
-/** A lease is the time between two tokens of a task; it has no row of its own, and what it becomes the task shows. */
+/** A lease is the time between two tokens of a task, longer where the task has a copy (task_copies); what it becomes the task shows. */
 export const LEASE_MACHINE: StateMachine<LeaseState> = {
   name: 'lease',
   table: null,
@@ -20,15 +20,28 @@ export const LEASE_MACHINE: StateMachine<LeaseState> = {
     {
       from: 'held',
       to: 'returned',
-      events: ['task.requeued'],
+      events: ['task.requeued', 'task.copy-ended'],
       reason: 'the node could not do the task or was stopped',
     },
-    { from: 'held', to: 'expired', events: ['task.requeued'], reason: 'the node went silent' },
+    {
+      from: 'held',
+      to: 'expired',
+      events: ['task.requeued', 'task.copy-ended'],
+      reason: 'the node went silent',
+    },
     {
       from: 'held',
       to: 'revoked',
-      events: ['task.requeued', 'batch.settled', 'job.failed', 'job.cancelled'],
-      reason: 'the node was quarantined, the job ended, or a tile that is merged is rendered again',
+      events: [
+        'task.requeued',
+        'task.copy-ended',
+        'task.delivered',
+        'batch.settled',
+        'job.failed',
+        'job.cancelled',
+      ],
+      reason:
+        'the node was quarantined, another one delivered a copy of it first, the job ended, or a tile that is merged is rendered again',
     },
   ],
 };

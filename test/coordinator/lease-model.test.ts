@@ -1,9 +1,11 @@
 /**
- * Leases against a model of them: messages arrive late, twice, in any order, at the same moment. What was taken is
- * what the model says, no task is lost, and each is paid once.
+ * Leases and their copies against a model of them: messages arrive late, twice, in any order, at the same moment. What was
+ * taken is what the model says for some order of them, no task is lost, and each is paid once.
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { completeAll } from '../../coordinator/scheduling/complete-tasks.ts';
+import { giveCopy } from '../../coordinator/scheduling/copies/give-copies.ts';
 import { failTask } from '../../coordinator/scheduling/fail-task.ts';
 import { extendLeases } from '../../coordinator/scheduling/heartbeat.ts';
 import { requeueLostLeases } from '../../coordinator/scheduling/lost-leases.ts';
@@ -36,10 +38,40 @@ afterAll(() => farm[Symbol.asyncDispose]());
 
 /** What a node has sent about a lease of its own; the network may bring it at any time, as often as it likes. */
 type Message = { kind: 'complete' | 'fail' | 'beat'; node: TestNode; task: TaskRow };
+type ModelLease = { node: TestNode; token: number; untilMs: number; copied: boolean };
+/** Of two nodes that work on a task the older lease is first. A lease has at most one copy, ever. */
 type ModelTask =
-  | { state: 'queued' | 'verified' }
-  | { state: 'leased'; node: TestNode; token: number; untilMs: number }
-  | { state: 'delivered' };
+  | { state: 'queued' | 'delivered' | 'verified' }
+  | { state: 'leased'; leases: readonly ModelLease[] };
+
+const isOf =
+  ({ node, task }: Message) =>
+  (lease: ModelLease): boolean =>
+    lease.node.id === node.id && lease.token === task.token;
+
+/** What the farm makes of a message; null: it refuses it. */
+function after(now: ModelTask | undefined, message: Message, untilMs: number): ModelTask | null {
+  if (now?.state !== 'leased') return null;
+  const own = now.leases.find(isOf(message));
+  if (own === undefined) return null;
+  const others = now.leases.filter((lease) => lease !== own);
+  switch (message.kind) {
+    case 'beat':
+      return { ...now, leases: now.leases.map((lease) => (lease === own ? { ...own, untilMs } : lease)) };
+    case 'complete':
+      return { state: 'delivered' };
+    case 'fail':
+      return others.length === 0 ? { state: 'queued' } : { state: 'leased', leases: others };
+    default:
+      throw new Error(message.kind satisfies never);
+  }
+}
+
+function* orders<T>(of: readonly T[]): Generator<T[]> {
+  if (of.length === 0) yield [];
+  for (const [index, first] of of.entries())
+    for (const rest of orders(of.toSpliced(index, 1))) yield [first, ...rest];
+}
 
 class Farm {
   readonly model = new Map<TaskId, ModelTask>();
@@ -59,53 +91,79 @@ class Farm {
     // Never what somebody has, or what is there already; and every lease has a token of its own.
     expect(this.model.get(row.id)).toEqual({ state: 'queued' });
     const untilMs = farm.clock.now() + farm.context.config.leaseMs;
-    this.model.set(row.id, { state: 'leased', node, token: row.token, untilMs });
-    // Its result twice, as of a node that had no answer.
-    const kinds = ['beat', 'fail', 'complete', 'complete'] as const;
-    for (const kind of kinds) this.network.push({ kind, node, task: row });
+    this.model.set(row.id, { state: 'leased', leases: [{ node, token: row.token, untilMs, copied: false }] });
+    this.#willSend(node, row);
     return true;
   }
 
-  /** Whether the lease that a message is of is the task's. */
-  #holds({ node, task }: Message): boolean {
-    const now = this.model.get(task.id);
-    return now?.state === 'leased' && now.node.id === node.id && now.token === task.token;
+  /** Its result twice, as of a node that had no answer. */
+  #willSend(node: TestNode, task: TaskRow): void {
+    for (const kind of ['beat', 'fail', 'complete', 'complete'] as const)
+      this.network.push({ kind, node, task });
   }
 
-  /** These reach the farm at the same moment. */
-  async deliver(messages: readonly Message[]): Promise<void> {
-    const right = messages.map((message) => this.#holds(message));
-    const taken = await Promise.all(messages.map((message) => send(message)));
-    const rivals = (message: Message): boolean[] =>
-      messages.flatMap((other, index) =>
-        other.task.id === message.task.id && message.kind !== 'beat' && other.kind !== 'beat'
-          ? [taken[index] === true]
-          : [],
-      );
-    for (const [index, message] of messages.entries()) {
-      // A beat beside the end of its lease may come before it or after it.
-      const alone = messages.every((other) => other === message || other.task.id !== message.task.id);
-      if (alone) expect(taken[index]).toBe(right[index]);
-      else if (taken[index]) expect(right[index]).toBe(true);
-      // Of several ends of one lease exactly one is taken.
-      if (right[index] && message.kind !== 'beat') expect(rivals(message).filter(Boolean)).toHaveLength(1);
+  /** Others take what is left, as at the end of a job, and the node is offered a copy of a task, whatever becomes of it. */
+  async copy(node: TestNode, which: number): Promise<void> {
+    for (const other of nodes) while (other !== node && (await this.lease(other)));
+    const id = this.#wholes[which % this.#wholes.length]?.id as TaskId;
+    const now = this.model.get(id);
+    const { job_id: jobId, token, kind, frame, tile, node_id } = await farm.task(id);
+    const lease = { taskId: id, jobId, token, kind, frame, tile, nodeId: node_id ?? node.id };
+    const reason = 'it takes long';
+    const row = await giveCopy(farm.context, { lease: { ...lease, sinceMs: 0, avoid: [] }, node, reason });
+    const all = [...this.model.values()];
+    const may =
+      now?.state === 'leased' &&
+      now.leases.every(({ copied }) => !copied) &&
+      all.every(({ state }) => state !== 'queued') &&
+      all.every((one) => one.state !== 'leased' || one.leases.every((held) => held.node.id !== node.id));
+    expect(row !== null, `a copy of ${id}: ${JSON.stringify([...this.model])}`).toBe(may);
+    if (row === null || now?.state !== 'leased') return;
+    // A token that nobody had.
+    expect(row.token).toBe(token + 1);
+    const untilMs = farm.clock.now() + farm.context.config.leaseMs;
+    const older = now.leases.map((held) => ({ ...held, copied: true }));
+    const leases = [...older, { node, token: row.token, untilMs, copied: false }];
+    this.model.set(id, { state: 'leased', leases });
+    this.#willSend(node, row);
+  }
+
+  /** These reach the farm at the same moment; results in one transaction, if they are taken `together`. */
+  async deliver(messages: readonly Message[], together = false): Promise<void> {
+    const taken = together ? await sendTogether(messages) : await Promise.all(messages.map(send));
+    const was = new Map(messages.map((message, index) => [message, taken[index] === true]));
+    for (const order of orders(messages)) {
+      const model = this.#inOrder(order, was);
+      if (model === null) continue;
+      for (const [id, task] of model) this.model.set(id, task);
+      return;
     }
-    for (const [index, message] of messages.entries()) if (taken[index]) this.#note(message);
+    const told = messages.map(
+      ({ kind, node, task }, index) => `${kind} ${task.id} ${node.id}: ${taken[index]}`,
+    );
+    expect.fail(`no order of these explains what was taken: ${told.join('; ')}`);
   }
 
-  #note({ kind, task }: Message): void {
-    const now = this.model.get(task.id);
-    if (kind === 'complete') this.model.set(task.id, { state: 'delivered' });
-    if (kind === 'fail') this.model.set(task.id, { state: 'queued' });
-    if (kind === 'beat' && now?.state === 'leased')
-      this.model.set(task.id, { ...now, untilMs: farm.clock.now() + farm.context.config.leaseMs });
+  /** The model after these, one after the other, where what was taken is what it says; else null. */
+  #inOrder(order: readonly Message[], taken: ReadonlyMap<Message, boolean>): Map<TaskId, ModelTask> | null {
+    const model = new Map(this.model);
+    const untilMs = farm.clock.now() + farm.context.config.leaseMs;
+    for (const message of order) {
+      const next = after(model.get(message.task.id), message, untilMs);
+      if ((next !== null) !== taken.get(message)) return null;
+      if (next !== null) model.set(message.task.id, next);
+    }
+    return model;
   }
 
   async passTime(share: number): Promise<void> {
     farm.clock.advance(Math.ceil(share * farm.context.config.leaseMs));
     await requeueLostLeases(farm.context);
-    for (const [id, now] of this.model)
-      if (now.state === 'leased' && now.untilMs < farm.clock.now()) this.model.set(id, { state: 'queued' });
+    for (const [id, now] of this.model) {
+      if (now.state !== 'leased') continue;
+      const left = now.leases.filter(({ untilMs }) => untilMs >= farm.clock.now());
+      this.model.set(id, left.length === 0 ? { state: 'queued' } : { state: 'leased', leases: left });
+    }
     await this.forgetTrouble();
   }
 
@@ -147,7 +205,11 @@ class Farm {
     for (const { id, state, node_id, token } of rows) {
       const now = this.model.get(id);
       expect(state).toBe(now?.state);
-      if (now?.state === 'leased') expect([node_id, token]).toEqual([now.node.id, now.token]);
+      const newest = now?.state === 'leased' ? now.leases.at(-1) : undefined;
+      if (newest === undefined) continue;
+      expect(node_id).toBe(newest.node.id);
+      // The older one of two that are no more has the one before.
+      expect([newest.token, newest.token + 1]).toContain(token);
     }
   }
 }
@@ -200,20 +262,56 @@ async function send({ kind, node, task }: Message): Promise<boolean> {
   }
 }
 
+/** Results in one transaction where more than one come; whoever has to sign again does so alone. */
+async function sendTogether(messages: readonly Message[]): Promise<boolean[]> {
+  const made: { message: Message; completion: Completion }[] = [];
+  for (const message of messages) {
+    const completion = message.kind === 'complete' ? await signed(message.node, message.task) : null;
+    if (completion !== null) made.push({ message, completion });
+  }
+  const results = await completeAll(
+    farm.context,
+    made.map(({ message: { node }, completion: { batch, ...delivery } }) => ({
+      nodeId: node.id,
+      message: { deliveries: [delivery], batch },
+    })),
+  );
+  const taken = new Map<Message, boolean>();
+  for (const [index, { message }] of made.entries()) {
+    const result = results[index];
+    if (result === undefined) throw new Error('a result was not answered for');
+    if ('error' in result) {
+      if (!isFarmError(result.error, 'LEASE_LOST')) throw result.error;
+      taken.set(message, false);
+    } else if (result.value.moved === null) taken.set(message, true);
+    else if (result.value.lost.length > 0) taken.set(message, false);
+    else sent.delete(message.task);
+  }
+  const flags: boolean[] = [];
+  for (const message of messages) flags.push(taken.get(message) ?? (await send(message)));
+  return flags;
+}
+
 type Step =
   | { do: 'lease'; node: number }
-  | { do: 'deliver'; which: number[]; keep: boolean }
+  | { do: 'copy'; node: number; which: number }
+  | { do: 'deliver'; which: number[]; keep: boolean; together: boolean }
   | { do: 'time'; share: number }
   | { do: 'settle'; passed: boolean };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('lease' as const), node: fc.nat(2) }) },
   {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('copy' as const), node: fc.nat(2), which: fc.nat(FRAMES - 1) }),
+  },
+  {
     weight: 6,
     arbitrary: fc.record({
       do: fc.constant('deliver' as const),
       which: fc.array(fc.nat(1_000), { minLength: 1, maxLength: 3 }),
       keep: fc.boolean(),
+      together: fc.boolean(),
     }),
   },
   {
@@ -229,12 +327,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 async function play(one: Farm, plan: readonly Step[]): Promise<void> {
   for (const now of plan) {
     if (now.do === 'lease') await one.lease(nodes[now.node] as TestNode);
+    if (now.do === 'copy') await one.copy(nodes[now.node] as TestNode, now.which);
     if (now.do === 'time') await one.passTime(now.share);
     if (now.do === 'settle') await one.settle(now.passed);
     if (now.do === 'deliver' && one.network.length > 0) {
       const picked = [...new Set(now.which.map((which) => which % one.network.length))];
       const messages = picked.flatMap((index) => one.network[index] ?? []);
-      await one.deliver(messages);
+      await one.deliver(messages, now.together);
       if (!now.keep) for (const message of messages) one.network.splice(one.network.indexOf(message), 1);
     }
   }

@@ -78,7 +78,8 @@ describe('a lease', () => {
   it('ends in whatever way its task leaves the node', () => {
     const ofTask = TASK_MACHINE.edges.filter((edge) => edge.from === 'leased').flatMap((edge) => edge.events);
     const ofLease = LEASE_MACHINE.edges.filter((edge) => edge.from === 'held').flatMap((edge) => edge.events);
-    expect(new Set(ofLease)).toEqual(new Set(ofTask));
+    // Of two leases of one task the other may go on.
+    expect(new Set(ofLease)).toEqual(new Set([...ofTask, 'task.copy-ended']));
   });
 });
 

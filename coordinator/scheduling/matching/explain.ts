@@ -2,7 +2,9 @@
 import { assertNever } from '../../../protocol/errors.ts';
 import type { NodeId } from '../../../protocol/ids.ts';
 import type { JobState } from '../../../protocol/job.ts';
+import type { TaskKind } from '../../../protocol/receipt.ts';
 import type { JobWhy, Stand } from '../../../protocol/why.ts';
+import { taskName } from '../task-name.ts';
 import type { FarmFacts, JobFacts, NodeFacts } from './facts.ts';
 import { type Standing, standing } from './fair-share.ts';
 import { match } from './match.ts';
@@ -14,6 +16,16 @@ export type SeenNode = {
   devices: readonly NodeFacts[];
   /** Waiting tasks of the job that it may take, as far as its failures go. */
   mayTake: number;
+};
+
+/** A task that `nodeId` has a copy of, and how long `ofNodeId` has had it. */
+export type RunningCopy = {
+  kind: TaskKind;
+  frame: number;
+  tile: number;
+  nodeId: NodeId;
+  ofNodeId: NodeId;
+  ofMs: number;
 };
 
 export type Situation = {
@@ -28,6 +40,8 @@ export type Situation = {
     waiting: number;
     leased: number;
     delivered: number;
+    /** Tasks that a second node works on as well. */
+    copies: readonly RunningCopy[];
   };
   /** Null where it is not active. */
   facts: JobFacts | null;
@@ -89,7 +103,10 @@ function beforeNodes(job: Situation['job']): string | null {
       return assertNever(job.state);
   }
   if (job.queued > 0) return null;
-  if (job.leased > 0) return `nothing waits for a node: ${tasks(job.leased)} being rendered`;
+  if (job.leased > 0) {
+    const copies = job.copies.map((copy) => `; ${copyText(copy)}`).join('');
+    return `nothing waits for a node: ${tasks(job.leased)} being rendered${copies}`;
+  }
   if (job.waiting > 0 && job.delivered > 0)
     return `all tiles are rendered: ${tasks(job.delivered)} being checked, and frames are merged after that`;
   return job.delivered > 0
@@ -191,4 +208,9 @@ function textOf(stand: Stand, job: JobFacts, farm: FarmFacts): string {
 
 function tasks(count: number): string {
   return count === 1 ? '1 task is' : `${count} tasks are`;
+}
+
+function copyText({ nodeId, ofNodeId, ofMs, ...task }: RunningCopy): string {
+  const seconds = Math.round(ofMs / 1_000);
+  return `${nodeId} has a copy of ${taskName(task)}, which ${ofNodeId} has had for ${seconds} s: whoever is done first`;
 }
