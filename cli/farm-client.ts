@@ -5,6 +5,7 @@ import { eventData } from '../platform/http/event-stream.ts';
 import { farmFetch } from '../platform/http/farm-fetch.ts';
 import { toJson } from '../platform/json.ts';
 import { whileUnreachable } from '../platform/retry.ts';
+import type { Block, Unblock } from '../protocol/blocks.ts';
 import { FarmError } from '../protocol/errors.ts';
 import { type LoggedEvent, loggedEventSchema } from '../protocol/events.ts';
 import {
@@ -147,6 +148,15 @@ export class FarmClient {
 
   cancel(id: JobId, signal: AbortSignal): Promise<JobView> {
     return this.#call('POST', `/jobs/${id}/cancel`, jobViewSchema, {}, signal);
+  }
+
+  /** Keeps a node away from a job, or from one task of it. */
+  block(id: JobId, asked: Block, signal: AbortSignal): Promise<JobView> {
+    return this.#call('POST', `/jobs/${id}/block`, jobViewSchema, asked, signal);
+  }
+
+  unblock(id: JobId, asked: Unblock, signal: AbortSignal): Promise<JobView> {
+    return this.#call('POST', `/jobs/${id}/unblock`, jobViewSchema, asked, signal);
   }
 
   verifiers(signal: AbortSignal): Promise<VerifierView[]> {

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The `tessera` command. */
+import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { toJson } from '../platform/json.ts';
@@ -17,6 +18,7 @@ import type { JoinChainOptions } from './farm/join-chain-command.ts';
 import type { SetupCommandOptions } from './farm/setup-command.ts';
 import { FarmClient } from './farm-client.ts';
 import { type BuildImagesOptions, buildImagesCommand, listImagesCommand } from './images/images-command.ts';
+import { type BlockOptions, blockOf, jobIdOf, printJob, unblockOf } from './job-command.ts';
 import type { LedgerOptions } from './ledger/ledger-command.ts';
 import type { MovieCommandOptions, SheetOptions } from './looks/looks-commands.ts';
 import { printError } from './print-error.ts';
@@ -327,6 +329,60 @@ program
     const why = await found.client.why(id.data, terminal.signal);
     if (options.json) return terminal.result(toJson({ why }));
     for (const line of whyLines(why)) terminal.result(line);
+  });
+
+const oneJob = program.command('job').description('look at one job, and keep nodes away from it');
+
+oneJob
+  .command('show')
+  .description('show a job, and who is kept away from it')
+  .argument('<job>', 'id of the job')
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (text: string, options: { json?: boolean } & FarmOptions) => {
+    const id = jobIdOf(text);
+    await using found = await openFarm(options);
+    printJob(await found.client.job(id, terminal.signal), options, terminal);
+  });
+
+oneJob
+  .command('block')
+  .description(
+    'keep a node away from a job, or from one task of it; what it has of it goes back to the queue',
+  )
+  .argument('<job>', 'id of the job')
+  .argument('[reason]', 'why, for the others who look')
+  .requiredOption('--node <name>', 'the node')
+  .option('--task <id>', 'only this task, as the events of the job name it')
+  .option('--by <name>', 'who says so (default: the name of the user)')
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (text: string, reason: string | undefined, options: BlockOptions & FarmOptions) => {
+    const id = jobIdOf(text);
+    const asked = blockOf(reason, options, userInfo().username);
+    await using found = await openFarm(options);
+    const view = await found.client.block(id, asked, terminal.signal);
+    printJob(view, options, terminal);
+  });
+
+oneJob
+  .command('unblock')
+  .description('let a node back that a person keeps away')
+  .argument('<job>', 'id of the job')
+  .requiredOption('--node <name>', 'the node')
+  .option('--task <id>', 'the task, where it is kept away from only that')
+  .option('--by <name>', 'who says so (default: the name of the user)')
+  .option('--json', 'print one JSON object on stdout')
+  .addOption(farm())
+  .addOption(data())
+  .action(async (text: string, options: BlockOptions & FarmOptions) => {
+    const id = jobIdOf(text);
+    const asked = unblockOf(options, userInfo().username);
+    await using found = await openFarm(options);
+    const view = await found.client.unblock(id, asked, terminal.signal);
+    printJob(view, options, terminal);
   });
 
 program

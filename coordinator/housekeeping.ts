@@ -3,6 +3,7 @@ import { pause } from '../platform/wait.ts';
 import type { CoordinatorContext } from './context.ts';
 import { clearAway } from './database/clear-away.ts';
 import { endHopelessJobs } from './scheduling/able-nodes.ts';
+import { releaseBlocked } from './scheduling/blocks.ts';
 import { requeueLostLeases } from './scheduling/lost-leases.ts';
 import { foldNodeTime } from './scheduling/node-time.ts';
 import { publishQueued, republishLost } from './scheduling/publish-queued.ts';
@@ -125,7 +126,8 @@ export class Housekeeping {
     const { db, queue, clock, log, metrics } = this.#context;
     const lost = await requeueLostLeases(this.#context);
     metrics.leasesLost.inc(lost);
-    if (lost > 0) this.#others.onTasks();
+    const released = await releaseBlocked(this.#context);
+    if (lost + released > 0) this.#others.onTasks();
     await foldNodeTime(db);
     if (this.#context.ownDatabase && this.#deliveredTasks >= CLEAR_EVERY_TASKS) {
       this.#deliveredTasks = 0;

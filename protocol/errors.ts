@@ -300,6 +300,18 @@ export const ERRORS = {
     retryable: false,
     help: 'The two programs do not speak the same protocol version; update the older one.',
   },
+  JOB_ENDED: {
+    httpStatus: 409,
+    exitCode: 5,
+    retryable: false,
+    help: 'Nothing of a job that has ended is handed out, so there is nobody to keep away from it. `tessera jobs` lists those that run.',
+  },
+  BLOCK_STANDS: {
+    httpStatus: 409,
+    exitCode: 5,
+    retryable: false,
+    help: 'A verdict keeps the node away from this job, and nobody can take that back. `tessera job show JOB` lists who is kept away by whom.',
+  },
   LEASE_LOST: {
     httpStatus: 409,
     exitCode: 5,

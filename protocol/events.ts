@@ -86,6 +86,21 @@ export const farmEventSchema = z.discriminatedUnion('type', [
     /** What the operator lost of its stake; left out: nothing. */
     slashed: z.string().optional(),
   }),
+  /** A person keeps the node away from the job, or from this task of it. */
+  z.strictObject({
+    type: z.literal('node.blocked'),
+    nodeId: nodeIdSchema,
+    taskId: taskIdSchema.optional(),
+    by: z.string(),
+    reason: z.string(),
+  }),
+  /** And lets it back. */
+  z.strictObject({
+    type: z.literal('node.unblocked'),
+    nodeId: nodeIdSchema,
+    taskId: taskIdSchema.optional(),
+    by: z.string(),
+  }),
   z.strictObject({ type: z.literal('node.quarantined'), nodeId: nodeIdSchema, reason: z.string() }),
   /** A verifier said of a canary what is not so; the job is that of the batch beside it, the batch the canary. */
   z.strictObject({

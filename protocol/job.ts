@@ -1,5 +1,6 @@
 /** What an artist asks for, what the farm makes of it, and how it is reported back. */
 import { z } from 'zod';
+import { blockViewSchema } from './blocks.ts';
 import { addressSchema, digestSchema, jobIdSchema, moneySchema, nodeIdSchema } from './ids.ts';
 import { outputSettingsSchema, pictureOutputSchema, precisionSchema } from './output.ts';
 import { frameNumberSchema } from './receipt.ts';
@@ -165,6 +166,8 @@ export const jobViewSchema = z.strictObject({
   finishedAtMs: z.number().nullable(),
   account: z.string(),
   priority: z.number(),
+  /** Nodes that are kept away from it. Farms of before knew of none. */
+  blocks: z.array(blockViewSchema).default([]),
 });
 export type JobView = z.infer<typeof jobViewSchema>;
 

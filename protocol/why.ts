@@ -9,13 +9,15 @@ export const standSchema = z.enum([
   'pool',
   'price',
   'excluded',
+  /** A person keeps it away from the job. */
+  'blocked',
   'deadline',
   'quarantined',
   'job-limit',
   'account-limit',
   /** Not heard of for a while. */
   'offline',
-  /** It failed every task that is left. */
+  /** It failed every task that is left, or is kept away from it. */
   'failed-all',
   /** Works on this job. */
   'works',

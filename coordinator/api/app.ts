@@ -10,6 +10,7 @@ import {
   sendJson,
 } from '../../platform/http/express-kit.ts';
 import { packageVersion } from '../../platform/package-root.ts';
+import { blockSchema, unblockSchema } from '../../protocol/blocks.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import { API_BASE, disputeRequestSchema, type FarmInfo, frameParameterSchema } from '../../protocol/http.ts';
 import { batchIdSchema, digestSchema, jobIdSchema, nodeIdSchema } from '../../protocol/ids.ts';
@@ -21,6 +22,7 @@ import type { AdmissionLoop } from '../admission/admission-loop.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { Readiness } from '../observing/readiness.ts';
 import { observeRequests, observingRoutes } from '../observing/routes.ts';
+import { block, unblock } from '../scheduling/blocks.ts';
 import { endJob } from '../scheduling/end-job.ts';
 import { disputeBatch } from '../settlement/disputes.ts';
 import { SignInDesk } from '../sign-in/sign-in.ts';
@@ -157,6 +159,18 @@ export function createApp(
     await context.db
       .transaction()
       .execute((tx) => endJob(context, tx, id, 'cancelled', 'cancelled on request'));
+    onProgress();
+    sendJson(response, await jobView(context, id));
+  });
+  app.post(`${API_BASE}/jobs/:job/block`, person, json, async (request, response) => {
+    const id = parseParameter(jobIdSchema, request, 'job');
+    await block(context, id, parseBody(blockSchema, request));
+    onProgress();
+    sendJson(response, await jobView(context, id));
+  });
+  app.post(`${API_BASE}/jobs/:job/unblock`, person, json, async (request, response) => {
+    const id = parseParameter(jobIdSchema, request, 'job');
+    await unblock(context, id, parseBody(unblockSchema, request));
     onProgress();
     sendJson(response, await jobView(context, id));
   });

@@ -1,5 +1,6 @@
 /** Rows as the API shows them. */
 import type { Selectable } from 'kysely';
+import type { BlockView } from '../../protocol/blocks.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { FrameDetail } from '../../protocol/http.ts';
 import { addressSchema, type BatchId, type JobId } from '../../protocol/ids.ts';
@@ -8,6 +9,7 @@ import type { BatchView, Evidence, VerdictView } from '../../protocol/verdict.ts
 import { readExtraFiles } from '../assembly/extra-files.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmTables } from '../database/schema.ts';
+import { blocksOf } from '../scheduling/blocks.ts';
 import { onlineSince } from '../scheduling/nodes.ts';
 import { appealsOn } from '../settlement/appeals.ts';
 import type { BatchRow } from '../settlement/apply-outcome.ts';
@@ -21,7 +23,7 @@ import { openTasks } from './task-counts.ts';
 export async function jobView(context: CoordinatorContext, id: JobId): Promise<JobView> {
   const row = await context.db.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirst();
   if (row === undefined) throw new FarmError('NOT_FOUND', `there is no job ${id}`);
-  return await viewOf(context, row);
+  return await viewOf(context, row, await blocksOf(context.db, [id]));
 }
 
 /** The newest jobs; the farm's own ones, which try verifiers, only where they are asked for. */
@@ -37,11 +39,19 @@ export async function jobViews(
     .limit(100)
     .execute();
   const views: JobView[] = [];
-  for (const row of rows) views.push(await viewOf(context, row));
+  const blocks = await blocksOf(
+    context.db,
+    rows.map((row) => row.id),
+  );
+  for (const row of rows) views.push(await viewOf(context, row, blocks));
   return views;
 }
 
-async function viewOf(context: CoordinatorContext, row: JobRow): Promise<JobView> {
+async function viewOf(
+  context: CoordinatorContext,
+  row: JobRow,
+  blocks: ReadonlyMap<JobId, BlockView[]>,
+): Promise<JobView> {
   const open = await openTasks(context.db, row);
   // By price, which is proportional to the pixels and samples of a task, so it is the work's own measure.
   const done = BigInt(row.spent) + open.done;
@@ -70,6 +80,7 @@ async function viewOf(context: CoordinatorContext, row: JobRow): Promise<JobView
     finishedAtMs: row.finished_at?.getTime() ?? null,
     account: row.account,
     priority: row.priority,
+    blocks: blocks.get(row.id) ?? [],
   };
 }
 

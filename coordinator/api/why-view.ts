@@ -1,14 +1,16 @@
 /** `GET /jobs/:id/why`: the situation of a job, read once, and what the matching says about it. */
 import { sql } from 'kysely';
 import { classKey, isGpuClass } from '../../platform/render/device-choice.ts';
+import type { BlockView } from '../../protocol/blocks.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { JobId, NodeId } from '../../protocol/ids.ts';
 import type { JobWhy } from '../../protocol/why.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery, NodeGpu } from '../database/schema.ts';
+import { blocksOf } from '../scheduling/blocks.ts';
 import { isOfNode } from '../scheduling/claim-run.ts';
 import { isBesideOlder } from '../scheduling/copies/two-leases.ts';
-import { explain, type RunningCopy, type SeenNode } from '../scheduling/matching/explain.ts';
+import { explain, type RunningCopy, type SeenNode, type Situation } from '../scheduling/matching/explain.ts';
 import type { NodeFacts } from '../scheduling/matching/facts.ts';
 import { onlineSince } from '../scheduling/nodes.ts';
 import { readUnchanged } from '../scheduling/read-facts.ts';
@@ -34,10 +36,18 @@ export async function whyView(context: CoordinatorContext, id: JobId): Promise<J
     },
     facts: farm.jobs.get(id) ?? null,
     farm,
+    kept: keptOf((await blocksOf(db, [id])).get(id) ?? []),
     nodes: await seenNodes(context, id, onlineSince(nowMs, config.leaseMs)),
     nowMs,
   });
   return { id, state: job.state, tasks, ...said };
+}
+
+function keptOf(blocks: readonly BlockView[]): Situation['kept'] {
+  const ofJob = blocks.flatMap(({ nodeId, taskId, by, reason }) =>
+    taskId === null && by !== null ? [[nodeId, `${by}: ${reason}`] as const] : [],
+  );
+  return { ofJob: new Map(ofJob), ofTasks: blocks.some(({ taskId }) => taskId !== null) };
 }
 
 async function copiesOf(db: FarmQuery, id: JobId, nowMs: number): Promise<RunningCopy[]> {

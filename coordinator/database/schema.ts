@@ -252,7 +252,22 @@ type Tables = {
     message: string;
     at: Date;
   };
-  job_exclusions: { job_id: JobId; node_id: NodeId; reason: string };
+  job_exclusions: {
+    job_id: JobId;
+    node_id: NodeId;
+    reason: string;
+    /** Null: a verdict. */
+    set_by: string | null;
+    set_at: Date | null;
+  };
+  task_blocks: {
+    task_id: TaskId;
+    node_id: NodeId;
+    job_id: JobId;
+    reason: string;
+    set_by: string;
+    set_at: Date;
+  };
   events: { seq: Generated<string>; job_id: JobId; at: Date; event: JSONColumnType<FarmEvent> };
 };
 

@@ -15,12 +15,18 @@ export const hasEngine = sql`(case when j.device_class is null
 /** A node that is away for less than this may be starting again: a job waits for it before it is given up. */
 const HOPE_MS = 10 * 60_000;
 
-/** Nodes seen since then that have the job's engine and are not excluded from it. */
+/**
+ * Excluded from job `j` by a verdict, `e`. Who is kept away by a person can be let back, so nothing is given up for want
+ * of others.
+ */
+const byVerdict = sql`e.job_id = j.id and e.set_by is null`;
+
+/** Nodes seen since then that have the job's engine and that no verdict excludes from it. */
 export async function ableNodes(tx: FarmQuery, jobId: JobId, seenSince: Date): Promise<NodeId[]> {
   const { rows } = await sql<{ id: NodeId }>`
     select n.id from nodes n join jobs j on j.id = ${jobId}
     where n.last_seen_at > ${seenSince} and ${hasEngine}
-      and not exists (select 1 from job_exclusions e where e.job_id = j.id and e.node_id = n.id)`.execute(tx);
+      and not exists (select 1 from job_exclusions e where ${byVerdict} and e.node_id = n.id)`.execute(tx);
   return rows.map((row) => row.id);
 }
 
@@ -36,11 +42,11 @@ export async function endHopelessJobs(context: CoordinatorContext): Promise<numb
       and (j.frames_begun < j.frames_total
            or exists (select 1 from tasks t where t.job_id = j.id and t.state = 'queued'))
       and not exists (select 1 from tasks t where t.job_id = j.id and t.state = 'leased')
-      and exists (select 1 from job_exclusions e where e.job_id = j.id)
+      and exists (select 1 from job_exclusions e where ${byVerdict})
       and not exists (
         select 1 from nodes n
         where n.last_seen_at > ${since} and ${hasEngine}
-          and not exists (select 1 from job_exclusions e where e.job_id = j.id and e.node_id = n.id))`.execute(
+          and not exists (select 1 from job_exclusions e where ${byVerdict} and e.node_id = n.id))`.execute(
     context.db,
   );
   for (const { id } of rows) {

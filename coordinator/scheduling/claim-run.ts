@@ -21,12 +21,13 @@ export const MAX_LEASES = 3 * MAX_RUN;
 /** One that renders, one before it and two after it. */
 export const FIRST_LEASES = 4;
 
-/** Whether task `t` may go to a node as far as its own failures with it go. */
+/** Whether task `t` may go to a node as far as its own failures with it go, and nobody keeps it away from just this one. */
 export function isOfNode(node: RawBuilder<unknown>): RawBuilder<boolean> {
   return sql<boolean>`(
     not exists (select 1 from task_failures f
                 where f.task_id = t.id and f.node_id = ${node} and f.failure_class <> 'infrastructure')
-    and (select count(*) from task_failures f where f.task_id = t.id and f.node_id = ${node}) < ${MAX_TRIES})`;
+    and (select count(*) from task_failures f where f.task_id = t.id and f.node_id = ${node}) < ${MAX_TRIES}
+    and not exists (select 1 from task_blocks b where b.task_id = t.id and b.node_id = ${node}))`;
 }
 
 /**
@@ -91,7 +92,8 @@ export async function claimRun(
           select 1 from nodes n where n.id <> ${claim.nodeId} and n.last_seen_at > ${claim.onlineSince}
             and ${hasEngine} and (n.quarantined_until is null or n.quarantined_until < ${claim.now})
             and not exists (select 1 from job_exclusions e where e.job_id = t.job_id and e.node_id = n.id)
-            and not exists (select 1 from task_failures f where f.task_id = t.id and f.node_id = n.id)))
+            and not exists (select 1 from task_failures f where f.task_id = t.id and f.node_id = n.id)
+            and not exists (select 1 from task_blocks b where b.task_id = t.id and b.node_id = n.id)))
       order by turn, (t.kind = 'finish') desc, t.position
       limit ${tasks}
       for update of t skip locked),

@@ -9,7 +9,8 @@ import { FIRST_LEASES, MAX_LEASES, mayBeWorkedOn, type TaskRow } from './claim-r
 export async function readCandidates(db: FarmDb, ids: readonly TaskId[], now: Date): Promise<Candidate[]> {
   const { rows } = await sql<Candidate>`
     select t.id, t.job_id as "jobId", j.seq::int as seq, t.kind, t.position, t.token, j.scene, j.engine, j.device_class as "deviceClass",
-           t.losses > 0 or exists (select 1 from task_failures f where f.task_id = t.id) as troubled
+           t.losses > 0 or exists (select 1 from task_failures f where f.task_id = t.id)
+             or exists (select 1 from task_blocks b where b.task_id = t.id) as troubled
     from tasks t join jobs j on j.id = t.job_id
     where t.id = any(${ids as TaskId[]}::text[]) and t.state = 'queued' and ${mayBeWorkedOn(now)}`.execute(
     db,
@@ -66,6 +67,7 @@ export async function claimChosen(
       join tasks t on t.id = c.id and t.token = c.token
       join jobs j on j.id = t.job_id
       where t.state = 'queued' and ${mayBeWorkedOn(now)}
+        and not exists (select 1 from task_blocks b where b.task_id = t.id and b.node_id = c."nodeId")
       order by t.id for update of t skip locked)
     update tasks t set state = 'leased', token = t.token + 1, node_id = mine.node_id,
                        lease_until = ${leaseUntil}, leased_at = ${now}, progress = 0

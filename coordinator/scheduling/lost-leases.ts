@@ -2,7 +2,7 @@
 
 import { sql } from 'kysely';
 import { inTransaction } from '../../platform/database/in-transaction.ts';
-import type { NodeId } from '../../protocol/ids.ts';
+import type { JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import type { CoordinatorContext } from '../context.ts';
 import type { FarmQuery } from '../database/schema.ts';
 import type { TaskRow } from './claim-run.ts';
@@ -49,7 +49,7 @@ export async function requeueLostLeases(context: CoordinatorContext): Promise<nu
 }
 
 /**
- * Takes everything from a node that it has leased, of whatever job, for others to have at once: until a lease runs out
+ * Takes everything from a node that it has leased, of whatever job or `of` this one, for others to have at once: until a lease runs out
  * nobody would get what this node may not deliver any more. No loss is counted: the tasks did nothing to the node.
  */
 export async function releaseLeases(
@@ -58,11 +58,14 @@ export async function releaseLeases(
   nodeId: NodeId,
   reason: string,
   now: Date,
+  of: { jobId?: JobId; taskId?: TaskId | undefined } = {},
 ): Promise<void> {
-  await leaveToOthers(context, tx, nodeId, reason, now);
+  const { jobId = null, taskId = null } = of;
+  const within = sql`(${jobId}::text is null or t.job_id = ${jobId}) and (${taskId}::text is null or t.id = ${taskId})`;
+  await leaveToOthers(context, tx, { nodeId, within }, reason, now);
   const { rows } = await sql<TaskRow>`
-    update tasks set state = 'queued', published = false, progress = 0, lease_until = null
-    where state = 'leased' and node_id = ${nodeId}
+    update tasks t set state = 'queued', published = false, progress = 0, lease_until = null
+    where t.state = 'leased' and t.node_id = ${nodeId} and ${within}
     returning *`.execute(tx);
   for (const task of rows) await noteRequeued(context, tx, task, nodeId, reason, now);
 }

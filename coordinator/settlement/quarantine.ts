@@ -18,7 +18,13 @@ export async function quarantine(
   await tx
     .insertInto('job_exclusions')
     .values({ job_id: batch.job_id, node_id: batch.node_id, reason })
-    .onConflict((conflict) => conflict.doNothing())
+    // What a person has said is replaced: a verdict cannot be taken back.
+    .onConflict((conflict) =>
+      conflict
+        .columns(['job_id', 'node_id'])
+        .doUpdateSet({ reason, set_by: null, set_at: null })
+        .where('job_exclusions.set_by', 'is not', null),
+    )
     .execute();
   await tx
     .updateTable('nodes')

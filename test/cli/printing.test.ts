@@ -148,6 +148,7 @@ describe('what the progress line says', () => {
       framesDone: 1,
       account: 'default',
       priority: 50,
+      blocks: [],
       progress: 0.5,
       escrow: 'open',
       quote: '2100000',

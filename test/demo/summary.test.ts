@@ -62,6 +62,7 @@ const job = jobViewSchema.parse({
     framesDone: 1,
     account: 'default',
     priority: 50,
+    blocks: [],
     progress: 1,
   },
   spec: {

@@ -52,8 +52,9 @@ async function oldLeases(db: FarmDb, now: Date): Promise<OpenLease[]> {
              select max(e.at) from (
                select at, event from events where job_id = t.job_id order by seq desc limit ${LAST_EVENTS}) e
              where e.event->>'type' = 'task.delivered' and e.event->>'nodeId' = t.node_id)) as since,
-           (select array_agg(f.node_id) from task_failures f
-            where f.task_id = t.id and f.failure_class <> 'infrastructure') as avoid
+           (select array_agg(f.node_id) from (
+              select node_id from task_failures where task_id = t.id and failure_class <> 'infrastructure'
+              union select node_id from task_blocks where task_id = t.id) f) as avoid
     from tasks t join jobs j on j.id = t.job_id
     where t.state = 'leased' and t.leased_at < ${before} and t.lease_until >= ${now}
       and ${mayBeWorkedOn(now)} and j.frames_begun >= j.frames_total

@@ -105,18 +105,18 @@ export async function endSilentOlder(context: CoordinatorContext, tx: FarmQuery,
   return gone.length;
 }
 
-/** Whatever of this node has another one beside it is the other one's alone; no blame. Its other leases are as they were. */
+/** Whatever of this node, `within` these tasks `t`, has another one beside it is the other one's alone; no blame. Its other leases are as they were. */
 export async function leaveToOthers(
   context: CoordinatorContext,
   tx: FarmQuery,
-  nodeId: NodeId,
+  { nodeId, within }: { nodeId: NodeId; within: RawBuilder<unknown> },
   reason: string,
   now: Date,
 ): Promise<void> {
   if (!(await anyCopies(tx))) return;
   const gone = [
-    ...(await withoutOlder(tx, sql`c.node_id = ${nodeId}`, { losses: 0 })),
-    ...(await backToOlder(tx, sql`t.node_id = ${nodeId}`, now, { losses: 0 })),
+    ...(await withoutOlder(tx, sql`c.node_id = ${nodeId}`, { losses: 0, within })),
+    ...(await backToOlder(tx, sql`t.node_id = ${nodeId} and ${within}`, now, { losses: 0 })),
   ];
   await noteOver(context, tx, gone, () => reason, now);
 }
@@ -175,16 +175,16 @@ async function backToOlder(
   return rows;
 }
 
-/** Ends the older leases that are `meant` (of `c`): the task is the copy's node's alone. */
+/** Ends the older leases that are `meant` (of `c`) of tasks `within` (of `t`): the task is the copy's node's alone. */
 async function withoutOlder(
   tx: FarmQuery,
   meant: RawBuilder<unknown>,
-  { losses }: { losses: number },
+  { losses, within = sql`true` }: { losses: number; within?: RawBuilder<unknown> },
 ): Promise<Over[]> {
   const { rows } = await sql<Over>`
     with mine as materialized (
       select t.id from tasks t join task_copies c on ${isBesideOlder}
-      where not c.alone and ${meant}
+      where not c.alone and ${meant} and ${within}
       order by t.id for update of t),
     over as (
       delete from task_copies c using mine where c.task_id = mine.id and ${meant}

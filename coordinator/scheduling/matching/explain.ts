@@ -47,6 +47,8 @@ export type Situation = {
   facts: JobFacts | null;
   farm: FarmFacts;
   nodes: readonly SeenNode[];
+  /** Nodes that a person keeps away from the job, with name and reason; and whether any is kept away from tasks of it. */
+  kept: { ofJob: ReadonlyMap<NodeId, string>; ofTasks: boolean };
   nowMs: number;
 };
 
@@ -57,6 +59,7 @@ const TELLING: readonly Stand[] = [
   'pool',
   'price',
   'excluded',
+  'blocked',
   'deadline',
   'quarantined',
   'job-limit',
@@ -69,22 +72,23 @@ const TELLING: readonly Stand[] = [
 ];
 
 export function explain(situation: Situation): Pick<JobWhy, 'summary' | 'nodes' | 'share'> {
-  const { job, facts, farm, nodes, nowMs } = situation;
+  const { job, facts, farm, nodes, kept, nowMs } = situation;
   const early = beforeNodes(job);
   if (early !== null || facts === null)
     return { summary: early ?? 'nothing of it waits', nodes: [], share: null };
   const stands = new Map<Stand, NodeId[]>();
   const behind = standing(farm, nowMs);
   for (const node of nodes) {
-    const stand = standOf(node, facts, farm, behind, nowMs);
+    const stand =
+      kept.ofJob.has(node.id) && node.online ? 'blocked' : standOf(node, facts, farm, behind, nowMs);
     stands.set(stand, [...(stands.get(stand) ?? []), node.id]);
   }
   const share = shareOf(facts, farm, stands);
   const groups = TELLING.flatMap((stand) => {
     const ids = stands.get(stand);
-    return ids === undefined ? [] : [{ stand, ids, text: textOf(stand, facts, farm) }];
+    return ids === undefined ? [] : [{ stand, ids, text: textOf(stand, facts, farm, reasonsOf(ids, kept)) }];
   }).reverse();
-  return { summary: summaryOf(job, facts, farm, stands, share), nodes: groups, share };
+  return { summary: summaryOf(job, facts, farm, stands, share, kept), nodes: groups, share };
 }
 
 /** What can be said without looking at nodes. */
@@ -149,6 +153,7 @@ function summaryOf(
   farm: FarmFacts,
   stands: ReadonlyMap<Stand, NodeId[]>,
   share: NonNullable<JobWhy['share']>,
+  kept: Situation['kept'],
 ): string {
   const many = (count: number): string => (count === 1 ? '1 node' : `${count} nodes`);
   const waits = job.queued === 1 ? '1 task waits' : `${job.queued} tasks wait`;
@@ -163,11 +168,20 @@ function summaryOf(
     return stands.size === 0
       ? `${waits}: this farm has no nodes yet`
       : `${waits}: every node of this farm is offline`;
-  const text = textOf(nearest, facts, farm);
-  return `${waits}: no node may take them; nearest to it: ${many(stands.get(nearest)?.length ?? 0)} (${text})`;
+  const ids = stands.get(nearest) ?? [];
+  const text = textOf(nearest, facts, farm, reasonsOf(ids, kept));
+  return `${waits}: no node may take them; nearest to it: ${many(ids.length)} (${text})`;
 }
 
-function textOf(stand: Stand, job: JobFacts, farm: FarmFacts): string {
+/** What people say of these nodes. */
+type Reasons = { names: string; ofTasks: boolean };
+
+function reasonsOf(ids: readonly NodeId[], { ofJob, ofTasks }: Situation['kept']): Reasons {
+  const said = ids.flatMap((id) => ofJob.get(id) ?? []);
+  return { names: [...new Set(said)].join('; '), ofTasks };
+}
+
+function textOf(stand: Stand, job: JobFacts, farm: FarmFacts, { names, ofTasks }: Reasons): string {
   const limit = (of: string, count: number | null | undefined): string =>
     `${of} may have ${count === 1 ? '1 node' : `${count} nodes`} at once, and has them`;
   switch (stand) {
@@ -183,6 +197,8 @@ function textOf(stand: Stand, job: JobFacts, farm: FarmFacts): string {
       return 'asks for more than the job pays';
     case 'excluded':
       return 'failed a check of this job and gets no more of it';
+    case 'blocked':
+      return `is kept away from this job by ${names}`;
     case 'deadline':
       return "the job's deadline has passed";
     case 'quarantined':
@@ -194,7 +210,9 @@ function textOf(stand: Stand, job: JobFacts, farm: FarmFacts): string {
     case 'offline':
       return 'was not heard of lately';
     case 'failed-all':
-      return 'failed every task that is left, and others are to try';
+      return ofTasks
+        ? 'failed every task that is left or is kept away from it, and others are to try'
+        : 'failed every task that is left, and others are to try';
     case 'works':
       return 'works on it';
     case 'busy':
