@@ -15,7 +15,7 @@ import { createProcessRuntime } from '../../platform/render/process/runtime.ts';
 import type { RenderRuntime } from '../../platform/render/runtime.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { SceneManifest } from '../../protocol/job.ts';
-import { goal, type Report, type Row, thisMachine } from '../lib/report.ts';
+import { type Goal, goal, type Report, type Row, thisMachine } from '../lib/report.ts';
 import { measuredEngines } from '../render/engines.ts';
 import { type CostFigures, comparisonCost, verificationCost } from './cost.ts';
 import { type GalleryScene, gallery } from './gallery.ts';
@@ -33,8 +33,9 @@ type Say = (line: string) => void;
 export async function run(
   signal: AbortSignal,
   say: Say,
-  { runtime }: { runtime?: string | undefined } = {},
+  { runtime, only }: { runtime?: string | undefined; only?: string | undefined } = {},
 ): Promise<Report> {
+  const wanted = wantedParts(only);
   // Where a container sees it too.
   const folder = await mkdtemp(join(tmpdir(), 'tessera-bench-'));
   const rows: Row[] = [];
@@ -46,7 +47,7 @@ export async function run(
     for (const name of SCENES) scenes.push(await sceneOf(name, folder));
     for (const scene of scenes) {
       for (const engine of engines) {
-        if (runtime !== undefined && engine.engine.runtime !== runtime) continue;
+        if (!wanted.has('gallery') || (runtime !== undefined && engine.engine.runtime !== runtime)) continue;
         const figures = await gallery(engine, scene, folder, rows, signal, say);
         for (const key of Object.keys(totals) as (keyof typeof totals)[]) totals[key] += figures[key];
       }
@@ -54,17 +55,22 @@ export async function run(
     const cost: CostFigures = { warmShare: 0, loadedShare: 0 };
     const still = scenes.find(({ name }) => name === 'still');
     for (const engine of engines) {
-      if (still === undefined || (runtime !== undefined && engine.engine.runtime !== runtime)) continue;
+      if (
+        !wanted.has('cost') ||
+        still === undefined ||
+        (runtime !== undefined && engine.engine.runtime !== runtime)
+      )
+        continue;
       const { warmShare, loadedShare } = await verificationCost(engine, still, folder, costRows, signal, say);
       // The worst of the engines is what counts.
       cost.warmShare = Math.max(cost.warmShare, warmShare);
       cost.loadedShare = Math.max(cost.loadedShare, loadedShare);
     }
-    const { medianMs, grownMiB } = comparisonCost(costRows);
+    const comparison = wanted.has('cost') ? comparisonCost(costRows) : null;
     const same = { crops: 0, fails: 0, unclear: 0 };
     const across = { ...same };
     const pairs = (await classesOf(folder, signal, say)).filter(
-      ({ usual }) => runtime === undefined || usual.engine.runtime === runtime,
+      ({ usual }) => wanted.has('honest') && (runtime === undefined || usual.engine.runtime === runtime),
     );
     for (const classes of pairs) {
       for (const scene of scenes) {
@@ -77,23 +83,31 @@ export async function run(
       }
     }
     const { draws, drawsCaught, hashWouldPay } = totals;
-    rows.push({
-      node: 'all that deliver false tiles',
-      caught: `${drawsCaught} of ${draws}`,
-      'a hash alone pays': `${hashWouldPay} of ${draws}`,
-    });
-    say('drawing batches');
-    const worst = monteCarlo(formulaRows);
-    const goals = [
-      goal('cheatsNotCaught', totals.cheats - totals.caught, 0, 'lower'),
-      goal('honestCropsFailed', totals.honestFails + same.fails + across.fails, 0, 'lower'),
-      goal('honestCropsNotClearPercent', (100 * same.unclear) / Math.max(1, same.crops), 1, 'lower'),
-      goal('formulasAgree', worst, 1, 'lower'),
-      goal('checkingShareWarmPercent', 100 * cost.warmShare, 1, 'lower'),
-      goal('checkingShareWithLoadPercent', 100 * cost.loadedShare, 2, 'lower'),
-      goal('comparisonMs', medianMs, 60, 'lower'),
-      goal('comparisonGrownMiB', grownMiB, MAX_GROWN_MIB, 'lower'),
-    ];
+    if (wanted.has('gallery')) {
+      rows.push({
+        node: 'all that deliver false tiles',
+        caught: `${drawsCaught} of ${draws}`,
+        'a hash alone pays': `${hashWouldPay} of ${draws}`,
+      });
+    }
+    if (wanted.has('formulas')) say('drawing batches');
+    const worst = wanted.has('formulas') ? monteCarlo(formulaRows) : null;
+    const goals: Goal[] = [];
+    if (wanted.has('gallery')) goals.push(goal('cheatsNotCaught', totals.cheats - totals.caught, 0, 'lower'));
+    if (wanted.has('gallery') || wanted.has('honest'))
+      goals.push(goal('honestCropsFailed', totals.honestFails + same.fails + across.fails, 0, 'lower'));
+    if (wanted.has('honest'))
+      goals.push(
+        goal('honestCropsNotClearPercent', (100 * same.unclear) / Math.max(1, same.crops), 1, 'lower'),
+      );
+    if (worst !== null) goals.push(goal('formulasAgree', worst, 1, 'lower'));
+    if (comparison !== null)
+      goals.push(
+        goal('checkingShareWarmPercent', 100 * cost.warmShare, 1, 'lower'),
+        goal('checkingShareWithLoadPercent', 100 * cost.loadedShare, 2, 'lower'),
+        goal('comparisonMs', comparison.medianMs, 60, 'lower'),
+        goal('comparisonGrownMiB', comparison.grownMiB, MAX_GROWN_MIB, 'lower'),
+      );
     const more = [
       { title: 'what checking costs', rows: costRows },
       { title: 'honest crops, claimed by one session and checked by another', rows: honestRows },
@@ -103,6 +117,21 @@ export async function run(
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+const PARTS = ['gallery', 'cost', 'honest', 'formulas'] as const;
+type Part = (typeof PARTS)[number];
+
+/** All, or those named between commas. Throws USAGE for one that there is not. */
+function wantedParts(only: string | undefined): ReadonlySet<Part> {
+  if (only === undefined) return new Set(PARTS);
+  return new Set(
+    only.split(',').map((name) => {
+      const part = PARTS.find((one) => one === name);
+      if (part === undefined) throw new FarmError('USAGE', `there is no part ${name}: ${PARTS.join(', ')}`);
+      return part;
+    }),
+  );
 }
 
 /** Every Blender of this machine on its CPU, with AVX2 and without. */
