@@ -58,18 +58,17 @@ export async function claimChosen(
   { now, leaseUntil }: { now: Date; leaseUntil: Date },
 ): Promise<TaskRow[]> {
   if (choices.length === 0) return [];
-  // Locked in one order first, whoever locks them, so that two who want the same ones never wait for each other.
+  // One row after the other in the order of their ids, whoever takes them: of two who want the same ones the second waits,
+  // and finds their tokens changed. A step that only locks them first would write each row twice.
   const { rows } = await sql<TaskRow>`
     with mine as materialized (
-      select t.id, c."nodeId" as node_id
+      select c.id, c.token, c."nodeId" as node_id
       from jsonb_to_recordset(${JSON.stringify(choices)}::jsonb) as c(id text, token int, "nodeId" text)
-      join tasks t on t.id = c.id and t.token = c.token
-      join jobs j on j.id = t.job_id
-      where t.state = 'queued' and ${mayBeWorkedOn(now)}
-      order by t.id for update of t skip locked)
+      order by c.id)
     update tasks t set state = 'leased', token = t.token + 1, node_id = mine.node_id,
                        lease_until = ${leaseUntil}, leased_at = ${now}, progress = 0
-    from mine where t.id = mine.id
+    from mine, jobs j
+    where t.id = mine.id and t.token = mine.token and t.state = 'queued' and j.id = t.job_id and ${mayBeWorkedOn(now)}
     returning t.*`.execute(db);
   return rows.sort((a, b) => a.position - b.position);
 }

@@ -9,7 +9,7 @@ import { inTransaction } from '../../platform/database/in-transaction.ts';
 import type { Settled } from '../../platform/together.ts';
 import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
 import { FarmError } from '../../protocol/errors.ts';
-import type { BatchId, Bytes32, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
+import type { Bytes32, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import {
   type BatchSignature,
   type Complete,
@@ -179,8 +179,7 @@ async function batchesOf(
   const keys = prepared.map(({ jobId, nodeId, kind, terms }) => {
     return { jobId, nodeId, kind, address: terms.node.address };
   });
-  const ids: BatchId[] = await openBatches(tx, keys, now, { lock: true });
-  const states = await batchStates(tx, ids);
+  const states = await batchStates(tx, await openBatches(tx, keys, now, { lock: true }));
   return new Map(prepared.flatMap((one, index) => (states[index] ? [[one, states[index]]] : [])));
 }
 

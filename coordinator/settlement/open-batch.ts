@@ -61,7 +61,7 @@ export async function openBatches(
   keys: readonly OpenBatchKey[],
   now: Date,
   { lock }: { lock: boolean } = { lock: false },
-): Promise<BatchId[]> {
+): Promise<KeyedBatch[]> {
   for (let opening = 0; opening < MAX_OPENINGS; opening++) {
     const open = await findAllOpen(db, keys, lock);
     const missing = keys.filter((key) => !open.has(placeOf(key)));
@@ -71,6 +71,9 @@ export async function openBatches(
   throw new FarmError('INTERNAL', 'batches were closed as soon as they were opened');
 }
 
+/** A batch and what it goes by on chain, as the database keeps it. */
+export type KeyedBatch = { id: BatchId } & Parameters<typeof chainKey>[0];
+
 const placeOf = ({ jobId, nodeId, kind }: Pick<OpenBatchKey, 'jobId' | 'nodeId' | 'kind'>): string =>
   `${jobId} ${nodeId} ${kind}`;
 
@@ -78,30 +81,38 @@ async function findAllOpen(
   db: FarmQuery,
   keys: readonly OpenBatchKey[],
   lock: boolean,
-): Promise<Map<string, BatchId>> {
+): Promise<Map<string, KeyedBatch>> {
   // Locked in the order of their ids, whoever locks them: two that want the same ones wait for each other in turn.
-  const { rows } = await sql<{ id: BatchId; jobId: JobId; nodeId: NodeId; kind: TaskKind }>`
-    select b.id, b.job_id as "jobId", b.node_id as "nodeId", b.kind
+  const { rows } = await sql<KeyedBatch & { jobId: JobId; nodeId: NodeId; kind: TaskKind }>`
+    select b.id, b.chain_key, b.job_id as "jobId", b.node_id as "nodeId", b.kind
     from unnest(${keys.map((key) => key.jobId)}::text[], ${keys.map((key) => key.nodeId)}::text[],
                 ${keys.map((key) => key.kind)}::text[]) as k(job_id, node_id, kind)
     join batches b on b.job_id = k.job_id and b.node_id = k.node_id and b.kind = k.kind and b.state = 'open'
     order by b.id ${lock ? sql`for update of b` : sql``}`.execute(db);
-  return new Map(rows.map((row) => [placeOf(row), row.id]));
+  return new Map(rows.map((row) => [placeOf(row), row]));
 }
 
 /** What a node has to sign on top of: the leaves so far, in the order they came, and their price. */
 export async function batchState(db: FarmQuery, batchId: BatchId): Promise<LeaseGrant['batch']> {
-  const [state] = await batchStates(db, [batchId]);
+  const batch = await db
+    .selectFrom('batches')
+    .select(['id', 'chain_key'])
+    .where('id', '=', batchId)
+    .executeTakeFirstOrThrow();
+  const [state] = await batchStates(db, [batch]);
   if (state === undefined) throw new Error(`no state of batch ${batchId}`);
   return state;
 }
 
 /** The same for several, in their order. */
-export async function batchStates(db: FarmQuery, ids: readonly BatchId[]): Promise<LeaseGrant['batch'][]> {
-  const batches = await db.selectFrom('batches').select(['id', 'chain_key']).where('id', 'in', ids).execute();
+export async function batchStates(
+  db: FarmQuery,
+  batches: readonly KeyedBatch[],
+): Promise<LeaseGrant['batch'][]> {
+  const ids = batches.map(({ id }) => id);
   const { rows } = await sql<{ batch_id: BatchId; leaf: Bytes32 | null; price: string }>`
     select batch_id, leaf, price from tasks
-    where batch_id = any(${ids as BatchId[]}::text[]) order by batch_id, batch_index`.execute(db);
+    where batch_id = any(${ids}::text[]) order by batch_id, batch_index`.execute(db);
   const states = new Map(
     batches.map((batch): [BatchId, LeaseGrant['batch']] => [
       batch.id,

@@ -125,7 +125,8 @@ function saysWhenAway(pool: pg.Pool): PostgresPool {
  * table is young would rather read it whole, and be kept while it grows: at 40,000 tasks that took 20 of the 30 ms of taking 74
  * results. Nor does compiling a statement to machine code pay for a few rows.
  */
-const FEW_ROWS = 'set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off';
+const FEW_ROWS =
+  'set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off';
 
 /** A newer program has changed a table since the statement was kept; the connection keeps it for ever, so it goes. */
 const OUTDATED_PLAN = '0A000';
