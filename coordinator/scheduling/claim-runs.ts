@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import type { JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import type { FarmDb } from '../database/schema.ts';
 import type { Candidate } from './assign-runs.ts';
-import { FIRST_LEASES, MAX_LEASES, mayBeWorkedOn, type TaskRow } from './claim-run.ts';
+import { deliveredBy, FIRST_LEASES, MAX_LEASES, mayBeWorkedOn, type TaskRow } from './claim-run.ts';
 
 /** What there is to know of tasks whose pointers came; those that cannot be given out now are left out. */
 export async function readCandidates(db: FarmDb, ids: readonly TaskId[], now: Date): Promise<Candidate[]> {
@@ -28,8 +28,7 @@ export async function readRooms(db: FarmDb, pairs: readonly Pair[], now: Date): 
   const { rows } = await sql<Pair & { room: number }>`
     select p.node_id as "nodeId", p.job_id as "jobId", least(
       ${MAX_LEASES} * d.devices - l.leased,
-      (${FIRST_LEASES} + (select coalesce(sum(b.receipts), 0) from batches b
-                          where b.job_id = p.job_id and b.node_id = p.node_id)) * d.devices - l.of_job)::int as room
+      (${FIRST_LEASES} + ${deliveredBy(sql`p.job_id`, sql`n.id`, sql`n.address`)}) * d.devices - l.of_job)::int as room
     from (select distinct * from unnest(${pairs.map((pair) => pair.nodeId)}::text[],
                                         ${pairs.map((pair) => pair.jobId)}::text[]) as u(node_id, job_id)) p
     join nodes n on n.id = p.node_id
