@@ -34,14 +34,14 @@ export class PreparedNames {
   }
 }
 
-/** A young farm's tables grow by orders of magnitude within seconds; the first plans are made anew after this. */
-const FIRST_REPLAN_MS = 1_000;
-/** Making all plans of a connection anew takes some 50 ms; so often it does not count. */
-const MAX_REPLAN_MS = 60_000;
+/** Tables grow by orders of magnitude within seconds when a farm begins; the first plans are made anew after this. */
+const FIRST_REPLAN_MS = 500;
+/** Making the plans of a connection anew takes some 10 ms; so often it does not count, and a plan that turned bad does not last. */
+const MAX_REPLAN_MS = 5_000;
 
 /**
- * When a connection's plans are to be made anew. The server does so after an ANALYZE, which a young table waits a minute for, and
- * until then a plan that was made for an empty table reads a million rows to find one.
+ * When a connection's plans are to be made anew. The server does so after an ANALYZE, which a table that grows waits a minute for, and
+ * until then a plan that was made when it was empty reads a million rows to find one.
  */
 export class Replanning {
   #everyMs = FIRST_REPLAN_MS;
