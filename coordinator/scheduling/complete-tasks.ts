@@ -9,7 +9,7 @@ import { inTransaction } from '../../platform/database/in-transaction.ts';
 import type { Settled } from '../../platform/together.ts';
 import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
 import { FarmError } from '../../protocol/errors.ts';
-import type { BatchId, Bytes32, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
+import type { Bytes32, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import {
   type BatchSignature,
   type Complete,
@@ -179,8 +179,7 @@ async function batchesOf(
   const keys = prepared.map(({ jobId, nodeId, kind, terms }) => {
     return { jobId, nodeId, kind, address: terms.node.address };
   });
-  const ids: BatchId[] = await openBatches(tx, keys, now, { lock: true });
-  const states = await batchStates(tx, ids);
+  const states = await batchStates(tx, await openBatches(tx, keys, now, { lock: true }));
   return new Map(prepared.flatMap((one, index) => (states[index] ? [[one, states[index]]] : [])));
 }
 
@@ -309,9 +308,14 @@ async function heldTasks(
   const named = leases.map(({ taskId, token, nodeId }) => ({ taskId, token, nodeId }));
   // Locked in the order of their ids, whoever locks them: two that want the same rows wait for each other in turn.
   const { rows } = await sql<TaskRow>`
-    select t.* from jsonb_to_recordset(${JSON.stringify(named)}::jsonb) as l("taskId" text, token int, "nodeId" text)
-    join tasks t on t.id = l."taskId" and t.token = l.token and t.node_id = l."nodeId"
-    where t.state = 'leased' order by t.id for update of t`.execute(tx);
+    select t.*
+    from (select * from jsonb_to_recordset(${JSON.stringify(named)}::jsonb) as l("taskId" text, token int, "nodeId" text)
+          order by "taskId") l
+    cross join lateral (
+      select * from tasks t
+      where t.id = l."taskId" and t.token = l.token and t.node_id = l."nodeId" and t.state = 'leased' for update) t`.execute(
+    tx,
+  );
   return new Map(rows.map((row) => [row.id, row]));
 }
 

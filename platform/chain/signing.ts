@@ -33,8 +33,15 @@ export const TEST_TOKEN_NAME = 'Tessera Test Token';
 
 /** The domain of what requesters, nodes, verifiers and disputers sign for the escrow. */
 export function escrowDomain(chainId: number, escrow: Address): SigningDomain {
-  return { name: ESCROW_NAME, version: '2', chainId, verifyingContract: escrow };
+  const key = `${chainId} ${escrow}`;
+  const known = escrowDomains.get(key);
+  if (known !== undefined) return known;
+  const domain = { name: ESCROW_NAME, version: '2', chainId, verifyingContract: escrow };
+  escrowDomains.set(key, domain);
+  return domain;
 }
+/** A program knows one or two; each is asked for with every signature, and its hash is remembered with it. */
+const escrowDomains = new Map<string, SigningDomain>();
 
 /** The domain of what operators and their nodes sign for the registry. */
 export function registryDomain(chainId: number, registry: Address): SigningDomain {
