@@ -7,6 +7,7 @@ import { sweepContainers } from './docker/sweep.ts';
 import { findGpuEngines } from './gpu/find-gpu-engines.ts';
 import { engineIdOf, whyLeftOut } from './images/labels.ts';
 import { compareVersions, listImages } from './images/list.ts';
+import type { KnownBlender } from './process/known-blender.ts';
 import { createProcessRuntime } from './process/runtime.ts';
 import type { RenderRuntime } from './runtime.ts';
 import { createSyntheticRuntime } from './synthetic/runtime.ts';
@@ -22,6 +23,8 @@ export type FindEnginesOptions = {
   signal: AbortSignal;
   choice: RuntimeChoice;
   blenderPath?: string | undefined;
+  /** What somebody else has found out about it. */
+  knownBlender?: KnownBlender | undefined;
   /** Where exchange folders go; containers are labelled with it. */
   tempFolder: string;
   /** The most one session may hold; left out: each runtime's default. */
@@ -95,6 +98,7 @@ async function findLocal(options: FindEnginesOptions, hasOthers: boolean): Promi
     signal,
     choice,
     blenderPath,
+    knownBlender,
     tempFolder,
     memoryLimitBytes,
     niceness,
@@ -102,7 +106,7 @@ async function findLocal(options: FindEnginesOptions, hasOthers: boolean): Promi
   } = options;
   try {
     return await createProcessRuntime({
-      ...{ signal, blenderPath, tempFolder, memoryLimitBytes, niceness, withoutAvx2 },
+      ...{ signal, blenderPath, knownBlender, tempFolder, memoryLimitBytes, niceness, withoutAvx2 },
     });
   } catch (error) {
     const isMissing = isFarmError(error, 'BLENDER_NOT_FOUND') || isFarmError(error, 'SANDBOX_NOT_FOUND');
