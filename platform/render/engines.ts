@@ -10,7 +10,6 @@ import { compareVersions, listImages } from './images/list.ts';
 import type { KnownBlender } from './process/known-blender.ts';
 import { createProcessRuntime } from './process/runtime.ts';
 import type { RenderRuntime } from './runtime.ts';
-import { createSyntheticRuntime } from './synthetic/runtime.ts';
 
 /**
  * `auto` takes both where they are there; `docker` and `process` insist (TESSERA_RUNTIME). `synthetic` is for load
@@ -49,7 +48,11 @@ export type FindEnginesOptions = {
  */
 export async function findEngines(options: FindEnginesOptions): Promise<RenderRuntime[]> {
   const { choice } = options;
-  if (choice === 'synthetic') return [createSyntheticRuntime()];
+  if (choice === 'synthetic') {
+    // Load tests alone need it, and its picture libraries.
+    const { createSyntheticRuntime } = await import('./synthetic/runtime.ts');
+    return [createSyntheticRuntime()];
+  }
   const containers = choice === 'process' ? [] : await findContainers(options);
   const local = choice === 'docker' ? null : await findLocal(options, containers.length > 0);
   if (choice === 'docker' && containers.length === 0) {
