@@ -78,6 +78,7 @@ export async function runCoordinator(
     signal,
     choice: config.runtime,
     blenderPath: config.blenderPath,
+    knownBlender: config.knownBlender,
     tempFolder: workFolder,
     gpus: true,
     onNote: (note) => log.warn(note),

@@ -1,5 +1,8 @@
 /** Signatures of requesters, operators, nodes and verifiers: EIP-712, made and checked without a connection. */
-import { computeAddress, concat, hexlify, keccak256, randomBytes, TypedDataEncoder } from 'ethers';
+import { keccak256, randomBytes } from 'ethers/crypto';
+import { TypedDataEncoder } from 'ethers/hash';
+import { computeAddress } from 'ethers/transaction';
+import { concat, hexlify } from 'ethers/utils';
 import '../../proof/keccak.ts';
 import type { Address, Bytes32, Signature } from '../../protocol/ids.ts';
 import type { Outcome } from '../../protocol/verdict.ts';
