@@ -3,24 +3,7 @@ import { classKey } from '../../platform/render/device-choice.ts';
 import type { Digest, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import type { LeaseRequest } from '../../protocol/messages.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
-import type { CandidateList } from './candidate-list.ts';
-
-/** A task that is held, as it was when its pointer came. */
-export type Candidate = {
-  id: TaskId;
-  jobId: JobId;
-  /** The job's: order of submission. */
-  seq: number;
-  kind: TaskKind;
-  position: number;
-  /** A claim needs it to be the same still. */
-  token: number;
-  scene: Digest;
-  engine: string;
-  deviceClass: string | null;
-  /** Some node lost it or failed on it: who may have it now is for {@link claimRun} to say. */
-  troubled: boolean;
-};
+import type { Candidate, CandidateList } from './candidate-list.ts';
 
 /** A node that waits, or a GPU of it. */
 export type Asking = {

@@ -1,6 +1,23 @@
 /** What is known of the tasks that are held, by job and in the order of work. */
-import type { JobId, TaskId } from '../../protocol/ids.ts';
-import type { Candidate } from './assign-runs.ts';
+import type { Digest, JobId, TaskId } from '../../protocol/ids.ts';
+import type { TaskKind } from '../../protocol/receipt.ts';
+
+/** A task that is held, as it was when its pointer came. */
+export type Candidate = {
+  id: TaskId;
+  jobId: JobId;
+  /** The job's: order of submission. */
+  seq: number;
+  kind: TaskKind;
+  position: number;
+  /** A claim needs it to be the same still. */
+  token: number;
+  scene: Digest;
+  engine: string;
+  deviceClass: string | null;
+  /** Some node lost it or failed on it: who may have it now is for {@link claimRun} to say. */
+  troubled: boolean;
+};
 
 /**
  * Thousands are held and some of one or two jobs are taken at a time: only a job that changed is put in order again, and only

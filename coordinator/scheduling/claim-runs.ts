@@ -2,7 +2,7 @@
 import { sql } from 'kysely';
 import type { JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import type { FarmDb } from '../database/schema.ts';
-import type { Candidate } from './assign-runs.ts';
+import type { Candidate } from './candidate-list.ts';
 import { deliveredBy, FIRST_LEASES, MAX_LEASES, mayBeWorkedOn, type TaskRow } from './claim-run.ts';
 
 /** What there is to know of tasks whose pointers came; those that cannot be given out now are left out. */

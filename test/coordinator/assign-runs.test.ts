@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Asking, type Candidate, Candidates } from '../../coordinator/scheduling/assign-runs.ts';
-import { CandidateList } from '../../coordinator/scheduling/candidate-list.ts';
+import { type Asking, Candidates } from '../../coordinator/scheduling/assign-runs.ts';
+import { type Candidate, CandidateList } from '../../coordinator/scheduling/candidate-list.ts';
 import { digestSchema, type JobId, jobIdSchema, nodeIdSchema, taskIdSchema } from '../../protocol/ids.ts';
 import { MAX_RUN } from '../../protocol/messages.ts';
 

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Candidate } from '../../coordinator/scheduling/assign-runs.ts';
-import { CandidateList } from '../../coordinator/scheduling/candidate-list.ts';
+import { type Candidate, CandidateList } from '../../coordinator/scheduling/candidate-list.ts';
 import { digestSchema, jobIdSchema, taskIdSchema } from '../../protocol/ids.ts';
 
 const JOBS = [1, 2].map((number) => jobIdSchema.parse(`job_${number}`));
