@@ -4,8 +4,8 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 /** Begun last, a file of minutes would run alone while a processor waits. These take longest, in this order. */
 const LONGEST = [
   ...['render/docker', 'hostile/docker', 'render/simulations', 'render/process', 'hostile/process'],
-  ...['farm/samples-equal-blender', 'render/odd-cases', 'render/samples', 'farm/killed', 'farm/up'],
-  ...['farm/whole-frames', 'farm/extra-files', 'farm/two-engines', 'farm/bad-input'],
+  ...['farm/samples-equal-blender', 'render/odd-cases', 'render/samples', 'farm/extra-files', 'farm/audit'],
+  ...['farm/two-engines', 'farm/up', 'farm/whole-frames', 'farm/bad-input', 'farm/killed'],
 ].map((name) => `/test/${name}.test.ts`);
 /** Of the rest, what starts Blender or a farm. */
 const LONG = /\/test\/(farm|render|hostile)\//;

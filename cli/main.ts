@@ -28,7 +28,7 @@ import { type InspectOptions, inspectCommand } from './render/inspect-command.ts
 import { formatTokens, nameOf } from './render/parse-options.ts';
 import { findFarm, type RenderOptions, renderCommand, report } from './render/render-command.ts';
 import { processTerminal } from './terminal.ts';
-import { type UpOptions, upCommand } from './up-command.ts';
+import type { UpOptions } from './up-command.ts';
 import { verifiersCommand } from './verifiers-command.ts';
 import { whyLines } from './why-lines.ts';
 
@@ -113,7 +113,10 @@ program
   .addOption(contracts())
   .addOption(chainUrl())
   .addOption(confirmations())
-  .action((options: UpOptions) => upCommand(options, terminal));
+  .action(async (options: UpOptions) => {
+    const { upCommand } = await import('./up-command.ts');
+    await upCommand(options, terminal);
+  });
 
 program
   .command('addresses')

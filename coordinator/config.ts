@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { publicChainSchema } from '../platform/chain/public-chain.ts';
 import { runtimeChoiceSchema } from '../platform/render/engines.ts';
+import { knownBlenderSchema } from '../platform/render/process/known-blender.ts';
 import { addressSchema, bytes32Schema, verifierIdSchema } from '../protocol/ids.ts';
 import { MAX_PASS_MS } from '../protocol/sign-in.ts';
 import { joinSchema } from './sign-in/may-join.ts';
@@ -37,6 +38,8 @@ const fieldsSchema = z.strictObject({
   /** Who may ask for checks under which name, and the key that signs its verdicts. */
   verifiers: z.array(z.strictObject({ id: verifierIdSchema, address: addressSchema })).min(1),
   blenderPath: z.string().optional(),
+  /** What the farm has found out about it, so that it is not asked by every program. */
+  knownBlender: knownBlenderSchema.optional(),
   /** Which of the machine's engines are used (platform/render/engines.ts). */
   runtime: runtimeChoiceSchema,
   /** Whether nodes may render numbers in place of pictures (synthetic-engines.ts): for load tests, never for people. */

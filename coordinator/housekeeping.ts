@@ -1,5 +1,6 @@
 /** What has to be looked at again and again: leases that run out, publication, batches that can be closed. */
 import { pause } from '../platform/wait.ts';
+import type { JobId } from '../protocol/ids.ts';
 import type { CoordinatorContext } from './context.ts';
 import { clearAway } from './database/clear-away.ts';
 import { endHopelessJobs } from './scheduling/able-nodes.ts';
@@ -43,6 +44,8 @@ export class Housekeeping {
   readonly #others: Others;
   #everything = true;
   #tasks = true;
+  /** Jobs of which others of their tasks can be published; null: it may be any. */
+  #short: Set<JobId> | null = null;
   #left = false;
   #batches = true;
   #nudge: (() => void) | undefined;
@@ -73,9 +76,12 @@ export class Housekeeping {
     this.#nudge?.();
   }
 
-  /** Tasks were taken: there may be room on the list for those that are left. */
-  taken(): void {
+  /** Tasks were taken (null: of some jobs): there may be room on the list for those of them that are left. */
+  taken(jobs: ReadonlySet<JobId> | null = null): void {
     if (!this.#left) return;
+    if (jobs === null) this.#short = null;
+    else if (!this.#tasks) this.#short = new Set(jobs);
+    else for (const job of jobs) this.#short?.add(job);
     this.#tasks = true;
     this.#nudge?.();
   }
@@ -96,10 +102,12 @@ export class Housekeeping {
       const batches = everything || (this.#batches && rested);
       this.#everything = false;
       this.#tasks = false;
+      const short = this.#short;
+      this.#short = null;
       try {
         if (timed) await this.#whatTimeBrings();
         if (hopeless && (await endHopelessJobs(this.#context)) > 0) this.#others.onMoney();
-        if (tasks) await this.#publish(everything);
+        if (tasks) await this.#publish(everything, short);
         if (batches) await this.#closeBatches(timed);
       } catch (error) {
         if (signal.aborted) return;
@@ -109,16 +117,21 @@ export class Housekeeping {
     }
   }
 
-  async #publish(everything: boolean): Promise<void> {
+  async #publish(everything: boolean, short: ReadonlySet<JobId> | null): Promise<void> {
     const { db, queue, clock } = this.#context;
     const now = clock.now();
     this.#publishedMs = now;
+    let moved = false;
     if (everything || Math.abs(now - this.#movedMs) >= MOVE_EVERY_MS) {
       this.#movedMs = now;
-      this.#more = (await moveWindows(db, new Date(now))).more;
+      const { begun, more } = await moveWindows(db, new Date(now));
+      this.#more = more;
+      moved = begun;
     }
-    const { published, left } = await publishQueued(db, queue);
-    this.#left = left || this.#more;
+    const jobs = everything || moved ? null : short;
+    const { published, left } = await publishQueued(db, queue, jobs);
+    // Of the others it is not known.
+    this.#left = left || this.#more || (jobs !== null && this.#left);
     if (published > 0) this.#others.onTasks();
   }
 

@@ -23,6 +23,7 @@ import { findEngines } from '../platform/render/engines.ts';
 import { Spares } from '../platform/render/spares.ts';
 import { SceneCache } from '../platform/scenes/scene-cache.ts';
 import { FarmError } from '../protocol/errors.ts';
+import type { JobId } from '../protocol/ids.ts';
 import type { JobState } from '../protocol/job.ts';
 import { AdmissionLoop } from './admission/admission-loop.ts';
 import { createApp } from './api/app.ts';
@@ -78,6 +79,7 @@ export async function runCoordinator(
     signal,
     choice: config.runtime,
     blenderPath: config.blenderPath,
+    knownBlender: config.knownBlender,
     tempFolder: workFolder,
     gpus: true,
     onNote: (note) => log.warn(note),
@@ -134,8 +136,8 @@ export async function runCoordinator(
       'what this coordinator sends to the chain is noted in its own folder: no other one may work on this database, nor send with its key',
     );
   const scenes = new Scenes(context);
-  const onTaken = (): void => {
-    housekeeping.taken();
+  const onTaken = (jobs: ReadonlySet<JobId>): void => {
+    housekeeping.taken(jobs);
     tell('taken');
   };
   const dispatcher = new Dispatcher(context, onTaken, {

@@ -36,7 +36,9 @@ process.stdout.write(`${passed} passed, ${failed + unclean} failed\n`);
 
 function run(parameters) {
   return new Promise((resolve) => {
-    spawn(process.execPath, parameters, { cwd: ROOT, stdio: 'inherit' }).once('exit', (code) =>
+    // What setUp built needs no second build before the tests (test/support/build-programs.ts).
+    const env = { ...process.env, TESSERA_BUILT: '1' };
+    spawn(process.execPath, parameters, { cwd: ROOT, stdio: 'inherit', env }).once('exit', (code) =>
       resolve(code ?? 1),
     );
   });

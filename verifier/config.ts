@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { publicChainSchema } from '../platform/chain/public-chain.ts';
 import { runtimeChoiceSchema } from '../platform/render/engines.ts';
+import { knownBlenderSchema } from '../platform/render/process/known-blender.ts';
 import { addressSchema, bytes32Schema, verifierIdSchema } from '../protocol/ids.ts';
 
 const verifierConfigSchema = z.strictObject({
@@ -21,6 +22,8 @@ const verifierConfigSchema = z.strictObject({
   /** Nothing of this farm is on chain before this block. */
   deployedBlock: z.number().int().min(0),
   blenderPath: z.string().optional(),
+  /** What the farm has found out about it, so that it is not asked by every program. */
+  knownBlender: knownBlenderSchema.optional(),
   /** Which of the machine's engines are used (platform/render/engines.ts). */
   runtime: runtimeChoiceSchema,
   threads: z.number().int().min(1),

@@ -79,6 +79,7 @@ export async function runVerifier(
       signal,
       choice: config.runtime,
       blenderPath: config.blenderPath,
+      knownBlender: config.knownBlender,
       tempFolder: workFolder,
       niceness: config.niceness,
       gpus: true,

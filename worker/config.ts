@@ -1,6 +1,7 @@
 /** What a node is told at start. */
 import { z } from 'zod';
 import { runtimeChoiceSchema } from '../platform/render/engines.ts';
+import { knownBlenderSchema } from '../platform/render/process/known-blender.ts';
 import { bytes32Schema, nodeIdSchema } from '../protocol/ids.ts';
 
 export const workerConfigSchema = z.strictObject({
@@ -11,6 +12,8 @@ export const workerConfigSchema = z.strictObject({
   natsCaFile: z.string().optional(),
   apiUrl: z.string(),
   blenderPath: z.string().optional(),
+  /** What the farm has found out about it, so that it is not asked by every program. */
+  knownBlender: knownBlenderSchema.optional(),
   /** Which of the machine's engines are used (platform/render/engines.ts). */
   runtime: runtimeChoiceSchema,
   threads: z.number().int().min(1),

@@ -50,6 +50,7 @@ export async function runWorker(
     signal,
     choice: config.runtime,
     blenderPath: config.blenderPath,
+    knownBlender: config.knownBlender,
     tempFolder: workFolder,
     memoryLimitBytes: config.memoryLimitBytes,
     gpus: true,

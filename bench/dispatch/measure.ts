@@ -80,6 +80,7 @@ export async function measure(
       'tasks/s': done / seconds,
       'wait p50 ms': at(0.5),
       'wait p99 ms': at(0.99),
+      'tasks a run': (after.leased - before.leased) / Math.max(1, waits.length),
       ...cpu,
       'signed again': after.moved - before.moved,
       'no work': after.empty - before.empty,

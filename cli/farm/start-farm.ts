@@ -12,6 +12,7 @@ import type { Child } from '../../platform/process/child.ts';
 import { portIsFree } from '../../platform/process/ports.ts';
 import { ProcessRecord } from '../../platform/process/process-record.ts';
 import { findEngines, type RuntimeChoice } from '../../platform/render/engines.ts';
+import { type KnownBlender, knowBlender } from '../../platform/render/process/known-blender.ts';
 import { FarmError } from '../../protocol/errors.ts';
 import type { Bytes32, NodeId, VerifierId } from '../../protocol/ids.ts';
 import type { VerifierConfig } from '../../verifier/config.ts';
@@ -128,7 +129,9 @@ export async function startFarm(options: FarmOptions): Promise<Farm> {
   const folder = farmFolder(options.dataFolder);
   // Before anything is touched: without a renderer in a sandbox there is no farm.
   const { signal, blenderPath, runtime: choice = 'auto' } = options;
-  await findEngines({ signal, choice, blenderPath, tempFolder: options.dataFolder });
+  const isLocal = choice === 'auto' || choice === 'process';
+  const knownBlender = isLocal ? await knowBlender(blenderPath, signal) : undefined;
+  await findEngines({ signal, choice, blenderPath, knownBlender, tempFolder: options.dataFolder });
   if (options.httpPort !== 0 && !(await portIsFree(options.httpPort))) {
     throw new FarmError('PORT_TAKEN', `port ${options.httpPort} is taken by another program`, {
       kept: 'nothing was started',
@@ -150,7 +153,7 @@ export async function startFarm(options: FarmOptions): Promise<Farm> {
   try {
     const swept = await record.sweep();
     if (swept.length > 0) options.onNote(`ended what an earlier farm left running: ${swept.join(', ')}`);
-    const apiUrl = await startParts(options, folder, record, processes);
+    const apiUrl = await startParts({ ...options, knownBlender }, folder, record, processes);
     await takeFolder(folder, apiUrl);
     const { apiKey } = await loadSecrets(folder, [], []);
     return { apiUrl, apiKey, folder, processes, [Symbol.asyncDispose]: stopAll };
@@ -161,7 +164,7 @@ export async function startFarm(options: FarmOptions): Promise<Farm> {
 }
 
 async function startParts(
-  options: FarmOptions,
+  options: FarmOptions & { knownBlender: KnownBlender | undefined },
   folder: FarmFolder,
   record: ProcessRecord,
   processes: Map<string, Supervised>,
@@ -214,6 +217,7 @@ async function startParts(
     natsUrl,
     natsCaFile,
     blenderPath: options.blenderPath,
+    knownBlender: options.knownBlender,
     runtime: options.runtime ?? ('auto' as const),
     threads: Math.max(1, Math.floor(cpus().length / Math.max(1, nodes.length))),
     logLevel: options.logLevel ?? 'info',

@@ -6,7 +6,6 @@ import { toJson } from '../../platform/json.ts';
 import type { JobRequest, JobView } from '../../protocol/job.ts';
 import { farmFolder, readApiKey, runningFarm } from '../farm/data-folder.ts';
 import { runtimeChoice } from '../farm/runtime-choice.ts';
-import { startFarm } from '../farm/start-farm.ts';
 import { verifierNiceness } from '../farm/verifier-niceness.ts';
 import { FarmClient } from '../farm-client.ts';
 import { ProgressLine } from '../progress-line.ts';
@@ -170,6 +169,8 @@ export async function findFarm(
   const dataFolder = await mkdtemp(join(tmpdir(), 'tessera-'));
   const remove = (): Promise<void> => rm(dataFolder, { recursive: true, force: true });
   try {
+    // Everything that a farm is made of, which a command to one that runs does not need.
+    const { startFarm } = await import('../farm/start-farm.ts');
     const farm = await startFarm({
       dataFolder,
       nodes: nodeNames(options.nodes).map((id) => ({ id })),

@@ -3,23 +3,7 @@ import { classKey } from '../../platform/render/device-choice.ts';
 import type { Digest, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import type { LeaseRequest } from '../../protocol/messages.ts';
 import type { TaskKind } from '../../protocol/receipt.ts';
-
-/** A task that is held, as it was when its pointer came. */
-export type Candidate = {
-  id: TaskId;
-  jobId: JobId;
-  /** The job's: order of submission. */
-  seq: number;
-  kind: TaskKind;
-  position: number;
-  /** A claim needs it to be the same still. */
-  token: number;
-  scene: Digest;
-  engine: string;
-  deviceClass: string | null;
-  /** Some node lost it or failed on it: who may have it now is for {@link claimRun} to say. */
-  troubled: boolean;
-};
+import type { Candidate, CandidateList } from './candidate-list.ts';
 
 /** A node that waits, or a GPU of it. */
 export type Asking = {
@@ -32,41 +16,35 @@ export type Asking = {
 /** `troubled`: before the task that this node would get in any case stands one that it may have to be given. */
 export type Assignment = { tasks: Candidate[]; troubled: boolean };
 
-/** Candidates by job, in the order of work: finish tasks first, since a frame that only waits for its finish is the cheapest to have. */
+/** One decision after the other over the same list: what one gets is not there for the next. The list itself stays as it is. */
 export class Candidates {
-  readonly #byJob = new Map<JobId, Candidate[]>();
+  readonly #list: CandidateList;
+  /** How many of each job's were taken, from the first on. */
+  readonly #taken = new Map<JobId, number>();
 
-  constructor(candidates: Iterable<Candidate>) {
-    for (const one of candidates) {
-      const of = this.#byJob.get(one.jobId);
-      if (of === undefined) this.#byJob.set(one.jobId, [one]);
-      else of.push(one);
-    }
-    for (const of of this.#byJob.values()) of.sort(inOrderOfWork);
+  constructor(list: CandidateList) {
+    this.#list = list;
   }
 
-  /** Takes what this node gets out of the list. `order`: jobs, first come first. Empty where nothing is for it. */
+  /** What this node gets. `order`: jobs, first come first. Empty where nothing is for it. */
   take(node: Asking, order: readonly JobId[]): Assignment {
     for (const job of order) {
-      const of = this.#byJob.get(job);
-      const [first] = of ?? [];
-      if (of === undefined || first === undefined || !fits(node, first)) continue;
+      const of = this.#list.inOrder(job);
+      const from = this.#taken.get(job) ?? 0;
+      const first = of[from];
+      if (first === undefined || !fits(node, first)) continue;
       if (first.troubled) return { tasks: [], troubled: true };
       const most = sameRun(node.run, first) ? (node.run?.tasks ?? 1) : 1;
-      let count = 1;
-      for (let next = of[count]; count < most && next !== undefined; next = of[count]) {
+      let until = from + 1;
+      for (let next = of[until]; until - from < most && next !== undefined; next = of[until]) {
         if (next.kind !== first.kind || next.troubled) break;
-        count += 1;
+        until += 1;
       }
-      return { tasks: of.splice(0, count), troubled: false };
+      this.#taken.set(job, until);
+      return { tasks: of.slice(from, until), troubled: false };
     }
     return { tasks: [], troubled: false };
   }
-}
-
-function inOrderOfWork(a: Candidate, b: Candidate): number {
-  const late = (one: Candidate): number => (one.kind === 'finish' ? 0 : 1);
-  return late(a) - late(b) || a.position - b.position;
 }
 
 function sameRun(run: LeaseRequest['run'], first: Candidate): boolean {

@@ -14,12 +14,24 @@ const MAX_TRIES = 10;
 
 /**
  * Tasks in flight per node, and as many again per GPU: a run that is rendered, the next one, and one on its way here. A
- * node that has delivered n tasks of a job has {@link FIRST_LEASES} + n more of it at most: one that leases everything
- * and finishes nothing must not hold up the farm.
+ * node that has delivered n tasks of a job, or of others lately, has {@link FIRST_LEASES} + n more of it at most: one that leases
+ * everything and finishes nothing must not hold up the farm.
  */
 export const MAX_LEASES = 3 * MAX_RUN;
 /** One that renders, one before it and two after it. */
 export const FIRST_LEASES = 4;
+
+/** How many tasks a node has delivered of a job, and of others as far as they are not settled yet. */
+export function deliveredBy(
+  job: RawBuilder<unknown>,
+  node: RawBuilder<unknown>,
+  address: RawBuilder<unknown>,
+): RawBuilder<number> {
+  return sql`(
+    (select coalesce(sum(b.receipts), 0) from batches b where b.job_id = ${job} and b.node_id = ${node})
+    + (select coalesce(sum(b.receipts), 0) from batches b
+       where b.node_address = ${address} and b.state <> 'settled' and b.job_id <> ${job}))`;
+}
 
 /** Whether task `t` may go to a node as far as its own failures with it go, and nobody keeps it away from just this one. */
 export function isOfNode(node: RawBuilder<unknown>): RawBuilder<boolean> {
@@ -72,8 +84,8 @@ export async function claimRun(
   const leased = sql`(select count(*) from tasks l where l.state = 'leased' and l.node_id = ${claim.nodeId})`;
   const leasedOfJob = sql`(select count(*) from tasks l where l.state = 'leased' and l.node_id = ${claim.nodeId}
                            and l.job_id = ranked.job_id)`;
-  const delivered = sql`(select coalesce(sum(b.receipts), 0) from batches b
-                         where b.job_id = ranked.job_id and b.node_id = ${claim.nodeId})`;
+  const address = sql`(select address from nodes where id = ${claim.nodeId})`;
+  const delivered = deliveredBy(sql`ranked.job_id`, sql`${claim.nodeId}`, address);
   const room = sql`least(${MAX_LEASES} * (${devices}) - ${leased},
                          (${FIRST_LEASES} + ${delivered}) * (${devices}) - ${leasedOfJob})`;
   const turn =

@@ -2,8 +2,8 @@
 import { sql } from 'kysely';
 import type { JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import type { FarmDb } from '../database/schema.ts';
-import type { Candidate } from './assign-runs.ts';
-import { FIRST_LEASES, MAX_LEASES, mayBeWorkedOn, type TaskRow } from './claim-run.ts';
+import type { Candidate } from './candidate-list.ts';
+import { deliveredBy, FIRST_LEASES, MAX_LEASES, mayBeWorkedOn, type TaskRow } from './claim-run.ts';
 
 /** What there is to know of tasks whose pointers came; those that cannot be given out now are left out. */
 export async function readCandidates(db: FarmDb, ids: readonly TaskId[], now: Date): Promise<Candidate[]> {
@@ -29,8 +29,7 @@ export async function readRooms(db: FarmDb, pairs: readonly Pair[], now: Date): 
   const { rows } = await sql<Pair & { room: number }>`
     select p.node_id as "nodeId", p.job_id as "jobId", least(
       ${MAX_LEASES} * d.devices - l.leased,
-      (${FIRST_LEASES} + (select coalesce(sum(b.receipts), 0) from batches b
-                          where b.job_id = p.job_id and b.node_id = p.node_id)) * d.devices - l.of_job)::int as room
+      (${FIRST_LEASES} + ${deliveredBy(sql`p.job_id`, sql`n.id`, sql`n.address`)}) * d.devices - l.of_job)::int as room
     from (select distinct * from unnest(${pairs.map((pair) => pair.nodeId)}::text[],
                                         ${pairs.map((pair) => pair.jobId)}::text[]) as u(node_id, job_id)) p
     join nodes n on n.id = p.node_id
@@ -59,19 +58,18 @@ export async function claimChosen(
   { now, leaseUntil }: { now: Date; leaseUntil: Date },
 ): Promise<TaskRow[]> {
   if (choices.length === 0) return [];
-  // Locked in one order first, whoever locks them, so that two who want the same ones never wait for each other.
+  // One row after the other in the order of their ids, whoever takes them: of two who want the same ones the second waits,
+  // and finds their tokens changed. A step that only locks them first would write each row twice.
   const { rows } = await sql<TaskRow>`
     with mine as materialized (
-      select t.id, c."nodeId" as node_id
+      select c.id, c.token, c."nodeId" as node_id
       from jsonb_to_recordset(${JSON.stringify(choices)}::jsonb) as c(id text, token int, "nodeId" text)
-      join tasks t on t.id = c.id and t.token = c.token
-      join jobs j on j.id = t.job_id
-      where t.state = 'queued' and ${mayBeWorkedOn(now)}
-        and not exists (select 1 from task_blocks b where b.task_id = t.id and b.node_id = c."nodeId")
-      order by t.id for update of t skip locked)
+      order by c.id)
     update tasks t set state = 'leased', token = t.token + 1, node_id = mine.node_id,
                        lease_until = ${leaseUntil}, leased_at = ${now}, progress = 0
-    from mine where t.id = mine.id
+    from mine, jobs j
+    where t.id = mine.id and t.token = mine.token and t.state = 'queued' and j.id = t.job_id and ${mayBeWorkedOn(now)}
+      and not exists (select 1 from task_blocks b where b.task_id = t.id and b.node_id = mine.node_id)
     returning t.*`.execute(db);
   return rows.sort((a, b) => a.position - b.position);
 }

@@ -9,7 +9,7 @@ import { inTransaction } from '../../platform/database/in-transaction.ts';
 import type { Settled } from '../../platform/together.ts';
 import { receiptLeaf, receiptRoot } from '../../proof/receipts.ts';
 import { FarmError } from '../../protocol/errors.ts';
-import type { BatchId, Bytes32, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
+import type { Bytes32, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import {
   type BatchSignature,
   type Complete,
@@ -184,8 +184,7 @@ async function batchesOf(
   const keys = prepared.map(({ jobId, nodeId, kind, terms }) => {
     return { jobId, nodeId, kind, address: terms.node.address };
   });
-  const ids: BatchId[] = await openBatches(tx, keys, now, { lock: true });
-  const states = await batchStates(tx, ids);
+  const states = await batchStates(tx, await openBatches(tx, keys, now, { lock: true }));
   return new Map(prepared.flatMap((one, index) => (states[index] ? [[one, states[index]]] : [])));
 }
 
@@ -322,8 +321,11 @@ async function heldTasks(
   const ids = [...new Set(leases.map(({ taskId }) => taskId))];
   // Locked in the order of their ids, whoever locks them: two that want the same rows wait for each other in turn.
   const { rows } = await sql<TaskRow>`
-    select t.* from tasks t
-    where t.id = any(${ids}::text[]) and t.state = 'leased' order by t.id for update of t`.execute(tx);
+    select t.*
+    from (select id from unnest(${ids}::text[]) as u(id) order by id) l
+    cross join lateral (select * from tasks t where t.id = l.id and t.state = 'leased' for update) t`.execute(
+    tx,
+  );
   const tasks = new Map(rows.map((row) => [row.id, row]));
   const held: Held = new Map();
   const note = (task: TaskRow): unknown => held.set(task.id, [...(held.get(task.id) ?? []), task]);

@@ -12,7 +12,9 @@ import type { HeldPointer } from '../../platform/nats/task-queue.ts';
 import type { Digest, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
 import type { LeaseReply, LeaseRequest, TaskPointer } from '../../protocol/messages.ts';
 import type { CoordinatorContext } from '../context.ts';
-import { type Assignment, type Candidate, Candidates } from './assign-runs.ts';
+import { AskedLately } from './asked-lately.ts';
+import { type Assignment, Candidates } from './assign-runs.ts';
+import { CandidateList } from './candidate-list.ts';
 import { claimRun, stillQueued, type TaskRow } from './claim-run.ts';
 import { type Choice, claimChosen, pairKey, readCandidates, readRooms } from './claim-runs.ts';
 import { giveCopies } from './copies/give-copies.ts';
@@ -43,6 +45,9 @@ const ASKED_LATELY_MS = 2 * LONG_POLL_MS;
 /** What nobody here may take comes round again and again; not more often than this. */
 const LET_GO_EVERY_MS = 1_000;
 
+/** So few are looked at whenever somebody got nothing; more take milliseconds, and are looked at as often as they are let go. */
+const FEW = 256;
+
 type Waiter = {
   nodeId: NodeId;
   address: string;
@@ -59,27 +64,27 @@ type Chosen = Assignment & { waiter: Waiter; limited: boolean };
 
 export class Dispatcher {
   readonly #context: CoordinatorContext;
-  readonly #onTaken: () => void;
+  readonly #onTaken: (jobs: ReadonlySet<JobId>) => void;
   readonly #held = new HeldTasks();
   readonly #waiters = new Set<Waiter>();
   readonly #serving = new Mutex();
-  /** Devices that asked lately, longest ago first, and the job that they had last. */
-  readonly #askedLately = new Map<string, { atMs: number; lastJob: JobId | null }>();
+  readonly #askedLately = new AskedLately(ASKED_LATELY_MS);
   /** Of what is held; of some not yet. */
-  readonly #candidates = new Map<TaskId, Candidate>();
+  readonly #candidates = new CandidateList();
   readonly #terms: JobTerms;
   readonly #lending: Lending | null;
-  /** Whether something was chosen that somebody else had taken. */
-  #contested = false;
+  /** What was chosen and somebody else had taken. */
+  #contested = new Set<TaskId>();
   #wanted = false;
+  #lookedMs = 0;
   #letGoMs = 0;
   #farm: FarmFacts | undefined;
   #stale = true;
 
-  /** `onTaken`: so much of a job was taken that others of its tasks can be published. */
+  /** `onTaken`: so much of these jobs was taken that others of their tasks can be published. */
   constructor(
     context: CoordinatorContext,
-    onTaken: () => void = () => undefined,
+    onTaken: (jobs: ReadonlySet<JobId>) => void = () => undefined,
     sharing: Sharing | null = null,
   ) {
     this.#context = context;
@@ -143,12 +148,11 @@ export class Dispatcher {
         address: node.address,
         engines: node.engines,
         gpu: node.gpu,
-        facts: factsOf(node, run, this.#asked(deviceOf(node))),
+        facts: factsOf(node, run, this.#askedLately.note(deviceOf(node), this.#context.clock.now())),
         run,
         answer: (reply) => {
           settle();
-          const device = this.#askedLately.get(deviceOf(node));
-          if (device !== undefined && reply.run !== null) device.lastJob = reply.run.jobId;
+          if (reply.run !== null) this.#askedLately.worksOn(deviceOf(node), reply.run.jobId);
           resolve(reply);
         },
         fail: (error) => {
@@ -195,8 +199,7 @@ export class Dispatcher {
       const group = waiting.splice(0, MAX_GROUP).filter((waiter) => this.#waiters.has(waiter));
       if (!(await this.#serveGroup(group))) unserved = true;
     }
-    if (unserved || this.#contested) await this.#dropStale(unserved);
-    this.#contested = false;
+    await this.#dropStale(unserved);
     this.#lend();
   }
 
@@ -227,7 +230,7 @@ export class Dispatcher {
 
   /** One after the other, since what one is chosen for counts for the next. */
   #choose(group: readonly Waiter[], farm: FarmFacts, now: number): Chosen[] {
-    const candidates = new Candidates(this.#candidates.values());
+    const candidates = new Candidates(this.#candidates);
     const jobs = this.#held.jobs;
     const share = this.#share(farm);
     const behind = standing(farm, now);
@@ -262,7 +265,8 @@ export class Dispatcher {
     const taken = new Set(
       [...served.values()].flatMap(([first]) => (first === undefined ? [] : [first.job_id])),
     );
-    if ([...taken].some((job) => this.#held.countOf(job) < low)) this.#onTaken();
+    const short = new Set([...taken].filter((job) => this.#held.countOf(job) < low));
+    if (short.size > 0) this.#onTaken(short);
   }
 
   /** Leases for all that nothing stands against. Who is doubtful has to be looked at alone; for the others there is nothing. */
@@ -304,7 +308,10 @@ export class Dispatcher {
     }
     const leaseUntil = new Date(now + config.leaseMs);
     const claimed = await claimChosen(db, choices, { now: new Date(now), leaseUntil });
-    if (claimed.length < choices.length) this.#contested = true;
+    if (claimed.length < choices.length) {
+      const got = new Set(claimed.map(({ id }) => id));
+      for (const { id } of choices) if (!got.has(id)) this.#contested.add(id);
+    }
     for (const row of claimed) {
       const waiter = whose.get(row.id);
       if (waiter === undefined) continue;
@@ -388,7 +395,7 @@ export class Dispatcher {
     if (unknown.length === 0) return;
     const now = new Date(this.#context.clock.now());
     for (const one of await readCandidates(this.#context.db, unknown, now)) {
-      if (this.#held.has(one.id)) this.#candidates.set(one.id, one);
+      if (this.#held.has(one.id)) this.#candidates.add(one);
     }
   }
 
@@ -399,20 +406,6 @@ export class Dispatcher {
     this.#stale = false;
     this.#farm = await readFacts(this.#context.db, new Set(this.#held.jobs), now);
     return this.#farm;
-  }
-
-  /** Notes that it asks; says which job it had last. */
-  #asked(device: string): JobId | null {
-    const atMs = this.#context.clock.now();
-    const lastJob = this.#askedLately.get(device)?.lastJob ?? null;
-    // Longest ago first, as a map keeps its keys.
-    this.#askedLately.delete(device);
-    this.#askedLately.set(device, { atMs, lastJob });
-    for (const [other, before] of this.#askedLately) {
-      if (Math.abs(atMs - before.atMs) <= ASKED_LATELY_MS) break;
-      this.#askedLately.delete(other);
-    }
-    return lastJob;
   }
 
   /**
@@ -427,18 +420,23 @@ export class Dispatcher {
     return Math.ceil(there / (2 * Math.max(1, this.#askedLately.size)));
   }
 
+  /** Lets go of what is no work any more: of what was contested, and of all where somebody got nothing. */
   async #dropStale(unserved: boolean): Promise<void> {
+    const now = this.#context.clock.now();
+    const long = (sinceMs: number): boolean => Math.abs(now - sinceMs) >= LET_GO_EVERY_MS;
+    const full = unserved && this.#held.size >= MAX_HELD && long(this.#letGoMs);
+    const all = full || (unserved && (this.#held.size <= FEW || long(this.#lookedMs)));
+    if (all) this.#lookedMs = now;
+    const ids = all ? this.#held.ids : [...this.#contested];
+    this.#contested.clear();
+    if (ids.length === 0) return;
     // Pointers that arrive while the question is under way are not in its answer.
-    const asked = this.#held.ids.map((id) => [id, this.#held.get(id)] as const);
-    const queued = await stillQueued(
-      this.#context.db,
-      asked.map(([id]) => id),
-    );
+    const asked = ids.map((id) => [id, this.#held.get(id)] as const);
+    const queued = await stillQueued(this.#context.db, ids);
     for (const [id, pointer] of asked) {
       if (!queued.has(id) && this.#held.get(id) === pointer) this.#release(id);
     }
-    const now = this.#context.clock.now();
-    if (!unserved || this.#held.size < MAX_HELD || now - this.#letGoMs < LET_GO_EVERY_MS) return;
+    if (!full || this.#held.size < MAX_HELD) return;
     this.#letGoMs = now;
     // All that is held is for nodes that are not waiting; behind it may be work for those that are.
     this.#held.letGo();

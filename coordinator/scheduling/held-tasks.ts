@@ -3,17 +3,20 @@ import type { HeldPointer } from '../../platform/nats/task-queue.ts';
 import type { JobId, TaskId } from '../../protocol/ids.ts';
 
 /**
- * Pointers held at a time: at thousands of tasks a second those of half a second, so that nobody waits for the message
- * server. Each is told every few seconds that it is still held.
+ * Pointers held at a time. With hundreds of jobs there has to be a whole run of each, or nodes would be given short ones; each is told
+ * every few seconds that it is still held.
  */
-export const MAX_HELD = 1_024;
+export const MAX_HELD = 4_096;
+
+/** Of one job: at thousands of tasks a second those of half a second, so that nobody waits for the message server. */
+export const MAX_WINDOW = 1_024;
 
 /** What is held has to have something of every job, or nodes could not be shared among them. */
 const LEAST_WINDOW = 8;
 
 /** How many tasks of one job are on the to-do list at a time, where so many jobs are active. */
 export function publishWindow(jobs: number): number {
-  return Math.max(LEAST_WINDOW, Math.floor(MAX_HELD / Math.max(1, jobs)));
+  return Math.min(MAX_WINDOW, Math.max(LEAST_WINDOW, Math.floor(MAX_HELD / Math.max(1, jobs))));
 }
 
 export class HeldTasks {

@@ -109,11 +109,14 @@ export async function workingNodes(
 ): Promise<Settled<KnownNode>[]> {
   const now = context.clock.now();
   const ids = [...new Set(questions.map(({ id }) => id))];
-  const rows = await context.db.selectFrom('nodes').selectAll().where('id', 'in', ids).execute();
-  await noteSeen(
+  const { rows } = await sql<Selectable<FarmTables['nodes']>>`
+    select * from nodes where id = any(${ids}::text[])`.execute(context.db);
+  const unseen = rows.filter((row) => Math.abs(now - row.last_seen_at.getTime()) >= SEEN_MS);
+  // Nobody waits for it: its next message says the same.
+  void noteSeen(
     context,
-    rows.filter((row) => Math.abs(now - row.last_seen_at.getTime()) >= SEEN_MS).map((row) => row.id),
-  );
+    unseen.map((row) => row.id),
+  ).catch((error: unknown) => context.log.warn({ err: error }, 'it was not noted which nodes were heard of'));
   const nodes = new Map(rows.map((row) => [row.id, row]));
   return questions.map((question) => {
     try {

@@ -11,23 +11,26 @@ const CHUNK = 500;
 /**
  * Publishes what is queued and not yet published, of each job no more than a window, so that what a coordinator holds
  * has something of every job. A crash in between publishes a pointer twice, which is harmless: a claim needs the row to be
- * queued. Returns how many were published, and whether some are left for when others are taken.
+ * queued. `jobs`: only of these, where it is known that nothing has changed in the others. Returns how many were published, and whether
+ * some are left for when others are taken.
  */
 export async function publishQueued(
   db: FarmDb,
   queue: TaskQueue,
+  jobs: ReadonlySet<JobId> | null = null,
 ): Promise<{ published: number; left: boolean }> {
   let published = 0;
   const { rows: active } = await sql<{ jobs: number }>`
     select count(*)::int as jobs from jobs where state = 'active'`.execute(db);
   const window = publishWindow(active[0]?.jobs ?? 0);
+  const only = jobs === null ? sql`` : sql`and id = any(${[...jobs]}::text[])`;
   for (;;) {
     // Job by job along the index: sorting all that is left, for every part of it, would take the square of a long job.
     // One more than fits shows that some are left.
     const { rows } = await sql<{ id: TaskId; job_id: JobId; token: number; fits: boolean }>`
       select next.id, j.id as job_id, next.token,
              row_number() over (partition by j.id order by next.position) + list.tasks <= ${window} as fits
-      from (select id, seq from jobs where state = 'active' order by seq) j
+      from (select id, seq from jobs where state = 'active' ${only} order by seq) j
       cross join lateral (
         select count(*) as tasks from tasks p
         where p.job_id = j.id and p.state = 'queued' and p.published) list

@@ -14,18 +14,30 @@ export type Lane = { lane: number; generation: string; chain_key: Bytes32 };
 
 /** What a batch of `node` that is made now is to be called. Two at once may get the same; the unique index tells. */
 export async function freeLane(db: FarmQuery, node: Address): Promise<Lane> {
-  const { rows } = await sql<{ lane: number; generation: string }>`
-    select c.lane, (coalesce((select max(generation) from batches where node_address = ${node} and lane = c.lane), 0) + 1)::text
-                   as generation
-    from (select 0 as lane union
-          select lane + 1 from batches where node_address = ${node} and state <> 'settled' and lane is not null) c
-    where not exists (
-      select 1 from batches where node_address = ${node} and lane = c.lane and state <> 'settled')
-    order by c.lane limit 1`.execute(db);
-  const [free] = rows;
+  const free = (await freeLanes(db, [node])).get(node);
   if (free === undefined) throw new Error(`no lane is free for ${node}`);
-  const { lane, generation } = free;
-  return { lane, generation, chain_key: batchKeyOf({ node, lane, generation: BigInt(generation) }) };
+  return free;
+}
+
+/** The same for several nodes. */
+export async function freeLanes(db: FarmQuery, nodes: readonly Address[]): Promise<Map<Address, Lane>> {
+  const { rows } = await sql<{ node: Address; lane: number; generation: string }>`
+    select n.node, free.lane, free.generation
+    from unnest(${[...new Set(nodes)]}::text[]) as n(node)
+    cross join lateral (
+      select c.lane, (coalesce((select max(generation) from batches where node_address = n.node and lane = c.lane), 0) + 1)::text
+                     as generation
+      from (select 0 as lane union
+            select lane + 1 from batches where node_address = n.node and state <> 'settled' and lane is not null) c
+      where not exists (
+        select 1 from batches where node_address = n.node and lane = c.lane and state <> 'settled')
+      order by c.lane limit 1) free`.execute(db);
+  return new Map(
+    rows.map(({ node, lane, generation }) => [
+      node,
+      { lane, generation, chain_key: batchKeyOf({ node, lane, generation: BigInt(generation) }) },
+    ]),
+  );
 }
 
 /** The batch's name on chain. Every batch that is not settled has one. */

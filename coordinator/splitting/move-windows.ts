@@ -7,14 +7,14 @@ import { toJson } from '../../platform/json.ts';
 import { newIdBody } from '../../platform/new-id.ts';
 import type { JobId, TaskId } from '../../protocol/ids.ts';
 import type { FarmDb, FarmQuery, FarmTables } from '../database/schema.ts';
-import { MAX_HELD } from '../scheduling/held-tasks.ts';
+import { MAX_WINDOW } from '../scheduling/held-tasks.ts';
 import { frameOf, type Grid, gridOf } from './grid.ts';
 
 /**
- * Tasks of a job that wait as rows, at least half of them at any time: as many as a coordinator can hold, so that the to-do list is
+ * Tasks of a job that wait as rows, at least half of them at any time: as many as are on the to-do list of one job, so that it is
  * never short of them.
  */
-const WINDOW_TASKS = 2 * MAX_HELD;
+const WINDOW_TASKS = 2 * MAX_WINDOW;
 
 /** Of a job that is not funded yet: enough to begin with, and it is taken at once. */
 export const FIRST_TASKS = 256;
@@ -37,15 +37,19 @@ export async function moveWindows(
   now: Date,
   windowTasks = WINDOW_TASKS,
 ): Promise<{ begun: boolean; more: boolean }> {
+  const half = Math.floor(windowTasks / 2);
+  // A spec may name every frame; it is read of jobs that need it only. More than half is not counted.
   const { rows } = await sql<Lazy & { queued: number }>`
-    select j.id, j.spec, j.frame_runs, j.frames_total, j.frames_begun, j.preview_first, w.queued
+    select j.id, case when w.queued <= ${half} then j.spec end as spec, case when w.queued <= ${half} then j.frame_runs end as frame_runs,
+           j.frames_total, j.frames_begun, j.preview_first, w.queued
     from jobs j
     cross join lateral (
-      select count(*)::int as queued from tasks t where t.job_id = j.id and t.state = 'queued') w
+      select count(*)::int as queued from (
+        select 1 from tasks t where t.job_id = j.id and t.state = 'queued' limit ${half + 1}) t) w
     where j.state = 'active' and j.frames_begun < j.frames_total`.execute(db);
   let begun = false;
   for (const job of rows) {
-    if (job.queued > windowTasks / 2) continue;
+    if (job.queued > half) continue;
     const moved = await db.transaction().execute((tx) => beginFrames(tx, job, job.queued, now, windowTasks));
     begun = moved || begun;
   }

@@ -2,7 +2,7 @@
  * Typed access to a contract: arguments, results and events have the types that follow from the `as const` ABI in
  * artifacts.ts, so a contract that changes is a compile error here. Coding is ethers'.
  */
-import { Interface, type ParamType } from 'ethers';
+import { Interface, type ParamType } from 'ethers/abi';
 import { FarmError } from '../../protocol/errors.ts';
 import type { Address, Bytes32 } from '../../protocol/ids.ts';
 

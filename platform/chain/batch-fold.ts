@@ -3,7 +3,9 @@
  * their order, become the struct that the contract asks for and the port's record, and the hash of the struct says
  * whether they were all of them.
  */
-import { AbiCoder, keccak256, ZeroAddress, ZeroHash } from 'ethers';
+import { AbiCoder } from 'ethers/abi';
+import { ZeroAddress, ZeroHash } from 'ethers/constants';
+import { keccak256 } from 'ethers/crypto';
 import { assertNever } from '../../protocol/errors.ts';
 import type { Address, Bytes32 } from '../../protocol/ids.ts';
 import type { Outcome } from '../../protocol/verdict.ts';

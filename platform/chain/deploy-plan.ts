@@ -1,5 +1,5 @@
 /** What has to be sent, in which order, for the farm's contracts to be there and to know each other. Pure. */
-import { getCreateAddress } from 'ethers';
+import { getCreateAddress } from 'ethers/address';
 import type { Address } from '../../protocol/ids.ts';
 import { contractOf } from './abi.ts';
 import { AccessManager, NodeRegistry, RenderEscrow, TestToken } from './artifacts.ts';

@@ -2,7 +2,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
-import { HDNodeWallet } from 'ethers';
 import { z } from 'zod';
 import { FarmError } from '../../protocol/errors.ts';
 import { pause } from '../wait.ts';
@@ -112,6 +111,8 @@ export async function startAnvil(options: {
   const state = await prepareStateFile(stateFile);
   const port = options.port === undefined || options.port === 0 ? await freePort() : options.port;
   // Only the process that was given this phrase has this account: the proof that the one that answers is ours.
+  // Wallets bring all of ethers along, which every program would load for the sake of the one that starts a chain.
+  const { HDNodeWallet } = await import('ethers/wallet');
   const mark = HDNodeWallet.createRandom();
   const { command, args } = anvilCommand({ port, host, stateFile, markPhrase: mark.mnemonic?.phrase });
   const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });

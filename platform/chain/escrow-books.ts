@@ -2,7 +2,7 @@
  * The escrow's books from its events alone: what every job put in and where it went, how every batch ended, who was
  * credited, paid out and punished. Pure; whoever has the events can check the contracts by it.
  */
-import { ZeroAddress } from 'ethers';
+import { ZeroAddress } from 'ethers/constants';
 import type { Address, Bytes32 } from '../../protocol/ids.ts';
 import type { Outcome } from '../../protocol/verdict.ts';
 import { type BatchEvent, chainBatchOf, emptyFold, type FoldedBatch, nextFold } from './batch-fold.ts';

@@ -1,5 +1,6 @@
 /** FarmChain on an EVM chain: ABI coding by ethers, transport and transactions our own. */
-import { Signature as EthersSignature, ZeroAddress, ZeroHash } from 'ethers';
+import { ZeroAddress, ZeroHash } from 'ethers/constants';
+import { Signature as EthersSignature } from 'ethers/crypto';
 import { FarmError } from '../../protocol/errors.ts';
 import type { Address, Bytes32 } from '../../protocol/ids.ts';
 import type { Arguments, FunctionName } from './abi.ts';

@@ -1,5 +1,5 @@
 /** The farm's ids as the chain names them. */
-import { id } from 'ethers';
+import { id } from 'ethers/hash';
 import type { Address, Bytes32, JobId } from '../../protocol/ids.ts';
 
 /** The name of a job on the chain: keccak256 of its id. */

@@ -1,5 +1,5 @@
 /** Who signed a hash, as contracts find it out. */
-import { keccak256 } from 'ethers';
+import { keccak256 } from 'ethers/crypto';
 import { recover } from 'tiny-secp256k1';
 import type { Address, Bytes32, Signature } from '../../protocol/ids.ts';
 

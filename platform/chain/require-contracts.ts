@@ -1,5 +1,6 @@
 /** Whether a chain that others run has what a farm is about to work with: asked before anything is started. */
-import { formatEther, TypedDataEncoder } from 'ethers';
+import { TypedDataEncoder } from 'ethers/hash';
+import { formatEther } from 'ethers/utils';
 import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import type { Address } from '../../protocol/ids.ts';
 import { ask } from './calls.ts';

@@ -3,7 +3,7 @@
  * anybody commits. Each draw reveals the preimage of the current head, so the verifier cannot choose what it reveals
  * and nobody can know it before. No counter is kept: the head on the chain says how far it got.
  */
-import { keccak256 } from 'ethers';
+import { keccak256 } from 'ethers/crypto';
 import { FarmError } from '../../protocol/errors.ts';
 import type { Bytes32 } from '../../protocol/ids.ts';
 

@@ -1,5 +1,8 @@
 /** The signature that a node or verifier signs in with: EIP-712, of no use on chain and at no other farm. */
-import { hexlify, recoverAddress, SigningKey, TypedDataEncoder } from 'ethers';
+import { SigningKey } from 'ethers/crypto';
+import { TypedDataEncoder } from 'ethers/hash';
+import { recoverAddress } from 'ethers/transaction';
+import { hexlify } from 'ethers/utils';
 import type { Address, Bytes32, Signature } from '../../protocol/ids.ts';
 import type { Applicant, SignInChallenge } from '../../protocol/sign-in.ts';
 import type { PrivateKey } from './signing.ts';

@@ -1,5 +1,8 @@
 /** Signatures of requesters, operators, nodes and verifiers: EIP-712, made and checked without a connection. */
-import { computeAddress, concat, hexlify, keccak256, randomBytes, TypedDataEncoder } from 'ethers';
+import { keccak256, randomBytes } from 'ethers/crypto';
+import { TypedDataEncoder } from 'ethers/hash';
+import { computeAddress } from 'ethers/transaction';
+import { concat, hexlify } from 'ethers/utils';
 import '../../proof/keccak.ts';
 import type { Address, Bytes32, Signature } from '../../protocol/ids.ts';
 import type { Outcome } from '../../protocol/verdict.ts';
@@ -33,8 +36,15 @@ export const TEST_TOKEN_NAME = 'Tessera Test Token';
 
 /** The domain of what requesters, nodes, verifiers and disputers sign for the escrow. */
 export function escrowDomain(chainId: number, escrow: Address): SigningDomain {
-  return { name: ESCROW_NAME, version: '2', chainId, verifyingContract: escrow };
+  const key = `${chainId} ${escrow}`;
+  const known = escrowDomains.get(key);
+  if (known !== undefined) return known;
+  const domain = { name: ESCROW_NAME, version: '2', chainId, verifyingContract: escrow };
+  escrowDomains.set(key, domain);
+  return domain;
 }
+/** A program knows one or two; each is asked for with every signature, and its hash is remembered with it. */
+const escrowDomains = new Map<string, SigningDomain>();
 
 /** The domain of what operators and their nodes sign for the registry. */
 export function registryDomain(chainId: number, registry: Address): SigningDomain {

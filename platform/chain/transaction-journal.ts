@@ -3,7 +3,7 @@
  * same thing being sent twice. A small file that is only ever replaced whole; a transaction leaves it when enough blocks
  * lie on top of it.
  */
-import { Transaction } from 'ethers';
+import { Transaction } from 'ethers/transaction';
 import { z } from 'zod';
 import { FarmError } from '../../protocol/errors.ts';
 import { type Address, addressSchema, type Bytes32, bytes32Schema } from '../../protocol/ids.ts';

@@ -3,7 +3,7 @@
  * is sent, is sent again as the very same bytes when the chain forgets it, at a higher fee when it waits too long, and is
  * watched until enough blocks lie on top. Nothing new is sent while something older is in no block.
  */
-import { Transaction } from 'ethers';
+import { Transaction } from 'ethers/transaction';
 import type { z } from 'zod';
 import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import { Mutex } from '../mutex.ts';

@@ -1,5 +1,6 @@
 /** One account's transactions: one after the other, each awaited into its block, every refusal in the contract's words. */
-import { SigningKey, Transaction } from 'ethers';
+import { SigningKey } from 'ethers/crypto';
+import { Transaction } from 'ethers/transaction';
 import { z } from 'zod';
 import { FarmError, isFarmError } from '../../protocol/errors.ts';
 import { type Address, addressSchema, type Bytes32, bytes32Schema } from '../../protocol/ids.ts';

@@ -1,8 +1,11 @@
 /** Transactions on a server that others use as well. */
 import type { Kysely, Transaction } from 'kysely';
 
-/** Two that wait for each other's rows: the server ends one of them, which may try again (Postgres, appendix A). */
-const TRY_AGAIN = new Set(['40P01', '40001']);
+/**
+ * Two that wait for each other's rows: the server ends one of them, which may try again (Postgres, appendix A). And a plan of before a
+ * table was changed, which the next connection does not have.
+ */
+const TRY_AGAIN = new Set(['40P01', '40001', '0A000']);
 /** More often in a row than this is no coincidence. */
 const MAX_TRIES = 5;
 

@@ -1,13 +1,11 @@
 /** Opens the database: a Postgres server where there is one, else PGlite in a folder. */
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { PGlite } from '@electric-sql/pglite';
 import { Kysely } from 'kysely';
 import { diskError } from '../files.ts';
 import { placeEmptyDatabase } from './empty-database.ts';
 import { migrate } from './migrate.ts';
 import { PgliteDialect } from './pglite-dialect.ts';
-import { openPostgres } from './postgres.ts';
 
 export type OpenDatabase<Schema> = { db: Kysely<Schema> } & AsyncDisposable;
 
@@ -24,7 +22,7 @@ export async function openDatabase<Schema>(
 ): Promise<OpenDatabase<Schema>> {
   const { db, close } =
     place !== null && typeof place === 'object'
-      ? await openPostgres<Schema>(place.url)
+      ? await openServer<Schema>(place.url)
       : await openPglite<Schema>(place, migrationsFolder);
   try {
     await migrate(db as unknown as Kysely<never>, migrationsFolder);
@@ -42,10 +40,17 @@ export async function openDatabase<Schema>(
   };
 }
 
+/** Each kind of database loads its own library only. */
+async function openServer<Schema>(url: string): Promise<{ db: Kysely<Schema>; close(): Promise<void> }> {
+  const { openPostgres } = await import('./postgres.ts');
+  return await openPostgres<Schema>(url);
+}
+
 async function openPglite<Schema>(
   folder: string | null,
   migrationsFolder: string,
 ): Promise<{ db: Kysely<Schema>; close(): Promise<void> }> {
+  const { PGlite } = await import('@electric-sql/pglite');
   try {
     if (folder !== null) {
       await mkdir(dirname(folder), { recursive: true, mode: 0o700 });

@@ -9,6 +9,7 @@ import {
 import pg from 'pg';
 import { FarmError } from '../../protocol/errors.ts';
 import { errorCode } from '../files.ts';
+import { PreparedNames, Replanning } from './prepared.ts';
 
 /**
  * A coordinator asks few questions about many rows: more connections would only wait for each other's rows, and a server
@@ -50,7 +51,10 @@ export async function openPostgres<Schema>(
     // A connection that breaks while nobody uses it is replaced when somebody does; unheard it would end this process. One
     // that is in use and between two questions, as a leader's is, says so itself; the next question fails then.
     pool.on('error', () => undefined);
-    pool.on('connect', (client) => client.on('error', () => undefined));
+    pool.on('connect', (client) => {
+      client.on('error', () => undefined);
+      void client.query(FEW_ROWS).catch(() => undefined);
+    });
     (await pool.connect()).release();
   } catch (error) {
     const why = error instanceof Error ? error.message : 'no answer';
@@ -78,20 +82,54 @@ function saysWhenAway(pool: pg.Pool): PostgresPool {
       throw new FarmError('FARM_UNREACHABLE', 'the database of this farm does not answer', { cause: error });
     }
   };
+  const names = new PreparedNames();
+  const replanning = new WeakMap<pg.PoolClient, Replanning>();
+  /** Asked before what follows, which does not wait for its answer. */
+  const replan = (client: pg.PoolClient): void => {
+    const nowMs = performance.now();
+    const of = replanning.get(client) ?? new Replanning(nowMs);
+    replanning.set(client, of);
+    if (of.due(nowMs)) void client.query('discard plans').catch(() => undefined);
+  };
   return {
     async connect() {
       const client = await guard(pool.connect());
+      replan(client);
       function query<R>(text: string, values: readonly unknown[]): Promise<PostgresQueryResult<R>>;
       function query<R>(cursor: PostgresCursor<R>): PostgresCursor<R>;
       function query<R>(text: string | PostgresCursor<R>, values: readonly unknown[] = []): unknown {
         if (typeof text !== 'string') throw new Error('nobody here reads through a cursor');
-        return guard(client.query(text, [...values]));
+        return guard(ask(text, [...values]));
       }
-      return { query, release: () => client.release() };
+      let outdated = false;
+      const ask = async (text: string, values: unknown[]): Promise<pg.QueryResult> => {
+        const name = names.of(text, values.length);
+        if (name === undefined) return await client.query(text, values);
+        try {
+          return await client.query({ name, text, values });
+        } catch (error) {
+          if (errorCode(error) !== OUTDATED_PLAN) throw error;
+          outdated = true;
+          // In a transaction nothing more is answered, and whoever runs it begins again.
+          return await client.query(text, values).catch(() => Promise.reject(error));
+        }
+      };
+      return { query, release: () => client.release(outdated) };
     },
     end: () => pool.end(),
   };
 }
+
+/**
+ * Every question here is about a few rows of tables with up to millions, each found along an index. A plan that is made while a
+ * table is young would rather read it whole, and be kept while it grows: at 40,000 tasks that took 20 of the 30 ms of taking 74
+ * results. What is asked for is in memory or on a disk without arms, where one row costs as much as another. Nor does compiling a
+ * statement to machine code pay for a few rows.
+ */
+const FEW_ROWS = 'set enable_seqscan = off; set random_page_cost = 1.1; set jit = off';
+
+/** A newer program has changed a table since the statement was kept; the connection keeps it for ever, so it goes. */
+const OUTDATED_PLAN = '0A000';
 
 /** Of the server (appendix A of its manual: connections, shutdown, start) and of the way to it. */
 const AWAY_CODES =

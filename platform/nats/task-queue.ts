@@ -22,6 +22,7 @@ const CONSUMER = 'dispatch';
  */
 const ACK_WAIT_MS = 10_000;
 const PULSE_MS = 3_000;
+const LOOK_MS = 500;
 
 /** A pointer that this coordinator holds: it is redelivered to another one unless it is taken off the list. */
 export type HeldPointer = TaskPointer & {
@@ -78,10 +79,16 @@ export async function openTaskQueue(
     else if (known.config.num_replicas !== replicas) await manager.streams.update(TASKS_STREAM, config);
   });
   const jetstream = nats.jetstream();
-  const held = new Map<string, JsMsg>();
+  const held = new Map<string, { message: JsMsg; saidMs: number }>();
   const pulse = setInterval(() => {
-    for (const message of held.values()) message.working();
-  }, PULSE_MS);
+    const nowMs = performance.now();
+    // Most are taken before it has to be said of them.
+    for (const one of held.values()) {
+      if (nowMs - one.saidMs < PULSE_MS) continue;
+      one.saidMs = nowMs;
+      one.message.working();
+    }
+  }, LOOK_MS);
   let stop: (() => Promise<unknown>) | undefined;
 
   return {
@@ -111,10 +118,10 @@ export async function openTaskQueue(
           const pointer = taskPointerSchema.safeParse(parse(message));
           // Acknowledged, since a 2.9 server keeps terminated messages of a work queue.
           if (!pointer.success) return message.ack();
-          held.get(pointer.data.taskId)?.ack();
-          held.set(pointer.data.taskId, message);
+          held.get(pointer.data.taskId)?.message.ack();
+          held.set(pointer.data.taskId, { message, saidMs: performance.now() });
           const forget = (): void => {
-            if (held.get(pointer.data.taskId) === message) held.delete(pointer.data.taskId);
+            if (held.get(pointer.data.taskId)?.message === message) held.delete(pointer.data.taskId);
           };
           onPointer({
             ...pointer.data,
@@ -145,7 +152,7 @@ export async function openTaskQueue(
       clearInterval(pulse);
       await stop?.();
       // What is still held goes back at once instead of after ACK_WAIT_MS.
-      for (const message of held.values()) message.nak();
+      for (const { message } of held.values()) message.nak();
       held.clear();
     },
   };

@@ -7,9 +7,9 @@ import { sweepContainers } from './docker/sweep.ts';
 import { findGpuEngines } from './gpu/find-gpu-engines.ts';
 import { engineIdOf, whyLeftOut } from './images/labels.ts';
 import { compareVersions, listImages } from './images/list.ts';
+import type { KnownBlender } from './process/known-blender.ts';
 import { createProcessRuntime } from './process/runtime.ts';
 import type { RenderRuntime } from './runtime.ts';
-import { createSyntheticRuntime } from './synthetic/runtime.ts';
 
 /**
  * `auto` takes both where they are there; `docker` and `process` insist (TESSERA_RUNTIME). `synthetic` is for load
@@ -22,6 +22,8 @@ export type FindEnginesOptions = {
   signal: AbortSignal;
   choice: RuntimeChoice;
   blenderPath?: string | undefined;
+  /** What somebody else has found out about it. */
+  knownBlender?: KnownBlender | undefined;
   /** Where exchange folders go; containers are labelled with it. */
   tempFolder: string;
   /** The most one session may hold; left out: each runtime's default. */
@@ -46,7 +48,11 @@ export type FindEnginesOptions = {
  */
 export async function findEngines(options: FindEnginesOptions): Promise<RenderRuntime[]> {
   const { choice } = options;
-  if (choice === 'synthetic') return [createSyntheticRuntime()];
+  if (choice === 'synthetic') {
+    // Load tests alone need it, and its picture libraries.
+    const { createSyntheticRuntime } = await import('./synthetic/runtime.ts');
+    return [createSyntheticRuntime()];
+  }
   const containers = choice === 'process' ? [] : await findContainers(options);
   const local = choice === 'docker' ? null : await findLocal(options, containers.length > 0);
   if (choice === 'docker' && containers.length === 0) {
@@ -95,6 +101,7 @@ async function findLocal(options: FindEnginesOptions, hasOthers: boolean): Promi
     signal,
     choice,
     blenderPath,
+    knownBlender,
     tempFolder,
     memoryLimitBytes,
     niceness,
@@ -102,7 +109,7 @@ async function findLocal(options: FindEnginesOptions, hasOthers: boolean): Promi
   } = options;
   try {
     return await createProcessRuntime({
-      ...{ signal, blenderPath, tempFolder, memoryLimitBytes, niceness, withoutAvx2 },
+      ...{ signal, blenderPath, knownBlender, tempFolder, memoryLimitBytes, niceness, withoutAvx2 },
     });
   } catch (error) {
     const isMissing = isFarmError(error, 'BLENDER_NOT_FOUND') || isFarmError(error, 'SANDBOX_NOT_FOUND');

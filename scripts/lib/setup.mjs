@@ -17,6 +17,9 @@ const NEEDED = [
   { debianPackage: 'python3-openimageio', isThere: () => hasPython('OpenImageIO') },
 ];
 
+/** Where Debian puts it. */
+const BLENDER_PYTHON = '/usr/share/blender/scripts';
+
 /** What only the tests need: the demo and the programs do without. */
 const NEEDED_FOR_TESTS = [
   { debianPackage: 'docker.io', isThere: () => hasProgram('dockerd') || process.env.DOCKER_HOST },
@@ -42,6 +45,7 @@ export async function setUp({ forTests = false, forFaults = false } = {}) {
     ...(forTests ? NEEDED_FOR_TESTS : []),
     ...(forFaults ? NEEDED_FOR_FAULTS : []),
   ]);
+  compileBlenderPython();
   await installNpmPackages();
   await step('building', process.execPath, [join(ROOT, 'scripts/build.mjs')]);
 }
@@ -70,6 +74,23 @@ async function installSystemPackages(needed) {
   await step(`installing ${missing.join(', ')}`, 'apt-get', install, env);
   const still = needed.filter((one) => !one.isThere()).map((one) => one.debianPackage);
   if (still.length > 0) stop(`installed, and still not found: ${still.join(', ')}`);
+}
+
+/**
+ * Debian's Blender comes with tens of thousands of lines of Python and none of it compiled, which costs every start half a
+ * second of a processor. Like what Debian's own Python packages do when they are installed; only root may, and where it does
+ * not work everything is as slow as it was.
+ */
+function compileBlenderPython() {
+  const python = '/usr/bin/python3';
+  if (process.getuid?.() !== 0 || process.env.TESSERA_BLENDER || !existsSync(python)) return;
+  if (
+    !existsSync(join(BLENDER_PYTHON, 'modules')) ||
+    existsSync(join(BLENDER_PYTHON, 'modules', '__pycache__'))
+  )
+    return;
+  process.stderr.write('compiling the Python of Blender\n');
+  spawnSync(python, ['-m', 'compileall', '-q', BLENDER_PYTHON], { stdio: 'ignore' });
 }
 
 async function installNpmPackages() {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Asking, type Candidate, Candidates } from '../../coordinator/scheduling/assign-runs.ts';
+import { type Asking, Candidates } from '../../coordinator/scheduling/assign-runs.ts';
+import { type Candidate, CandidateList } from '../../coordinator/scheduling/candidate-list.ts';
 import { digestSchema, type JobId, jobIdSchema, nodeIdSchema, taskIdSchema } from '../../protocol/ids.ts';
 import { MAX_RUN } from '../../protocol/messages.ts';
 
@@ -54,11 +55,17 @@ const anyNodes = fc.array(
   { maxLength: 20 },
 );
 
+function listOf(candidates: readonly Candidate[]): CandidateList {
+  const list = new CandidateList();
+  for (const one of candidates) list.add(one);
+  return list;
+}
+
 describe('assigning tasks to nodes that wait', () => {
   it('gives no task twice, only what fits, and one job and kind at a time', () => {
     fc.assert(
       fc.property(anyCandidates, anyNodes, (all, nodes) => {
-        const candidates = new Candidates(all);
+        const candidates = new Candidates(listOf(all));
         const order = [job(1), job(2), job(3)];
         const given = nodes.map((one) => ({ one, ...candidates.take(node(one), order) }));
         const ids = given.flatMap(({ tasks }) => tasks.map((task) => task.id));
@@ -77,7 +84,7 @@ describe('assigning tasks to nodes that wait', () => {
     fc.assert(
       fc.property(anyCandidates, (all) => {
         const clean = all.map((one) => ({ ...one, troubled: false, engine: 'blender-a' }));
-        const candidates = new Candidates(clean);
+        const candidates = new Candidates(listOf(clean));
         const order = [job(1), job(2), job(3)];
         for (let left = clean.length; left > 0; left--)
           expect(candidates.take(node(), order).tasks).toHaveLength(1);
@@ -93,33 +100,36 @@ describe('assigning tasks to nodes that wait', () => {
       candidate(3, { position: 9, kind: 'finish' }),
       candidate(4, { jobId: job(2), position: 0 }),
     ];
-    const candidates = new Candidates(all);
+    const candidates = new Candidates(listOf(all));
     const taken = all.map(() => candidates.take(node(), [job(2), job(1)]).tasks[0]?.position);
     expect(taken).toEqual([0, 9, 2, 5]);
   });
 
   it('gives as many as are asked for of what the node has just done, and one of anything else', () => {
     const all = Array.from({ length: 8 }, (_, index) => candidate(index));
-    expect(new Candidates(all).take(node({ run: run(5) }), [job(1)]).tasks).toHaveLength(5);
+    expect(new Candidates(listOf(all)).take(node({ run: run(5) }), [job(1)]).tasks).toHaveLength(5);
     const other = { scene: SCENE, kind: 'finish' as const, tasks: 5 };
-    expect(new Candidates(all).take(node({ run: other }), [job(1)]).tasks).toHaveLength(1);
+    expect(new Candidates(listOf(all)).take(node({ run: other }), [job(1)]).tasks).toHaveLength(1);
     const mixed = [candidate(0), candidate(1), candidate(2, { troubled: true }), candidate(3)];
-    expect(new Candidates(mixed).take(node({ run: run(4) }), [job(1)]).tasks).toHaveLength(2);
+    expect(new Candidates(listOf(mixed)).take(node({ run: run(4) }), [job(1)]).tasks).toHaveLength(2);
   });
 
   it('gives a GPU what is for its class, and a CPU what is for none', () => {
     const all = [candidate(1), candidate(2, { jobId: job(2), deviceClass: 'optix-sm89' })];
     const order = [job(1), job(2)];
     const gpu = node({ gpu: { classes: ['blender-a optix-sm89'] } });
-    expect(new Candidates(all).take(gpu, order).tasks.map((task) => task.position)).toEqual([2]);
+    expect(new Candidates(listOf(all)).take(gpu, order).tasks.map((task) => task.position)).toEqual([2]);
     expect(
-      new Candidates(all).take(node({ gpu: { classes: ['blender-a cuda-sm89'] } }), order).tasks,
+      new Candidates(listOf(all)).take(node({ gpu: { classes: ['blender-a cuda-sm89'] } }), order).tasks,
     ).toEqual([]);
-    expect(new Candidates(all).take(node(), order).tasks.map((task) => task.position)).toEqual([1]);
+    expect(new Candidates(listOf(all)).take(node(), order).tasks.map((task) => task.position)).toEqual([1]);
   });
 
   it('says so where a task that failed before is next', () => {
     const all = [candidate(1, { troubled: true }), candidate(2)];
-    expect(new Candidates(all).take(node({ run: run(4) }), [job(1)])).toEqual({ tasks: [], troubled: true });
+    expect(new Candidates(listOf(all)).take(node({ run: run(4) }), [job(1)])).toEqual({
+      tasks: [],
+      troubled: true,
+    });
   });
 });

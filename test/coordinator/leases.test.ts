@@ -13,7 +13,7 @@ import {
   type TestNode,
   testCoordinator,
 } from '../support/coordinator-context.ts';
-import { claim as claimOf, completeTask, completionOf, leaseTo } from './delivery.ts';
+import { claim as claimOf, completeTask, completionOf, deliver, leaseTo } from './delivery.ts';
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
 
@@ -164,6 +164,16 @@ describe('claiming a task', () => {
     expect((await claim(greedy, held))?.id).toBe(held[6]?.id);
     expect((await claim(greedy, held))?.id).toBe(held[7]?.id);
     expect(await claim(greedy, held)).toBeNull();
+  });
+
+  it('gives a node that has delivered in other jobs as many more of a new one', async () => {
+    const node = await farm.addNode();
+    const before = await farm.addJob({ tilesPerFrame: 3 });
+    await deliver(farm, node, before.tiles);
+    const { tiles: held } = await farm.addJob({ tilesPerFrame: 9 });
+    const given: (TaskRow | null)[] = [];
+    for (let asked = 0; asked < 8; asked++) given.push(await claim(node, held));
+    expect(given.filter((task) => task !== null)).toHaveLength(7);
   });
 
   it('leaves a task to others with which a node failed ten times, though nothing counts against it', async () => {

@@ -5,6 +5,7 @@ import {
   closeBatches,
   endEmptyBatches,
   openBatch,
+  openBatches,
 } from '../../coordinator/settlement/open-batch.ts';
 import { partsOfBatchKey } from '../../platform/chain/keys.ts';
 import type { BatchId, Bytes32 } from '../../protocol/ids.ts';
@@ -46,6 +47,36 @@ describe('the open batch of a node', () => {
     const key = { jobId: id, nodeId: node.id, address: node.address, kind: 'render' as const };
     const ids = await Promise.all([1, 2, 3].map(() => openBatch(farm.db, key, new Date(farm.clock.now()))));
     expect(new Set(ids).size).toBe(1);
+  });
+
+  it('is opened for many nodes and jobs together, in the order asked, several of one node among them', async () => {
+    const [a, b] = [await farm.addNode(), await farm.addNode()];
+    const jobs = [await farm.addJob(), await farm.addJob()];
+    const keys = [a, b].flatMap(({ id: nodeId, address }) =>
+      jobs.map(({ id: jobId }) => ({ jobId, nodeId, address, kind: 'render' as const })),
+    );
+    const now = new Date(farm.clock.now());
+    const before = await openBatch(farm.db, keys[2] as (typeof keys)[number], now);
+    const opened = await openBatches(farm.db, keys, now);
+    expect(new Set(opened.map(({ id }) => id)).size).toBe(4);
+    expect(opened[2]?.id).toBe(before);
+    expect(await openBatches(farm.db, keys.toReversed(), now)).toEqual(opened.toReversed());
+    const rows = await farm.db
+      .selectFrom('batches')
+      .select(['node_id', 'lane'])
+      .where(
+        'id',
+        'in',
+        opened.map(({ id }) => id),
+      )
+      .execute();
+    for (const node of [a, b])
+      expect(
+        rows
+          .filter((row) => row.node_id === node.id)
+          .map(({ lane }) => lane)
+          .sort(),
+      ).toEqual([0, 1]);
   });
 
   it('is followed by a new one once it is closed', async () => {

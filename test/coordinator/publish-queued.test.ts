@@ -36,6 +36,15 @@ describe('publishing what is queued', () => {
     expect((await publishQueued(farm.db, farm.queue)).published).toBe(0);
   });
 
+  it('looks at no other jobs where it is known which ones ran short', async () => {
+    const one = await farm.addJob({ tilesPerFrame: 1 });
+    const two = await farm.addJob({ tilesPerFrame: 1 });
+    expect((await publishQueued(farm.db, farm.queue, new Set([two.id]))).published).toBe(1);
+    expect(publishedIds()).toEqual(two.tiles.map((task) => task.id));
+    expect((await publishQueued(farm.db, farm.queue)).published).toBe(1);
+    expect(publishedIds().slice(1)).toEqual(one.tiles.map((task) => task.id));
+  });
+
   it('publishes a task again for its next stay in the queue', async () => {
     const node = await farm.addNode();
     await farm.addNode();

@@ -27,7 +27,7 @@ describe('on a farm with an honest verifier', () => {
       ],
       leaseMs: 30_000,
     });
-    const request = { frames: [1], tiles: { columns: 4, rows: 3 }, samples: 16 };
+    const request = { frames: [1], tiles: { columns: 3, rows: 2 }, samples: 8 };
     job = (await farm.finish((await farm.submit(sample('turntable'), request)).id)).job;
   });
   afterAll(() => farm[Symbol.asyncDispose]());
@@ -98,7 +98,7 @@ describe('on a farm whose verifier does not look', () => {
       verifiers: [{ id: 'lazy', entry: adversary('lying-verifier'), arguments: ['lazy'] }],
       leaseMs: 30_000,
     });
-    const request = { frames: [1], tiles: { columns: 2, rows: 2 }, samples: 16 };
+    const request = { frames: [1], tiles: { columns: 2, rows: 2 }, samples: 8 };
     job = (await farm.finish((await farm.submit(sample('turntable'), request)).id)).job;
   });
   afterAll(() => farm[Symbol.asyncDispose]());

@@ -46,7 +46,8 @@ async function filesIn(path: string): Promise<string[]> {
 describe('files of File Output nodes', () => {
   let farm: TestFarm;
   beforeAll(async () => {
-    farm = await startTestFarm({ leaseMs: 30_000 });
+    // One is enough, and opens each scene once.
+    farm = await startTestFarm({ nodes: [{ id: 'node-1' }], leaseMs: 30_000 });
   }, 300_000);
   afterAll(() => farm[Symbol.asyncDispose]());
 

@@ -1,5 +1,9 @@
-import { describe, expect, test } from 'vitest';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { jobKey } from '../../platform/chain/keys.ts';
+import type { SyntheticScene } from '../../platform/render/synthetic/scene.ts';
 import type { LoggedEvent } from '../../protocol/events.ts';
 import type { Bytes32 } from '../../protocol/ids.ts';
 import type { JobView } from '../../protocol/job.ts';
@@ -8,6 +12,8 @@ import { sample, startTestFarm, type TestFarm } from '../support/farm.ts';
 
 /** Starting Blender alone takes a node a second, so that a kill right after a lease or a delivery finds a tile under way. */
 const TILED = { frames: [1], tiles: { columns: 3, rows: 2 }, samples: 8 };
+/** Long enough for the others to be under way when the first is delivered. */
+const TILE_MS = 500;
 
 describe('after kill -9', () => {
   test('of a node in mid-tile, another renders its task, which is paid once', {
@@ -32,30 +38,48 @@ describe('after kill -9', () => {
     expect(delivered).toEqual(['node-2']);
     await expectPaidOnce(farm, done, events);
   });
+});
 
-  test('of the coordinator in mid-job, the job finishes: no tile lost, none paid twice', {
-    timeout: 900_000,
-  }, async () => {
-    await using farm = await startTestFarm({ restart: true });
-    const job = await farm.submit(sample('turntable'), TILED);
+/** Of those that no Blender belongs to, and that the farm starts again. */
+describe('after kill -9 of a part that no frame depends on', { timeout: 900_000 }, () => {
+  let folder: string;
+  let scene: string;
+  let farm: TestFarm;
+  let earned = 0n;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tessera-killed-'));
+    scene = join(folder, 'scene.json');
+    const description: SyntheticScene = {
+      ...{ resolution: { width: 64, height: 64 }, frameEnd: 1, durationMs: TILE_MS },
+    };
+    await writeFile(scene, JSON.stringify(description));
+    farm = await startTestFarm({ restart: true, runtime: 'synthetic', allowSynthetic: true });
+  });
+  afterAll(async () => {
+    await farm[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  test('of the coordinator in mid-job, the job finishes: no tile lost, none paid twice', async () => {
+    const job = await farm.submit(scene, TILED);
     await farm.event(job.id, (event) => event.type === 'task.delivered');
     kill(farm, 'coordinator');
     const { job: done } = await farm.finish(job.id);
     expect(farm.notes.filter((note) => note.startsWith('coordinator was ended by SIGKILL'))).toHaveLength(1);
-    await expectPaidOnce(farm, done, await farm.events(job.id));
+    await expectPaidOnce(farm, done, await farm.events(job.id), earned);
+    earned += done.spent;
   });
 
-  test('of the verifiers and of the chain in mid-job, the job finishes and the money is right', {
-    timeout: 900_000,
-  }, async () => {
-    await using farm = await startTestFarm({ restart: true });
-    const job = await farm.submit(sample('turntable'), TILED);
+  test('of the verifiers and of the chain in mid-job, the job finishes and the money is right', async () => {
+    const job = await farm.submit(scene, TILED);
     await farm.event(job.id, (event) => event.type === 'batch.committed');
     kill(farm, 'verifier-1');
     kill(farm, 'verifier-2');
     kill(farm, 'chain');
     const { job: done } = await farm.finish(job.id);
-    await expectPaidOnce(farm, done, await farm.events(job.id));
+    await expectPaidOnce(farm, done, await farm.events(job.id), earned);
+    earned += done.spent;
   });
 });
 
@@ -65,8 +89,13 @@ function kill(farm: TestFarm, name: string): void {
   process.kill(pid, 'SIGKILL');
 }
 
-/** Every task is paid exactly once, and chain, database and nodes agree about it. */
-async function expectPaidOnce(farm: TestFarm, job: JobView, events: LoggedEvent[]): Promise<void> {
+/** Every task is paid exactly once, and chain, database and nodes agree about it. `before`: what nodes had earned. */
+async function expectPaidOnce(
+  farm: TestFarm,
+  job: JobView,
+  events: LoggedEvent[],
+  before = 0n,
+): Promise<void> {
   const { tiles, frames } = job.spec;
   const tasks = frames.length * (tiles.columns * tiles.rows + 1);
   expect(job).toMatchObject({ state: 'completed', spent: job.quote, refunded: 0n });
@@ -86,7 +115,7 @@ async function expectPaidOnce(farm: TestFarm, job: JobView, events: LoggedEvent[
   for (const { batchKey } of paid)
     expect(await chain.batch(batchKey as Bytes32)).toMatchObject({ state: 'settled', outcome: 'pass' });
   const nodes = await farm.client.nodes(signal);
-  expect(nodes.reduce((sum, node) => sum + node.earned, 0n)).toBe(job.quote);
+  expect(nodes.reduce((sum, node) => sum + node.earned, 0n)).toBe(before + job.quote);
   const settled = events.flatMap(({ event }) => (event.type === 'batch.settled' ? [event.batchId] : []));
   expect(new Set(settled).size).toBe(settled.length);
 }

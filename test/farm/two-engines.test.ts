@@ -13,6 +13,8 @@ import {
 } from '../render/support.ts';
 import { startTestFarm, type TestFarm } from '../support/farm.ts';
 
+const FRAME = 2;
+
 describe('a farm with the local Blender and one in a container', () => {
   let farm: TestFarm;
   let folder: string;
@@ -31,13 +33,24 @@ describe('a farm with the local Blender and one in a container', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
+  const references = new Map<string, Promise<string>>();
+  /** What an engine alone makes of a scene, made once. */
+  function referenceOf(bare: BareBlender, path: string): Promise<string> {
+    const key = `${bare.madeBy} ${path}`;
+    const made =
+      references.get(key) ??
+      mkdtemp(join(folder, 'bare-')).then((own) => referencePicture(bare, path, FRAME, own));
+    references.set(key, made);
+    return made;
+  }
+
   async function requirePixelsOf(bare: BareBlender, path: string, request: { engine?: string }) {
-    const job = await farm.submit(path, { ...request, frames: [2], tiles: { columns: 2, rows: 1 } });
+    const job = await farm.submit(path, { ...request, frames: [FRAME], tiles: { columns: 2, rows: 1 } });
     const { files, job: done } = await farm.finish(job.id);
     expect(done.state).toBe('completed');
-    const own = await mkdtemp(join(folder, 'bare-'));
-    const reference = await referencePicture(bare, path, 2, own);
-    expect(await differingValues(reference, files[0]?.picture ?? '')).toMatchObject({ differing: 0 });
+    expect(await differingValues(await referenceOf(bare, path), files[0]?.picture ?? '')).toMatchObject({
+      differing: 0,
+    });
     return job.spec.engine;
   }
 

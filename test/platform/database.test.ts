@@ -1,8 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
-import { Kysely } from 'kysely';
+import { Kysely, sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { inTransaction } from '../../platform/database/in-transaction.ts';
 import { openDatabase } from '../../platform/database/open.ts';
 import { PgliteDialect } from '../../platform/database/pglite-dialect.ts';
 import { openPostgres } from '../../platform/database/postgres.ts';
@@ -59,6 +60,23 @@ describe('a database on a server', () => {
     expect(await second.db.selectFrom('coins').selectAll().execute()).toEqual([{ name: 'gold', amount: 7 }]);
     await first[Symbol.asyncDispose]();
     await second[Symbol.asyncDispose]();
+  });
+
+  it('goes on when a newer program changes a table, in the middle of transactions too', async () => {
+    const url = await postgres.createDatabase();
+    await using first = await openDatabase<Tables>({ url }, migrations);
+    await using newer = await openDatabase<Tables>({ url }, migrations);
+    await first.db.insertInto('coins').values({ name: 'gold', amount: 7 }).execute();
+    const look = (db: Kysely<Tables>) =>
+      db.selectFrom('coins').selectAll().where('name', '=', 'gold').executeTakeFirstOrThrow();
+    const lookInTransaction = () => inTransaction(first.db, (tx) => look(tx));
+    // Often enough that the server keeps the statement.
+    for (let time = 0; time < 5; time++) await look(first.db);
+    await sql`alter table coins add column place text default 'vault'`.execute(newer.db);
+    expect(await look(first.db)).toEqual({ name: 'gold', amount: 7, place: 'vault' });
+    for (let time = 0; time < 5; time++) await lookInTransaction();
+    await sql`alter table coins add column shape text default 'round'`.execute(newer.db);
+    expect(await lookInTransaction()).toEqual({ name: 'gold', amount: 7, place: 'vault', shape: 'round' });
   });
 
   it('that does not answer is named in the error, and its password is not', async () => {

@@ -1,6 +1,7 @@
 /** What every runtime of Blender has to do: the port's contract, and Blender's own pictures. */
 import { describe } from 'vitest';
 import { makeBench, type RuntimeMaker, TIMEOUT_MS } from './conformance/bench.ts';
+import { endingContract } from './conformance/contract/ending.ts';
 import { portContract } from './conformance/contract.ts';
 import { endingConformance } from './conformance/ending.ts';
 import { inspectConformance } from './conformance/inspecting.ts';
@@ -24,6 +25,7 @@ export function renderRuntimeConformance(
     inspectConformance(bench);
     renderConformance(bench);
     refusalConformance(bench);
+    endingContract(bench);
     endingConformance(bench);
     startingConformance(bench);
   });

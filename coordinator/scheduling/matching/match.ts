@@ -60,7 +60,7 @@ export function match(
         job.account === next.account
           ? (jobTime(job) - jobTime(next)) * next.priority
           : accountTime(job) - accountTime(next);
-      return aheadMs <= stayMs(next, farm, job.account === next.account);
+      return aheadMs <= stayMs(job, next, farm);
     });
   const order = stays === undefined ? fitting : [stays, ...fitting.filter((job) => job !== stays)];
   return { order: order.map((job) => job.id), refused };
@@ -73,16 +73,15 @@ function staysWith({ lastJob, warm }: NodeFacts, fitting: readonly JobFacts[]): 
 }
 
 /**
- * How far `next`, or its account, may fall behind while others stay where they are. Of n nodes that work for it, each is done at a
- * time of its own, so that what it had is off by about the root of n times what one makes of it.
+ * How far `next`, or its account, may fall behind `own` while nodes stay where they are. Of n nodes that work for the two, each is
+ * done at a time of its own, so that the difference between them is off by about the root of n times what one makes of it.
  */
-function stayMs(next: JobFacts, farm: FarmFacts, sameAccount: boolean): number {
-  const nodes = sameAccount
-    ? next.inFlight.size
-    : [...farm.jobs.values()].reduce(
-        (sum, { account, inFlight }) => sum + (account === next.account ? inFlight.size : 0),
-        0,
-      );
+function stayMs(own: JobFacts, next: JobFacts, farm: FarmFacts): number {
+  const compared =
+    own.account === next.account
+      ? [own, next]
+      : [...farm.jobs.values()].filter(({ account }) => account === own.account || account === next.account);
+  const nodes = compared.reduce((sum, { inFlight }) => sum + inFlight.size, 0);
   return STAY_MS * Math.sqrt(Math.max(1, nodes));
 }
 

@@ -33,17 +33,20 @@ export async function findProgram(
 
 export type Blender = { path: string; version: string };
 
-/** Finds Blender (at `path`, else where programs are) and asks for its version. */
+/** Finds Blender (at `path`, else where programs are) and asks for its version, unless `knownVersion` has it. */
 export async function findBlender(
   path: string | undefined,
   folders: readonly string[] | undefined,
   signal: AbortSignal,
+  knownVersion: (found: string) => Promise<string | undefined> = async () => undefined,
 ): Promise<Blender> {
   const found = await findProgram(path ?? 'blender', folders);
   if (found === undefined) {
     const where = path === undefined ? 'on this machine' : `at ${path}`;
     throw new FarmError('BLENDER_NOT_FOUND', `there is no Blender ${where}`);
   }
+  const known = await knownVersion(found);
+  if (known !== undefined) return { path: found, version: known };
   const output = await run(found, ['--version'], {
     timeout: VERSION_TIMEOUT_MS,
     signal,

@@ -15,14 +15,17 @@ import { reportDevices, tryDevice } from '../session/probe.ts';
 import { openSession, startRenderer } from '../session/session.ts';
 import { Tail } from '../session/words.ts';
 import { cpuDeviceClass } from './device-class.ts';
+import { findKnownBlender, type KnownBlender } from './known-blender.ts';
 import { lowerTree, preferAsVictim, resetPeaks, treeUsage } from './process-tree.ts';
-import { findBlender, findProgram, findSandbox } from './programs.ts';
+import { findProgram, findSandbox } from './programs.ts';
 import { type BubbleGpu, blenderArguments, type Limits, sandboxArguments } from './sandbox.ts';
 
 export type ProcessRuntimeOptions = {
   signal: AbortSignal;
   /** The Blender to use (TESSERA_BLENDER). Else `blender` where programs are. */
   blenderPath?: string | undefined;
+  /** What somebody else has found out about it. */
+  knownBlender?: KnownBlender | undefined;
   /** Where programs are looked for, in place of the usual folders. */
   programFolders?: readonly string[] | undefined;
   /** Tells Cycles to do without AVX2 (CYCLES_CPU_NO_AVX2): this CPU then is another device class. */
@@ -123,7 +126,7 @@ function launchProcess(
 export async function createProcessRuntime(options: ProcessRuntimeOptions): Promise<RenderRuntime> {
   const { signal, programFolders, withoutAvx2 = false, tempFolder } = options;
   const [blender, bwrap, prlimitPath, cpuInfo] = await Promise.all([
-    findBlender(options.blenderPath, programFolders, signal),
+    findKnownBlender(options.blenderPath, programFolders, signal, options.knownBlender),
     findSandbox(programFolders),
     findProgram('prlimit', programFolders),
     readFile('/proc/cpuinfo', 'utf8').catch(() => ''),

@@ -41,6 +41,41 @@ export function makeBench(makeRuntime: RuntimeMaker, { make: makeScenes, slow }:
   const open = (scene: string, root = scenes(), options: { signal?: AbortSignal } = {}) =>
     runtime.open({ root, main: `${scene}.blend` }, { signal, threads: 2, ...options });
 
+  const kept = new Map<string, Promise<RenderSession>>();
+  /**
+   * A session that tests have one after the other, for those that leave it as they found it: most of their time would
+   * else be a start of Blender each. Opened anew where it has ended.
+   */
+  async function shared(scene: string): Promise<RenderSession> {
+    const opening = kept.get(scene) ?? open(scene);
+    kept.set(scene, opening);
+    const session = await opening;
+    void session.closed.then(() => {
+      if (kept.get(scene) === opening) kept.delete(scene);
+    });
+    return session;
+  }
+  /** For tests that count what a runtime leaves behind. */
+  async function closeShared(): Promise<void> {
+    const opened = await Promise.allSettled(kept.values());
+    kept.clear();
+    for (const one of opened) if (one.status === 'fulfilled') await one.value.close();
+  }
+
+  const inspected = new Map<string, SceneInspection>();
+  /** What a session says of a scene before anything else was asked of it, from the first test that opened it. */
+  async function firstInspection(scene: string): Promise<SceneInspection> {
+    const known = inspected.get(scene);
+    if (known !== undefined) return known;
+    await using session = await open(scene);
+    return await inspectFirst(scene, session);
+  }
+  async function inspectFirst(scene: string, session: RenderSession): Promise<SceneInspection> {
+    const inspection = await session.inspect({ signal });
+    inspected.set(scene, inspection);
+    return inspection;
+  }
+
   async function renderTiles(
     session: RenderSession,
     region: Rect,
@@ -80,7 +115,10 @@ export function makeBench(makeRuntime: RuntimeMaker, { make: makeScenes, slow }:
     await makeScenes(scenes());
     runtime = await makeRuntime({ signal, tempFolder: exchange() });
   }, TIMEOUT_MS);
-  afterAll(() => folder[Symbol.asyncDispose]());
+  afterAll(async () => {
+    await closeShared();
+    await folder[Symbol.asyncDispose]();
+  });
 
   return {
     signal,
@@ -94,6 +132,10 @@ export function makeBench(makeRuntime: RuntimeMaker, { make: makeScenes, slow }:
     exchange,
     fresh,
     open,
+    shared,
+    closeShared,
+    firstInspection,
+    inspectFirst,
     renderTiles,
     finish,
     wholeFrame,

@@ -6,17 +6,21 @@ import { finishContract } from './contract/finishing.ts';
 import { refusalContract } from './contract/refusing.ts';
 import { renderContract } from './contract/rendering.ts';
 
-/** Needs the scenes plain (97 x 55, 8 samples), composite, composite-crop (a region) and border (a region). */
+/**
+ * All but how sessions end, which comes last: sessions that tests share would be in its way. Needs the scenes plain (97 x
+ * 55, 8 samples), composite, composite-crop (a region) and border (a region).
+ */
 export function portContract(bench: Bench): void {
   renderContract(bench);
   finishContract(bench);
   refusalContract(bench);
-  endingContract(bench);
 }
 
 /** The contract alone, for a runtime without Blender. */
 export function portConformance(name: string, makeRuntime: RuntimeMaker, scenes: Scenes): void {
   describe(`${name}: render runtime`, { timeout: TIMEOUT_MS }, () => {
-    portContract(makeBench(makeRuntime, scenes));
+    const bench = makeBench(makeRuntime, scenes);
+    portContract(bench);
+    endingContract(bench);
   });
 }

@@ -5,12 +5,11 @@ import { describe, expect, it } from 'vitest';
 import type { Bench } from './bench.ts';
 
 export function inspectConformance(bench: Bench): void {
-  const { signal, open, fresh, scenes } = bench;
+  const { signal, open, firstInspection, fresh, scenes } = bench;
 
   describe('inspect', () => {
     it('describes the scene', async () => {
-      await using session = await open('composite-percent');
-      expect(await session.inspect({ signal })).toMatchObject({
+      expect(await firstInspection('composite-percent')).toMatchObject({
         frameStart: 1,
         frameEnd: 5,
         frameStep: 1,
@@ -36,22 +35,18 @@ export function inspectConformance(bench: Bench): void {
     });
 
     it('tells the border from the picture', async () => {
-      await using cropped = await open('border-crop');
-      await using full = await open('border');
       const region = { x: 12, y: 4, width: 66, height: 39 };
-      expect(await cropped.inspect({ signal })).toMatchObject({ region, picture: region });
-      expect(await full.inspect({ signal })).toMatchObject({
+      expect(await firstInspection('border-crop')).toMatchObject({ region, picture: region });
+      expect(await firstInspection('border')).toMatchObject({
         region,
         picture: { x: 0, y: 0, width: 97, height: 55 },
       });
     });
 
     it('lists the layers that are rendered, and a denoiser that is wanted', async () => {
-      await using layers = await open('layers');
-      const { viewLayers } = await layers.inspect({ signal });
+      const { viewLayers } = await firstInspection('layers');
       expect(viewLayers.map((layer) => layer.name)).toEqual(['ViewLayer', 'Front.matte']);
-      await using denoised = await open('denoised');
-      const inspection = await denoised.inspect({ signal });
+      const inspection = await firstInspection('denoised');
       expect(inspection.usesDenoising).toBe(true);
       expect([...inspection.warnings, ...inspection.unsupported]).toHaveLength(1);
     });

@@ -5,7 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { type Bench, code } from './bench.ts';
 
 export function refusalConformance(bench: Bench): void {
-  const { signal, open, fresh, scenes, renderTiles, finish, wholeFrame } = bench;
+  const { signal, open, shared, firstInspection, inspectFirst } = bench;
+  const { fresh, scenes, renderTiles, finish, wholeFrame } = bench;
 
   describe('refuses', () => {
     const rect = { x: 0, y: 0, width: 20, height: 20 };
@@ -16,7 +17,7 @@ export function refusalConformance(bench: Bench): void {
       ['stereo', 'SCENE_UNSUPPORTED'],
     ] as const)('to render %s, and lives on', async (scene, expected) => {
       await using session = await open(scene);
-      const inspection = await session.inspect({ signal });
+      const inspection = await inspectFirst(scene, session);
       expect(inspection.hasCamera).toBe(scene !== 'no-camera');
       const output = fresh('.exr');
       await expect(session.render({ frame: 1, rect, output }, { signal })).rejects.toEqual(code(expected));
@@ -28,8 +29,7 @@ export function refusalConformance(bench: Bench): void {
     });
 
     it('stereo with the way out', async () => {
-      await using session = await open('stereo');
-      const { unsupported, usesMultiview } = await session.inspect({ signal });
+      const { unsupported, usesMultiview } = await firstInspection('stereo');
       expect(usesMultiview).toBe(true);
       expect(unsupported).toEqual([expect.stringContaining('once per eye')]);
     });
@@ -48,8 +48,7 @@ export function refusalConformance(bench: Bench): void {
       const source = join(scenes(), `${scene}.blend`);
       const { size } = await stat(source);
       // The last bytes of a compressed file are an index for seeking; without it nothing is lost.
-      const lengths = [0, 1000, size >> 1, Math.floor(size * 0.95)];
-      if (scene === 'plain') lengths.push(size - 20);
+      const lengths = scene === 'plain' ? [1000, size >> 1, size - 20] : [size >> 1, Math.floor(size * 0.95)];
       for (const length of lengths) {
         await copyFile(source, path);
         await truncate(path, length);
@@ -67,10 +66,10 @@ export function refusalConformance(bench: Bench): void {
     });
 
     it('tiles of another scene', async () => {
-      await using session = await open('plain');
+      const session = await shared('plain');
       const scene = await session.inspect({ signal });
       const [left] = await renderTiles(session, scene.region, [2, 1]);
-      await using other = await open('composite');
+      const other = await shared('composite');
       const [, foreign] = await renderTiles(other, scene.region, [2, 1]);
       if (left === undefined || foreign === undefined) throw new Error('two tiles');
       await expect(finish(session, scene, [left, foreign])).rejects.toMatchObject({
@@ -79,7 +78,7 @@ export function refusalConformance(bench: Bench): void {
     });
 
     it('broken EXR files and bombs, without losing the session', async () => {
-      await using session = await open('plain');
+      const session = await shared('plain');
       const { tile } = await wholeFrame(session, 1);
       const bytes = await readFile(tile.path);
       const window = bytes.indexOf('dataWindow\0box2i\0') + 'dataWindow\0box2i\0'.length + 4;

@@ -11,11 +11,11 @@ import { type Bench, FRAME } from './bench.ts';
 const SAMPLES = 8;
 
 export function renderConformance(bench: Bench): void {
-  const { signal, open, fresh, finish, wholeFrame } = bench;
+  const { signal, open, shared, fresh, finish, wholeFrame } = bench;
 
   describe('Blender', () => {
     it('writes every pass, and no date into a finished frame', async () => {
-      await using session = await open('composite');
+      const session = await shared('composite');
       const { scene, tile } = await wholeFrame(session, 1);
       const pixels = await session.readPixels({ exr: tile.path, output: fresh('.raw') }, { signal });
       expect(pixels.channels).toContain('ViewLayer.Depth.Z');

@@ -1,11 +1,11 @@
 /** How sessions end. */
 import { readdir } from 'node:fs/promises';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import type { RenderSession } from '../../../../platform/render/runtime.ts';
 import { type Bench, code, LONG_SAMPLES } from '../bench.ts';
 
 export function endingContract(bench: Bench): void {
-  const { signal, open, fresh, scenes, exchange, slow } = bench;
+  const { signal, open, closeShared, fresh, scenes, exchange, slow } = bench;
 
   const long = { frame: 1, rect: { x: 0, y: 0, width: 97, height: 55 }, samples: LONG_SAMPLES };
 
@@ -20,6 +20,8 @@ export function endingContract(bench: Bench): void {
   }
 
   describe('ending', () => {
+    beforeAll(closeShared);
+
     it('on abort, within two seconds, leaving nothing', async () => {
       const session = await open(slow);
       const stop = new AbortController();

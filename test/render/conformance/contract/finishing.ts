@@ -4,7 +4,7 @@ import { differingValues } from '../../support.ts';
 import { type Bench, FRAME } from '../bench.ts';
 
 export function finishContract(bench: Bench): void {
-  const { signal, open, fresh, renderTiles, finish } = bench;
+  const { signal, open, shared, fresh, renderTiles, finish } = bench;
 
   describe('finish', () => {
     it('gives from tiles what the whole frame gives at once, with the empty rest around the region', async () => {
@@ -22,7 +22,7 @@ export function finishContract(bench: Bench): void {
     });
 
     it('previews a frame no larger than was asked for', async () => {
-      await using session = await open('plain');
+      const session = await shared('plain');
       const preview = await session.preview(
         { frame: FRAME, longSide: 40, output: fresh('.png') },
         { signal },

@@ -6,11 +6,11 @@ import type { Rect } from '../../../../protocol/rect.ts';
 import { type Bench, code } from '../bench.ts';
 
 export function refusalContract(bench: Bench): void {
-  const { signal, open, fresh, renderTiles, finish, wholeFrame } = bench;
+  const { signal, open, shared, fresh, renderTiles, finish, wholeFrame } = bench;
 
   describe('refuses', () => {
     it('rectangles outside the frame', async () => {
-      await using session = await open('plain');
+      const session = await shared('plain');
       const outside = { x: 90, y: 0, width: 8, height: 8 };
       const command = { frame: 1, rect: outside, output: fresh('.exr') };
       await expect(session.render(command, { signal })).rejects.toEqual(code('MESSAGE_INVALID'));
@@ -25,7 +25,7 @@ export function refusalContract(bench: Bench): void {
     });
 
     it('tiles that do not cover the region exactly once, or are not what they say', async () => {
-      await using session = await open('plain');
+      const session = await shared('plain');
       const scene = await session.inspect({ signal });
       const tiles = await renderTiles(session, scene.region, [2, 1]);
       const [left, right] = tiles;
@@ -42,7 +42,7 @@ export function refusalContract(bench: Bench): void {
     });
 
     it('files that hold no pixels, without losing the session', async () => {
-      await using session = await open('plain');
+      const session = await shared('plain');
       const { tile } = await wholeFrame(session, 1);
       const bytes = await readFile(tile.path);
       const broken = [Buffer.from('not an image'), Buffer.alloc(0), bytes.subarray(0, 300)];
@@ -59,7 +59,7 @@ export function refusalContract(bench: Bench): void {
     });
 
     it('one broken file of several, and only that one', async () => {
-      await using session = await open('plain');
+      const session = await shared('plain');
       const { tile } = await wholeFrame(session, 1);
       const none = fresh('.exr');
       await writeFile(none, 'not an image');

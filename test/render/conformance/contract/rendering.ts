@@ -13,11 +13,11 @@ async function fileDigest(path: string): Promise<string> {
 }
 
 export function renderContract(bench: Bench): void {
-  const { signal, open, fresh, renderTiles, finish, wholeFrame } = bench;
+  const { signal, open, shared, fresh, renderTiles, finish, wholeFrame } = bench;
 
   describe('render', () => {
     it('gives the pixels of the whole frame, and digests them canonically', async () => {
-      await using session = await open('composite');
+      const session = await shared('composite');
       const { scene, tile } = await wholeFrame(session, FRAME);
       const whole = await session.readPixels({ exr: tile.path, output: fresh('.raw') }, { signal });
       expect(whole.pixelDigest).toBe(tile.pixelDigest);
@@ -34,7 +34,7 @@ export function renderContract(bench: Bench): void {
     });
 
     it('takes a single pixel, in every corner', async () => {
-      await using session = await open('plain');
+      const session = await shared('plain');
       const { tile } = await wholeFrame(session, FRAME);
       for (const [x, y] of [
         [0, 0],
@@ -54,7 +54,7 @@ export function renderContract(bench: Bench): void {
     });
 
     it('takes another number of samples for one command only, and says how many it used', async () => {
-      await using session = await open('plain');
+      const session = await shared('plain');
       const rect = { x: 10, y: 10, width: 30, height: 20 };
       const render = (samples?: number) =>
         session.render({ frame: FRAME, rect, samples, output: fresh('.exr') }, { signal });
@@ -66,7 +66,7 @@ export function renderContract(bench: Bench): void {
     });
 
     it('skips samples for one command only, and refuses to skip what no renderer can', async () => {
-      await using session = await open('plain');
+      const session = await shared('plain');
       const rect = { x: 10, y: 10, width: 30, height: 20 };
       const render = async (sampleOffset?: number) => {
         const command = { frame: FRAME, rect, samples: 4, sampleOffset, output: fresh('.exr') };
@@ -82,7 +82,7 @@ export function renderContract(bench: Bench): void {
     });
 
     it('reports progress', async () => {
-      await using session = await open('plain');
+      const session = await shared('plain');
       const seen: number[] = [];
       const rect = { x: 0, y: 0, width: 97, height: 55 };
       await session.render(
@@ -112,7 +112,7 @@ export function renderContract(bench: Bench): void {
     });
 
     it('queues calls that come at once', async () => {
-      await using session = await open('plain');
+      const session = await shared('plain');
       const rects = cut({ x: 0, y: 0, width: 97, height: 55 }, 2, 2);
       const tiles = await Promise.all(
         rects.map((rect) => session.render({ frame: 1, rect, output: fresh('.exr') }, { signal })),
