@@ -1,8 +1,7 @@
 /** Who gets which tasks, for many waiting nodes at once. Pure: the database is asked before, and has the last word after. */
 import { classKey } from '../../platform/render/device-choice.ts';
-import type { Digest, JobId, NodeId, TaskId } from '../../protocol/ids.ts';
+import type { JobId, NodeId } from '../../protocol/ids.ts';
 import type { LeaseRequest } from '../../protocol/messages.ts';
-import type { TaskKind } from '../../protocol/receipt.ts';
 import type { Candidate, CandidateList } from './candidate-list.ts';
 
 /** A node that waits, or a GPU of it. */
