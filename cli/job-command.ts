@@ -1,4 +1,5 @@
 /** `tessera job`: one job as the farm shows it, and the nodes that a person keeps away from it. */
+import { userInfo } from 'node:os';
 import { toJson } from '../platform/json.ts';
 import { type Block, type BlockView, blockSchema, type Unblock } from '../protocol/blocks.ts';
 import { FarmError } from '../protocol/errors.ts';
@@ -14,6 +15,15 @@ export function jobIdOf(text: string): JobId {
   const id = jobIdSchema.safeParse(text);
   if (!id.success) throw new FarmError('NOT_FOUND', `${text} is not the id of a job`);
   return id.data;
+}
+
+/** Who is logged in; in a container that may be a number without a name. */
+export function loggedIn(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return '';
+  }
 }
 
 /** What is asked of the farm. `user`: who is logged in, where no name is given. */

@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 /** The `tessera` command. */
-import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { toJson } from '../platform/json.ts';
@@ -18,7 +17,7 @@ import type { JoinChainOptions } from './farm/join-chain-command.ts';
 import type { SetupCommandOptions } from './farm/setup-command.ts';
 import { FarmClient } from './farm-client.ts';
 import { type BuildImagesOptions, buildImagesCommand, listImagesCommand } from './images/images-command.ts';
-import { type BlockOptions, blockOf, jobIdOf, printJob, unblockOf } from './job-command.ts';
+import { type BlockOptions, blockOf, jobIdOf, loggedIn, printJob, unblockOf } from './job-command.ts';
 import type { LedgerOptions } from './ledger/ledger-command.ts';
 import type { MovieCommandOptions, SheetOptions } from './looks/looks-commands.ts';
 import { printError } from './print-error.ts';
@@ -364,7 +363,7 @@ oneJob
   .addOption(data())
   .action(async (text: string, reason: string | undefined, options: BlockOptions & FarmOptions) => {
     const id = jobIdOf(text);
-    const asked = blockOf(reason, options, userInfo().username);
+    const asked = blockOf(reason, options, loggedIn());
     await using found = await openFarm(options);
     const view = await found.client.block(id, asked, terminal.signal);
     printJob(view, options, terminal);
@@ -382,7 +381,7 @@ oneJob
   .addOption(data())
   .action(async (text: string, options: BlockOptions & FarmOptions) => {
     const id = jobIdOf(text);
-    const asked = unblockOf(options, userInfo().username);
+    const asked = unblockOf(options, loggedIn());
     await using found = await openFarm(options);
     const view = await found.client.unblock(id, asked, terminal.signal);
     printJob(view, options, terminal);

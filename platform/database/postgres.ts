@@ -51,10 +51,7 @@ export async function openPostgres<Schema>(
     // A connection that breaks while nobody uses it is replaced when somebody does; unheard it would end this process. One
     // that is in use and between two questions, as a leader's is, says so itself; the next question fails then.
     pool.on('error', () => undefined);
-    pool.on('connect', (client) => {
-      client.on('error', () => undefined);
-      void client.query(FEW_ROWS).catch(() => undefined);
-    });
+    pool.on('connect', (client) => client.on('error', () => undefined));
     (await pool.connect()).release();
   } catch (error) {
     const why = error instanceof Error ? error.message : 'no answer';
@@ -84,17 +81,24 @@ function saysWhenAway(pool: pg.Pool): PostgresPool {
   };
   const names = new PreparedNames();
   const replanning = new WeakMap<pg.PoolClient, Replanning>();
-  /** Asked before what follows, which does not wait for its answer. */
-  const replan = (client: pg.PoolClient): void => {
+  /** What a connection is told before it is used: how to plan at first, and now and then to plan anew. */
+  const prepare = async (client: pg.PoolClient): Promise<void> => {
     const nowMs = performance.now();
-    const of = replanning.get(client) ?? new Replanning(nowMs);
-    replanning.set(client, of);
-    if (of.due(nowMs)) void client.query('discard plans').catch(() => undefined);
+    const known = replanning.get(client);
+    if (known === undefined) {
+      await client.query(FEW_ROWS);
+      replanning.set(client, new Replanning(nowMs));
+    } else if (known.due(nowMs)) await client.query('discard plans');
   };
   return {
     async connect() {
       const client = await guard(pool.connect());
-      replan(client);
+      try {
+        await guard(prepare(client));
+      } catch (error) {
+        client.release(true);
+        throw error;
+      }
       function query<R>(text: string, values: readonly unknown[]): Promise<PostgresQueryResult<R>>;
       function query<R>(cursor: PostgresCursor<R>): PostgresCursor<R>;
       function query<R>(text: string | PostgresCursor<R>, values: readonly unknown[] = []): unknown {
